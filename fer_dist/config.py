@@ -1,0 +1,275 @@
+"""Every setting, once: frozen dataclasses whose fields carry their help, and what may not be meant."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fer_dist.errors import InputError
+
+Views = Literal["expand", "fold", "random_one", "centre"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is read, and how a picture becomes crops."""
+
+    train: str = ""
+    """Folder of training shards: OUT/train of `fer-dist shards build`."""
+
+    val: str = ""
+    """Folder of validation shards, scored each epoch; `--val-fraction` cuts them from train. No test split."""
+
+    size: int = 256
+    """Side to which each picture is resized, in pixels. The study's input size."""
+
+    crop: int = 224
+    """Side of the crops that the network sees, in pixels."""
+
+    views: Views = "expand"
+    """Crops of a picture: expand (five, each with the label), fold (five, logits averaged), random_one, centre."""
+
+    rotate_degrees: float = 30.0
+    """Each picture turns by a random angle within plus or minus this. Corners that come in are black."""
+
+    brightness: float = 0.2
+    """Brightness is scaled by a random factor within 1 plus or minus this."""
+
+    contrast: float = 0.2
+    """Contrast (about grey 128) is scaled by a random factor within 1 plus or minus this."""
+
+    saturation: float = 0.2
+    """Saturation is scaled by a random factor within 1 plus or minus this."""
+
+    hue: float = 0.05
+    """Hue turns by a random share of a full turn within plus or minus this."""
+
+    flip: bool = False
+    """Mirror half of the pictures left to right. The study does not say that it did."""
+
+    drop_extra: bool = False
+    """Leave out pictures of emotions that the model does not have, instead of stopping."""
+
+    lanes: int = 0
+    """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
+    0: the largest divisor of the batch size that is at most 128."""
+
+    block: int = 4096
+    """Samples of a lane that are shuffled together, at least. More mixes further and reads less in sequence."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
+
+    threads: int = 0
+    """Threads that decode and augment, for each worker. 0: one for each core of the worker, at most 8."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from each channel after scaling to 0..1. ImageNet's."""
+
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divides each channel after that. ImageNet's."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The SE-ResNet-18 of the study, and what may be varied in it."""
+
+    emotions: Literal["seven", "eight"] = "seven"
+    """The classes: the study's seven, or those and contempt."""
+
+    width: int = 64
+    """Channels of the first stage; the others have 2, 4 and 8 times as many. 64 is ResNet-18; fewer for trials."""
+
+    reduction: int = 16
+    """r of squeeze and excitation: its hidden layer has C / r channels. 16 is forced by 11.27 M parameters."""
+
+    bias: bool = False
+    """Whether the two layers of the excitation have a bias. Without: 11,267,143 parameters; with: 11,269,183."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation."""
+
+    epochs: int = 20
+    """Passes over the training split."""
+
+    batch_size: int = 100
+    """Pictures for each optimiser step, over all workers. The study's 100, read as pictures, not crops."""
+
+    micro_batch: int = 0
+    """Pictures that a worker puts through the network at once; gradients add up. 0: its whole share."""
+
+    lr: float = 0.01
+    """Learning rate at the start (after the warm-up)."""
+
+    momentum: float = 0.9
+    """Momentum of SGD."""
+
+    nesterov: bool = False
+    """Nesterov's form of the momentum."""
+
+    weight_decay: float = 1e-4
+    """Weight decay; not applied to normalisation layers and biases."""
+
+    schedule: Literal["step", "cosine", "exponential", "constant"] = "step"
+    """How the rate falls: by gamma every step_epochs, along a half cosine to 0, by gamma each epoch, or not."""
+
+    step_epochs: float = 10.0
+    """Epochs between two drops of the step schedule."""
+
+    gamma: float = 0.1
+    """Factor of a drop (step), or of an epoch (exponential)."""
+
+    warmup_epochs: float = 0.0
+    """Epochs in which the learning rate rises linearly to lr."""
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all emotions."""
+
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward pass. Weights, statistics and the optimiser stay in float32."""
+
+    compile: bool = False
+    """Compile the network with torch.compile."""
+
+    strategy: Literal["ddp"] = "ddp"
+    """How workers share the work. ddp: each holds the whole network, gradients are averaged."""
+
+    seed: int = 0
+    """Seed of the weights, the order and the augmentation."""
+
+    init_from: str = ""
+    """Run folder or .safetensors file whose weights are the start. The optimiser starts fresh."""
+
+    save_every_steps: int = 0
+    """Steps between two checkpoints, beside the one at the end of each epoch. 0: only those."""
+
+    keep_last: int = 2
+    """Checkpoints that are kept, the newest ones; the best one is kept beside them."""
+
+    log_every: int = 10
+    """Steps between two points of the training curves, and two looks at the loss."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where it runs and where the results go. May differ when a run is resumed."""
+
+    root: str = "runs"
+    """Folder that holds the run folders."""
+
+    name: str = ""
+    """Name of the run folder. Empty: the preset's name and the time."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of the network and the pictures. auto: CUDA where there is one."""
+
+    ledger: bool = False
+    """Write the keys of each step, in their order, to ledger/<rank>.tsv: proof of what was trained on."""
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Ray Train. May differ when a run is resumed."""
+
+    workers: int = 0
+    """Ray Train workers. 0: this process alone, or the torchrun group that it is part of; Ray is not imported."""
+
+    address: str = ""
+    """Address of a Ray cluster. Empty: that of the Ray job that this runs in, or else a cluster of its own."""
+
+    cpus_per_worker: float = 0.0
+    """CPU cores reserved for each worker. 0: 8 with a GPU, 1 without."""
+
+    max_failures: int = 3
+    """How often a died worker is replaced, and the run goes on from its last checkpoint, before it is given up."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration of a training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
+
+
+def check(config: Config) -> None:
+    """Look for values that cannot be meant. Raises InputError with the flag and the remedy."""
+    data, train = config.data, config.train
+    if not data.train:
+        raise InputError("--data.train is missing; give the folder of training shards, as shards/train")
+    if data.crop > data.size:
+        raise InputError(
+            f"--data.crop {data.crop} is larger than --data.size {data.size}; choose a crop of at most {data.size}"
+        )
+    least = {
+        "--data.size": (data.size, 1),
+        "--data.crop": (data.crop, 1),
+        "--data.block": (data.block, 1),
+        "--data.lanes": (data.lanes, 0),
+        "--data.threads": (data.threads, 0),
+        "--model.width": (config.model.width, config.model.reduction),
+        "--model.reduction": (config.model.reduction, 1),
+        "--train.epochs": (train.epochs, 1),
+        "--train.batch-size": (train.batch_size, 1),
+        "--train.micro-batch": (train.micro_batch, 0),
+        "--train.lr": (train.lr, 0),
+        "--train.log-every": (train.log_every, 1),
+        "--train.keep-last": (train.keep_last, 1),
+        "--train.save-every-steps": (train.save_every_steps, 0),
+        "--train.warmup-epochs": (train.warmup_epochs, 0),
+        "--ray.workers": (config.ray.workers, 0),
+    }
+    for flag, (value, minimum) in least.items():
+        if not value >= minimum:
+            raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
+    for name in ("brightness", "contrast", "saturation"):
+        if not 0 <= getattr(data, name) < 1:
+            raise InputError(f"--data.{name} {getattr(data, name)} is out of range; it must lie in 0..1, 1 excluded")
+    if not 0 <= data.hue <= 0.5:
+        raise InputError(f"--data.hue {data.hue} is out of range; it is a share of a turn and must lie in 0..0.5")
+    if train.schedule == "step" and train.step_epochs <= 0:
+        raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """The configuration as nested dicts, ready for json."""
+    return dataclasses.asdict(config)
+
+
+def from_json(content: dict[str, Any]) -> Config:
+    """The configuration that `to_json` made; settings that are not in it keep their defaults.
+
+    Raises InputError for a section or a setting that this version does not have.
+    """
+    sections = {}
+    for section in dataclasses.fields(Config):
+        values = content.get(section.name, {})
+        kind = type(getattr(Config(), section.name))
+        unknown = set(values) - {f.name for f in dataclasses.fields(kind)}
+        if unknown:
+            raise InputError(
+                f"the configuration has settings that this version does not know: {', '.join(sorted(unknown))}"
+            )
+        sections[section.name] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return Config(**sections)
+
+
+MAY_DIFFER = {"data.threads", "train.log_every", "train.keep_last", "train.micro_batch", "train.compile"}
+"""Settings that change neither the order nor the meaning of a step, beside the sections run and ray."""
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """What a resumed run may not change and does: one text for each setting, as `train.lr 0.01 -> 0.1`."""
+    found = []
+    for section in ("data", "model", "train"):
+        before, after = getattr(old, section), getattr(new, section)
+        for item in dataclasses.fields(before):
+            name = f"{section}.{item.name}"
+            pair = getattr(before, item.name), getattr(after, item.name)
+            if name not in MAY_DIFFER and pair[0] != pair[1]:
+                found.append(f"{name} {pair[0]} -> {pair[1]}")
+    return found

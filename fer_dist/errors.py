@@ -1,0 +1,9 @@
+"""The two errors that a user sees as one line instead of a traceback."""
+
+
+class InputError(Exception):
+    """What the user gave is wrong: the message says what was found, where, and what to do. Exit code 2."""
+
+
+class WorkError(Exception):
+    """The work itself failed for a reason that we know (a loss that is not finite, a stop by signal). Exit code 1."""

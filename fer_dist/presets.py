@@ -1,0 +1,64 @@
+"""The presets, as functions of nothing: whole configurations to start from."""
+
+from difflib import get_close_matches
+
+from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
+from fer_dist.errors import InputError
+
+
+def paper() -> Config:
+    """The study as published (Huang et al. 2023), with its open questions settled as the README says.
+
+    fer-dist train paper --data.train SHARDS/train --data.val SHARDS/val
+    """
+    return Config()
+
+
+def demo() -> Config:
+    """A small network on small crops, for a look at the whole within minutes on two cores."""
+    return Config(
+        data=DataConfig(size=64, crop=56, views="random_one", rotate_degrees=5.0, saturation=0.0, hue=0.0, flip=True),
+        model=ModelConfig(width=16),
+        train=TrainConfig(
+            epochs=20,
+            batch_size=64,
+            lr=0.1,
+            schedule="cosine",
+            warmup_epochs=2.0,
+            weight_decay=5e-4,
+            nesterov=True,
+            label_smoothing=0.05,
+        ),
+    )
+
+
+def strong() -> Config:
+    """The best honest recipe for the same network: one random crop and a flip, cosine schedule with warm-up, smoothing.
+
+    fer-dist train strong --data.train SHARDS/train --data.val SHARDS/val
+    """
+    return Config(
+        data=DataConfig(views="random_one", rotate_degrees=15.0, flip=True),
+        train=TrainConfig(
+            epochs=40,
+            batch_size=128,
+            lr=0.1,
+            schedule="cosine",
+            warmup_epochs=2.0,
+            weight_decay=5e-4,
+            nesterov=True,
+            label_smoothing=0.1,
+        ),
+    )
+
+
+PRESETS = {"demo": demo, "paper": paper, "strong": strong}
+
+
+def preset(name: str) -> Config:
+    """The preset of that name. Raises InputError that names the nearest one."""
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"unknown preset {name!r}; {guess}There are: {', '.join(PRESETS)}")
+    return PRESETS[name]()
