@@ -1,0 +1,1 @@
+"""From a raw release to crops on the device."""

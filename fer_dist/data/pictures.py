@@ -1,0 +1,75 @@
+"""Encoded pictures: of what kind they are, whether they decode, and their change into PNG without loss."""
+
+import io
+import struct
+import zlib
+
+from PIL import Image, ImageOps
+
+EXTENSIONS = frozenset(
+    ("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pbm", "pnm")
+)
+"""Extensions of files that are taken for pictures, in lower case and without the dot."""
+
+PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
+"""Pillow's modes that PNG can hold as they are."""
+
+DECODE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for damaged bytes: its decoders trust offsets and lengths that they read from the file."""
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file name ends as a picture's does, in any case."""
+    return name.rpartition(".")[2].lower() in EXTENSIONS
+
+
+def extension_of(content: bytes) -> str:
+    """jpg or png by the first bytes; empty for everything else."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "jpg"
+    return "png" if content.startswith(b"\x89PNG\r\n\x1a\n") else ""
+
+
+def decode(content: bytes) -> Image.Image:
+    """The whole picture, decoded. Raises ValueError where the bytes are not a whole picture."""
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except DECODE_ERRORS as error:
+        raise ValueError(f"does not decode ({type(error).__name__})") from error
+    return image
+
+
+def to_png(content: bytes) -> bytes:
+    """Any picture that Pillow reads, as a PNG with the same pixels; of several frames the first.
+
+    An orientation tag is applied, for the PNG carries none. CMYK and other colours that PNG lacks become RGB.
+    Raises ValueError where the bytes do not decode or hold floats, which PNG cannot keep.
+    """
+    image = decode(content)
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("F", "I"):
+            raise ValueError(f"does not decode into bytes (mode {image.mode})")
+        return png_bytes(image if image.mode in PNG_MODES else image.convert("RGB"))
+    except DECODE_ERRORS as error:
+        raise ValueError(f"does not become a PNG ({type(error).__name__})") from error
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The picture as PNG; the same pixels give the same bytes under the same Pillow."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,299 @@
+"""Faces that the program draws itself, in two styles, so that everything can be tried without data.
+
+"wild" looks like pictures from the web: clutter, hard light, hands and glasses, blur, colour casts. "lab" is taken
+before a plain wall, drawn in ink on old film. A model trained on one is clearly worse on the other; much carries over.
+Each picture is a function of (style, seed, split, index) and the side in pixels; order, process and count play no part.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from fer_dist.data.sources import LeftOut, Picture, Sample
+from fer_dist.data.sources.drawing import (
+    SUPERSAMPLING,
+    Actions,
+    Canvas,
+    Colour,
+    Identity,
+    Look,
+    View,
+    curve,
+    draw_face,
+    ellipse,
+    mix,
+    shade,
+)
+from fer_dist.emotions import SEVEN
+from fer_dist.errors import InputError
+
+PICTURES_PER_SUBJECT = 20
+JPEG_QUALITY = 90
+
+SPREAD = (1.0, 0.9, 0.5, 1.0, 1.5, 0.8, 2.5, 1.0, 1.5, 1.0, 0.35)
+"""How much people differ in the eleven sizes of Identity, from its width to its mouth's height; 1 is 9 per cent."""
+
+PROTOTYPES = {
+    "surprise": Actions(inner_brow=0.85, outer_brow=0.9, upper_lid=0.8, jaw=0.85, stretch=-0.25),
+    "fear": Actions(
+        inner_brow=0.9, outer_brow=0.3, brow_lower=0.4, upper_lid=0.85, lower_lid=0.4, jaw=0.5, stretch=0.6, corner=-0.2
+    ),
+    "disgust": Actions(brow_lower=0.6, nose_wrinkle=0.95, upper_lip=0.85, lower_lid=0.6, corner=-0.3, jaw=0.1),
+    "anger": Actions(brow_lower=1.0, outer_brow=0.2, upper_lid=0.15, lower_lid=0.5, press=0.75, corner=-0.25),
+    "sadness": Actions(inner_brow=0.75, outer_brow=-0.2, brow_lower=0.2, upper_lid=-0.4, corner=-0.8, press=0.15),
+    "happiness": Actions(corner=0.9, lower_lid=0.6, stretch=0.45, jaw=0.4, upper_lip=0.3),
+    "neutrality": Actions(),
+}
+"""The full expression of each emotion: the action units are the usual ones of FACS, the strengths are ours."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the lots of a style are drawn from.
+
+    shares:    weight of each emotion, in the order of SEVEN.
+    intensity: lowest and highest strength of an expression, 1 being the prototype.
+    blend:     share of pictures that carry a second emotion as well.
+    noise:     standard deviation of each action around its value; rest: the same for a subject's face at rest.
+    angles:    standard deviations of yaw, pitch and roll in degrees; shift, zoom: likewise, of the picture and of 1.
+    """
+
+    shares: tuple[float, ...]
+    intensity: tuple[float, float]
+    blend: float
+    noise: float
+    rest: float
+    angles: tuple[float, float, float]
+    shift: float
+    zoom: float
+    look: Look
+
+
+STYLES = {
+    "wild": Style(
+        shares=(0.12, 0.10, 0.11, 0.13, 0.14, 0.21, 0.19),
+        intensity=(0.5, 1.2),
+        blend=0.2,
+        noise=0.1,
+        rest=0.07,
+        angles=(14.0, 7.0, 9.0),
+        shift=0.02,
+        zoom=0.06,
+        look=Look(ink=None, line=0.06, brow=1.0, fold=0.55, painted=True),
+    ),
+    "lab": Style(
+        shares=(0.15, 0.14, 0.14, 0.14, 0.14, 0.15, 0.14),
+        intensity=(0.5, 1.15),
+        blend=0.1,
+        noise=0.075,
+        rest=0.07,
+        angles=(14.0, 8.0, 7.0),
+        shift=0.04,
+        zoom=0.08,
+        look=Look(ink=(52, 48, 50), line=0.11, brow=1.7, fold=0.9, painted=False),
+    ),
+}
+
+
+def open(raw: str, count: int = 4000, test_count: int = 1000, seed: int = 0, pixels: int = 64) -> "SyntheticSource":
+    """The faces of a style.
+
+    raw: the style. count, test_count: pictures of the splits train and test. pixels: side of a picture.
+    Raises InputError for a style or a number that there is not.
+    """
+    if raw not in STYLES:
+        raise InputError(f"unknown style {raw!r}; RAW is one of: {', '.join(STYLES)}")
+    if min(count, test_count) < 0 or count + test_count < 1:
+        raise InputError(f"count {count} and test_count {test_count}: give at least 0 each and one picture in all")
+    if not 16 <= pixels <= 1024:
+        raise InputError(f"pixels {pixels}: the side of a picture is from 16 to 1024")
+    return SyntheticSource(raw, count, test_count, seed, pixels)
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """One style with its numbers of pictures; see `open`."""
+
+    style: str
+    count: int
+    test_count: int
+    seed: int
+    pixels: int
+    emotions: tuple[str, ...] = SEVEN
+
+    @property
+    def dataset(self) -> str:
+        return f"synthetic_{self.style}"
+
+    @property
+    def variant(self) -> str:
+        return f"style {self.style}, seed {self.seed}, {self.pixels} pixels"
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for split, count in (("train", self.count), ("test", self.test_count)):
+            for index in range(count):
+                yield Sample(
+                    key=f"{self.style}-{self.seed}-{split}-{index:07d}",
+                    split=split,
+                    emotion=self._emotion(split, index),
+                    path=split,
+                    facts={
+                        "id": index,
+                        "subject": _subject(split, index),
+                        "style": self.style,
+                        "pose_degrees": round(self._view(split, index).yaw_degrees, 1),
+                    },
+                )
+
+    def read(self, sample: Sample) -> Picture:
+        split, index = sample.path, int(sample.facts["id"])
+        stream = io.BytesIO()
+        self._draw(split, index, self._emotion(split, index)).save(stream, "JPEG", quality=JPEG_QUALITY)
+        return Picture(stream.getvalue(), "jpg")
+
+    def _draw(self, split: str, index: int, emotion: str) -> Image.Image:
+        style, subject = STYLES[self.style], self._lots("subject", _subject(split, index))
+        who = draw_identity(subject, self.style)
+        rest = style.rest * subject.standard_normal(len(fields(Actions)))
+        acts = draw_actions(self._lots(split, index, "actions"), emotion, style, rest)
+        view, scene = self._view(split, index), self._lots(split, index, "scene")
+        image = draw_background(scene, SUPERSAMPLING * self.pixels, self.style)
+        canvas = draw_face(image, who, acts, view, style.look)
+        if self.style == "lab":
+            return _photograph_lab(scene, image.reduce(SUPERSAMPLING))
+        _occlude(canvas, scene, who)
+        return _photograph_wild(scene, image.reduce(SUPERSAMPLING))
+
+    def _emotion(self, split: str, index: int) -> str:
+        shares = np.cumsum(STYLES[self.style].shares)
+        return SEVEN[int(np.searchsorted(shares / shares[-1], self._lots(split, index, "emotion").random(), "right"))]
+
+    def _view(self, split: str, index: int) -> View:
+        lots, style = self._lots(split, index, "view"), STYLES[self.style]
+        yaw, pitch, roll = np.clip(lots.standard_normal(3), -2.2, 2.2) * style.angles
+        x, y, zoom, gaze = np.clip(lots.standard_normal(4), -2.2, 2.2)
+        return View(yaw, pitch, roll, 1.0 + style.zoom * zoom, style.shift * x, style.shift * y, gaze)
+
+    def _lots(self, *what: object) -> np.random.Generator:
+        """Random numbers that depend on style, seed and what they are for, and on nothing drawn before."""
+        name = "/".join(map(str, (self.style, self.seed, *what)))
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.sha256(name.encode()).digest()[:16])))
+
+
+def _subject(split: str, index: int) -> str:
+    """Who is in a picture: runs of PICTURES_PER_SUBJECT share a face, and no face is in two splits."""
+    return f"{split}-{index // PICTURES_PER_SUBJECT:05d}"
+
+
+def draw_identity(lots: np.random.Generator, style: str) -> Identity:
+    """A person by lot. The styles have other palettes; the sizes are spread alike."""
+    tan = float(lots.random())
+    hair = mix((28, 22, 20), [(96, 60, 34), (190, 150, 90), (150, 145, 140)][lots.integers(3)], float(lots.random()))
+    skin = mix((248, 214, 186), (92, 58, 40), tan)
+    if style == "lab":
+        skin = mix((196, 192, 184), (104, 98, 96), tan)
+        hair = mix((60, 58, 60), (128, 124, 122), float(lots.random()))
+    skin = shade(skin, lots.uniform(0.93, 1.05))
+    iris = [(80, 52, 30), (62, 92, 120), (74, 100, 62), (46, 34, 28)][lots.integers(4)]
+    lips = mix(shade(skin, 0.8), (176, 54, 62), lots.uniform(0.2, 0.8))
+    sizes = 1.0 + 0.09 * np.array(SPREAD) * np.clip(lots.standard_normal(len(SPREAD)), -2, 2)
+    haircut, beard = int(lots.integers(5)), int(lots.choice(3, p=(0.76, 0.12, 0.12)))
+    parts: list[Any] = [skin, hair, iris, lips, *sizes.tolist(), lots.uniform(0.6, 1.3), haircut, beard]
+    return Identity(*parts)
+
+
+def draw_actions(lots: np.random.Generator, emotion: str, style: Style, rest: np.ndarray) -> Actions:
+    """What a face does that shows this emotion: its prototype, more or less, on the face at rest, and noise."""
+    strength = lots.uniform(*style.intensity)
+    values = strength * _values(PROTOTYPES[emotion])
+    if lots.random() < style.blend:
+        other = PROTOTYPES[SEVEN[lots.integers(len(SEVEN))]]
+        values = values + lots.uniform(0.1, 0.35) * (_values(other) - values)
+    if emotion == "anger" and lots.random() < 0.35:  # shouting: the teeth are bare instead of the lips pressed
+        values = values + strength * (_values(Actions(jaw=0.45, press=-0.75, upper_lip=0.35, stretch=0.2)))
+    if emotion == "surprise" and lots.random() < 0.25:  # the mouth hardly opens
+        values = values - strength * _values(Actions(jaw=0.4))
+    gain, offset = style.noise * lots.standard_normal((2, len(values)))
+    values = values * (1.0 + gain) + rest + offset
+    return Actions(*(float(value) for value in np.clip(values, -1.0, 1.3)))
+
+
+def _values(acts: Actions) -> np.ndarray:
+    return np.array([getattr(acts, field.name) for field in fields(Actions)])
+
+
+def _colour(lots: np.random.Generator) -> Colour:
+    red, green, blue = (int(value) for value in lots.integers(20, 236, 3))
+    return red, green, blue
+
+
+def draw_background(lots: np.random.Generator, side: int, style: str) -> Image.Image:
+    """An empty picture: a plain grey wall in the lab, coloured clutter in the wild."""
+    if style == "lab":
+        grey = int(lots.integers(120, 215))
+        return Image.new("RGB", (side, side), (grey, grey, grey))
+    image = Image.new("RGB", (side, side), _colour(lots))
+    canvas = Canvas(image, View(0, 0, 0, 1, 0, 0, 0))
+    for _ in range(int(lots.integers(4, 11))):
+        x, y, width, height = lots.uniform((-1.6, -1.6, 0.15, 0.15), (1.6, 1.6, 0.8, 0.8))
+        canvas.fill(ellipse(x, y, width, height, int(lots.integers(3, 9))), _colour(lots), flat=True)
+    return image
+
+
+def _occlude(canvas: Canvas, lots: np.random.Generator, who: Identity) -> None:
+    """Glasses, a hand, a lock of hair, a scarf or a bar before the face; most faces have none of them."""
+    what, side, colour = lots.random(), lots.choice((-1.0, 1.0)), _colour(lots)
+    x, y, size = lots.uniform((0.3, 0.35, 0.8), (0.9, 1.1, 1.2))
+    if what < 0.12:  # glasses
+        for eye in (-1.0, 1.0):
+            rim = ellipse(eye * 0.42 * who.eye_distance, -0.2, 0.34 * size, 0.3 * size, 12)
+            canvas.stroke(np.concatenate([rim, rim[:2]]), 0.05, shade(colour, 0.4))
+        canvas.stroke(curve(np.array([-0.12, 0.12]), -0.24), 0.05, shade(colour, 0.4))
+    elif what < 0.22:  # a hand at the cheek
+        for finger in range(4):
+            end = y - 0.35 * size + 0.08 * finger
+            line = curve(side * np.linspace(x + 0.5, x - 0.1 + 0.16 * finger, 4), np.linspace(y + 0.55, end, 4))
+            skin = shade(who.skin, 0.92 - 0.06 * (finger % 2))
+            canvas.stroke(line, np.array([0.24, 0.2, 0.18, 0.12]), skin, flat=True)
+        canvas.fill(ellipse(side * (x + 0.5), y + 0.75, 0.4, 0.45, 10), shade(who.skin, 0.9), flat=True)
+    elif what < 0.30:  # a lock of hair over one eye
+        lock = curve(side * (0.15 + 0.45 * np.linspace(0, 1, 6) ** 0.6 * x), np.linspace(-1.3, 0.1, 6))
+        canvas.stroke(lock, 0.3 * size, who.hair)
+    elif what < 0.34:  # a scarf over the chin
+        canvas.fill(curve([-1.3, 0.0, 1.3, 1.3, -1.3], [0.75, 0.6 + 0.3 * x, 0.75, 2.2, 2.2]), colour, flat=True)
+    elif what < 0.40:  # something between the camera and the face
+        bar = curve(side * np.array([x - 0.2, x + 1.2]), np.array([-1.6, y + 0.6]))
+        canvas.stroke(bar, 0.3 * size, colour, flat=True)
+
+
+def _photograph_wild(lots: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Blur, light from one side, contrast, a colour cast or no colour at all, and the sensor's noise."""
+    blur = lots.uniform(-0.6, 1.0) * image.width / 64
+    if blur > 0.15:
+        image = image.filter(ImageFilter.GaussianBlur(blur))
+    pixels = np.asarray(image, dtype=np.float32)
+    if lots.random() < 0.15:
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    else:
+        pixels = pixels * lots.normal(1.0, 0.07, 3).astype(np.float32)
+    slope_x, slope_y = lots.normal(0.0, 0.28, 2)
+    across = np.linspace(-1.0, 1.0, image.width, dtype=np.float32)
+    light = lots.uniform(0.65, 1.15) * np.exp(slope_x * across[None, :] + slope_y * across[:, None])
+    pixels = (pixels - 128) * lots.uniform(0.7, 1.1) + 128
+    return _finish(lots, pixels * light[..., None].astype(np.float32), lots.uniform(1.0, 10.0))
+
+
+def _photograph_lab(lots: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Even light, an exposure that varies, and the grain of old film."""
+    pixels = (np.asarray(image, dtype=np.float32) - 128) * lots.uniform(0.6, 1.1) + lots.uniform(100, 150)
+    return _finish(lots, pixels, lots.uniform(4.0, 16.0))
+
+
+def _finish(lots: np.random.Generator, pixels: np.ndarray, noise: float) -> Image.Image:
+    grain = lots.standard_normal(pixels.shape, dtype=np.float32)
+    return Image.fromarray(np.clip(pixels + noise * grain, 0, 255).astype(np.uint8))

@@ -1,0 +1,278 @@
+"""FER2013 and any folder, read into samples."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faces import encoded, face, fer2013_folders, fer2013_table, folder_release, write
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fer_dist.data.manifest import key_of
+from fer_dist.data.sources import LeftOut, Sample, Source, clean_key, open_source, read_whole
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+
+def samples_of(source: Source) -> list[Sample]:
+    return [entry for entry in source.samples() if isinstance(entry, Sample)]
+
+
+def left_out_of(source: Source) -> set[tuple[str, str, str]]:
+    return {(entry.split, entry.name, entry.reason) for entry in source.samples() if isinstance(entry, LeftOut)}
+
+
+def pixels_of(source: Source) -> dict[tuple[str, str], list[bytes]]:
+    """By split and emotion, the decoded pixels of all pictures, in any order."""
+    found: dict[tuple[str, str], list[bytes]] = {}
+    for sample in samples_of(source):
+        image = Image.open(io.BytesIO(source.read(sample).content))
+        assert (image.mode, image.size) == ("L", (48, 48))
+        found.setdefault((sample.split, sample.emotion), []).append(np.asarray(image).tobytes())
+    return {key: sorted(pictures) for key, pictures in found.items()}
+
+
+def test_both_variants_of_fer2013_give_the_same_pixels_splits_and_labels(tmp_path: Path) -> None:
+    folders = fer2013_folders(tmp_path / "folders")
+    table = fer2013_table(tmp_path / "table" / "fer2013.csv", folders)
+    in_folders, in_table = open_source("fer2013", str(folders)), open_source("fer2013", str(table))
+    assert pixels_of(in_folders) == pixels_of(in_table)
+    assert sum(map(len, pixels_of(in_table).values())) == 35
+    assert in_folders.variant != in_table.variant
+    assert in_folders.emotions == in_table.emotions == tuple(CODES["fer2013"].values())
+
+
+def test_the_csv_is_found_in_its_folder_and_in_a_folder_above(tmp_path: Path) -> None:
+    fer2013_table(tmp_path / "fer2013" / "fer2013.csv", fer2013_folders(tmp_path / "folders", 7, 0, 0))
+    for raw in (tmp_path, tmp_path / "fer2013", tmp_path / "fer2013" / "fer2013.csv"):
+        assert len(samples_of(open_source("fer2013", str(raw)))) == 7
+
+
+def test_columns_of_the_csv_may_stand_in_another_order_and_be_quoted(tmp_path: Path) -> None:
+    pixels = " ".join(["7"] * 2304)
+    table = write(tmp_path / "icml.csv", f'\ufeffemotion, Usage, pixels\r\n3,Training,"{pixels}"\r\n'.encode())
+    source = open_source("fer2013", str(table))
+    (sample,) = samples_of(source)
+    assert (sample.emotion, sample.facts) == ("happiness", {"id": "0", "code": "3"})
+    assert set(np.asarray(Image.open(io.BytesIO(source.read(sample).content))).ravel()) == {7}
+
+
+def test_wrong_rows_of_the_csv_are_left_out_each_with_its_reason(tmp_path: Path) -> None:
+    good = " ".join(["7"] * 2304)
+    rows = [
+        "emotion,pixels,Usage",
+        f"3,{good},Training",
+        f"9,{good},Training",
+        f"3,{good} 8,PublicTest",
+        f"3,{good},Mine",
+        "3",
+    ]
+    source = open_source("fer2013", str(write(tmp_path / "fer2013.csv", "\n".join(rows).encode())))
+    assert len(samples_of(source)) == 1
+    assert left_out_of(source) == {
+        ("train", "fer2013.csv row 1", "unknown code"),
+        ("val", "fer2013.csv row 2", "wrong number of pixels"),
+        ("", "fer2013.csv row 3", "unknown Usage"),
+        ("", "fer2013.csv row 4", "columns are missing"),
+    }
+
+
+@pytest.mark.parametrize("value", ["256", "-1", "x", "7.5"])
+def test_a_pixel_that_is_no_byte_is_a_value_error_for_the_reader(tmp_path: Path, value: str) -> None:
+    row = " ".join([value] + ["7"] * 2303)
+    source = open_source(
+        "fer2013", str(write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n0,{row},Training".encode()))
+    )
+    (sample,) = samples_of(source)
+    with pytest.raises(ValueError, match=r"range\(0, 256\)|invalid literal"):
+        source.read(sample)
+
+
+def test_two_photographs_of_fer2013_with_the_same_file_name_have_different_keys(tmp_path: Path) -> None:
+    # So in the release: Training_8475486.jpg is in angry and, another face, in surprise.
+    for number, word in enumerate(("angry", "surprise")):
+        write(tmp_path / "train" / word / "Training_8475486.jpg", encoded(number))
+    assert len({sample.key for sample in samples_of(open_source("fer2013", str(tmp_path)))}) == 2
+
+
+def test_strange_files_in_the_folders_of_fer2013_are_left_out(tmp_path: Path) -> None:
+    fer2013_folders(tmp_path, 7, 7, 7)
+    for name in ("train/angry/Thumbs.db", "train/angry/mine.jpg", "train/readme.txt", "train/.cache/x.jpg"):
+        write(tmp_path / name, b"?")
+    assert left_out_of(open_source("fer2013", str(tmp_path))) == {
+        ("", "train/angry/Thumbs.db", "not a picture by its extension"),
+        ("", "train/angry/mine.jpg", "unknown Usage"),
+        ("", "train/readme.txt", "not in a class folder"),
+        ("", "train/.cache", "hidden"),
+    }
+
+
+def test_errors_of_fer2013_name_what_was_looked_for_and_what_was_found(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent: no such file or folder"):
+        open_source("fer2013", str(tmp_path / "absent"))
+    for i in range(10):
+        write(tmp_path / f"{i}.txt", b"")
+    expected = r"looked for fer2013\.csv, or train/<class>/Training_<n>\.jpg and .*; found: 0\.txt, .* and 2 more$"
+    with pytest.raises(InputError, match=expected):
+        open_source("fer2013", str(tmp_path))
+    with pytest.raises(InputError, match=r"first line should name emotion, pixels, Usage; found: a,b"):
+        open_source("fer2013", str(write(tmp_path / "other.csv", b"a,b\n")))
+    write(tmp_path / "train" / "contempt" / "Training_1.jpg", b"")
+    with pytest.raises(
+        InputError, match=r"train/contempt: not a class of FER2013; its class folders are angry, disgust"
+    ):
+        open_source("fer2013", str(tmp_path))
+
+
+def test_class_words_and_split_words_in_the_wild_are_understood(tmp_path: Path) -> None:
+    for name in ("Training/Joy/a.jpg", "validation/afraid/deep/er/b.PNG", "testing/Neutral/c.jpeg"):
+        write(tmp_path / name, encoded(1))
+    source = open_source("folder", str(tmp_path), dataset="mine")
+    assert {(sample.split, sample.emotion, sample.key) for sample in samples_of(source)} == {
+        ("train", "happiness", "Joy/a"),
+        ("val", "fear", "afraid/deep/er/b"),
+        ("test", "neutrality", "Neutral/c"),
+    }
+    assert (source.dataset, source.emotions) == ("mine", ("fear", "happiness", "neutrality"))
+
+
+def test_class_folders_without_split_folders_are_train(tmp_path: Path) -> None:
+    for name in ("happy/a.jpg", "sad/a.jpg"):
+        write(tmp_path / "My Faces (2)" / name, encoded(1))
+    source = open_source("folder", str(tmp_path / "My Faces (2)"))
+    assert {(sample.split, sample.emotion) for sample in samples_of(source)} == {
+        ("train", "happiness"),
+        ("train", "sadness"),
+    }
+    assert source.dataset == "my-faces-2"
+
+
+def test_digits_are_the_codes_of_rafdb_and_the_variant_says_so(tmp_path: Path) -> None:
+    for digit in "1234567":
+        write(tmp_path / "train" / digit / f"train_{digit}.jpg", encoded(1))
+    source = open_source("folder", str(tmp_path))
+    assert {sample.facts["code"]: sample.emotion for sample in samples_of(source)} == CODES["rafdb"]
+    assert source.emotions == tuple(CODES["rafdb"].values())
+    assert "RAF-DB" in source.variant
+
+
+def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: Path) -> None:
+    folder_release(tmp_path, 3)
+    for name in ("labels.csv", "train/labels.csv", "train/happy/notes.txt", "train/happy/.hidden.jpg"):
+        write(tmp_path / name, b"")
+    os.symlink(tmp_path, tmp_path / "train" / "happy" / "up")
+    source = open_source("folder", str(tmp_path))
+    assert len(samples_of(source)) == 3
+    assert left_out_of(source) == {
+        ("", "labels.csv", "not in a class folder"),
+        ("train", "train/labels.csv", "not in a class folder"),
+        ("train", "train/happy/notes.txt", "not a picture by its extension"),
+        ("train", "train/happy/.hidden.jpg", "hidden"),
+        ("train", "train/happy/up", "a link to a folder"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["train/bored/a.jpg"],
+            r"the class 'bored' names no emotion that we know; rename .* surprise, surprised, fear",
+        ),
+        (
+            ["train/0/a.jpg", "train/1/a.jpg"],
+            r"the class '0' names no emotion .* digits 1 to 7 of RAF-DB for all classes",
+        ),
+        (["train/happy/a.jpg", "other/happy/a.jpg"], r"other: stands beside split folders .* train, training, val"),
+        (["val/happy/a.jpg", "valid/happy/a.jpg"], r"val and valid are both the split 'val'"),
+        (["train/a.jpg"], r"train: no class folders; expected <split>/<class>/<picture> .* found: a\.jpg"),
+        (["a.txt"], r"no class folders; .* found: a\.txt"),
+    ],
+)
+def test_a_folder_that_is_not_understood_is_one_clear_line(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        write(tmp_path / name, encoded(1))
+    with pytest.raises(InputError, match=message) as error:
+        open_source("folder", str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_absent_or_a_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent: no such folder"):
+        open_source("folder", str(tmp_path / "absent"))
+    with pytest.raises(InputError, match=r"'a/b': use letters, digits, - and _ only"):
+        open_source("folder", str(folder_release(tmp_path, 3)), dataset="a/b")
+
+
+@pytest.mark.parametrize(("form", "extension"), [("JPEG", "jpg"), ("PNG", "png")])
+def test_jpeg_and_png_bytes_pass_unchanged_whatever_their_name_says(tmp_path: Path, form: str, extension: str) -> None:
+    for name in ("a.jpg", "a.png", "a.bmp"):
+        content = encoded(1, form)
+        picture = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
+        assert (picture.content, picture.extension, picture.original) == (content, extension, "")
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"), [("BMP", "RGB"), ("TIFF", "L"), ("TIFF", "P"), ("WEBP", "RGB"), ("GIF", "L"), ("PPM", "RGB")]
+)
+def test_other_formats_become_png_with_the_same_pixels_and_keep_their_name(
+    tmp_path: Path, form: str, mode: str
+) -> None:
+    options = {"lossless": True} if form == "WEBP" else {}
+    path = tmp_path / f"face.{form.lower()}"
+    face(1, mode=mode).save(path, **options)
+    picture = read_whole(Sample("a", "train", "fear", str(path)))
+    assert (picture.extension, picture.original) == ("png", path.name)
+    with Image.open(path) as before:
+        after = Image.open(io.BytesIO(picture.content))
+        assert after.format == "PNG"
+        assert np.array_equal(np.asarray(after.convert("RGB")), np.asarray(before.convert("RGB")))
+
+
+def test_a_turned_picture_is_upright_after_its_change_into_png(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    face(1, mode="RGB").resize((20, 10)).save(tmp_path / "a.webp", exif=tags)
+    picture = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.webp")))
+    assert Image.open(io.BytesIO(picture.content)).size == (10, 20)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's words for a TIFF that is cut in its table of contents
+@pytest.mark.parametrize("content", [b"", b"not a picture", encoded(1, "BMP")[:200], encoded(1, "TIFF")[:60]])
+def test_what_does_not_become_a_png_is_a_value_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ValueError, match="does not"):
+        read_whole(Sample("a", "train", "fear", str(write(tmp_path / "a.bmp", content))))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=1).map("/".join))
+def test_a_key_is_short_plain_and_whole_for_every_reader(name: str) -> None:
+    key = clean_key(name)
+    assert re.fullmatch(r"[A-Za-z0-9_/%~-]{1,90}", key)
+    assert key_of(f"{key}.jpg") == key
+    assert not re.match(r"__[^/]*__($|/)", key), "webdataset skips such members"
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
+def test_different_names_have_different_keys(one: str, other: str) -> None:
+    assert (clean_key(one) == clean_key(other)) == (one == other)
+
+
+def test_file_names_that_are_not_utf8_become_keys_and_readable_ids(tmp_path: Path) -> None:
+    write(tmp_path / "happy" / "plain.jpg", encoded(1))
+    with open(os.fsencode(tmp_path / "happy") + b"/\xff.jpg", "wb") as stream:
+        stream.write(encoded(1))
+    source = open_source("folder", str(tmp_path))
+    assert {(sample.key, sample.facts["id"]) for sample in samples_of(source)} == {
+        ("happy/plain", "happy/plain.jpg"),
+        ("happy/%FF", "happy/\ufffd.jpg"),
+    }
+    assert all(source.read(sample).content == encoded(1) for sample in samples_of(source))
+
+
+def test_an_unknown_source_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown source 'fer2014'; did you mean fer2013\? There are: "):
+        open_source("fer2014", "anywhere")
