@@ -1,0 +1,185 @@
+"""An index and a manifest for tars that others made, and lost indexes of our own sets anew."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tarfile import TarError
+from typing import BinaryIO
+
+from fer_dist.data.listing import Progress
+from fer_dist.data.manifest import (
+    MANIFEST,
+    Manifest,
+    Member,
+    Shard,
+    index_path,
+    key_of,
+    load_index,
+    load_manifest,
+    save_index,
+    save_manifest,
+)
+from fer_dist.data.sources import names_found
+from fer_dist.data.tar import read_samples
+from fer_dist.data.workers import core_count, in_processes
+from fer_dist.emotions import WORDS, emotion_of_word
+from fer_dist.errors import InputError
+
+PICTURES = ("jpg", "jpeg", "png")
+
+
+def index_shards(
+    folder: Path,
+    emotions: Sequence[str] | None = None,
+    dataset: str = "",
+    split: str = "",
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make a folder of tars a shard set.
+
+    emotions: names in the order of the numbers in .cls, as any word that we know for them.
+    dataset, split: by default the names of the folder above and of the folder.
+    Where a manifest stands already, it stays as it is, and only indexes that are missing or damaged are made anew.
+    Raises InputError, which names the shard and the key, for a damaged tar, a sample without a picture, or without a
+    label among the emotions in its .cls or its .json.
+    """
+    names = tuple(_known(word) for word in emotions or ())
+    if (folder / MANIFEST).is_file():
+        return _mend(folder, names, progress)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of shards")
+    tars = sorted(folder.glob("*.tar"))
+    if not tars:
+        raise InputError(f"{folder}: no .tar in it; found: {names_found(folder)}")
+    if not names:
+        raise InputError(f"{folder}: no manifest; say what the labels 0, 1, 2, ... mean: --emotions NAME,NAME,...")
+    if len(set(names)) < len(names):
+        raise InputError(f"--emotions {','.join(emotions or ())}: names an emotion twice")
+    shards: list[Shard] = []
+    with closing(in_processes(_index, (IndexTask(tar, names) for tar in tars), _workers(tars))) as results:
+        for shard in results:
+            shards.append(shard)
+            if progress:
+                progress(len(shards), len(tars))
+    where = folder.resolve()
+    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), {"variant": "indexed"})
+    if not manifest.samples:
+        raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
+    save_manifest(folder, manifest)
+    return manifest
+
+
+@dataclass(frozen=True)
+class IndexTask:
+    """One tar, and what its labels mean."""
+
+    tar: Path
+    emotions: tuple[str, ...]
+
+
+def _known(word: str) -> str:
+    name = emotion_of_word(word)
+    if name is None:
+        raise InputError(f"--emotions: {word!r} names no emotion that we know; there are: {', '.join(WORDS)}")
+    return name
+
+
+def _workers(tars: list[Path]) -> int:
+    # Below some hundred megabytes the start of processes takes longer than the work.
+    return min(core_count(), 1 + sum(tar.stat().st_size for tar in tars) // (256 << 20))
+
+
+def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Manifest:
+    manifest = load_manifest(folder)
+    if names and names != manifest.emotions:
+        raise InputError(
+            f"{folder / MANIFEST}: says that the labels are {','.join(manifest.emotions)}, --emotions says "
+            f"{','.join(names)}; leave --emotions away, or remove the manifest if it is wrong"
+        )
+    for done, shard in enumerate(manifest.shards, 1):
+        tar = folder / shard.file
+        if not _is_indexed(tar, shard.samples):
+            # Only the tar that the manifest speaks of gets an index: another one would hide its damage.
+            found = _index(IndexTask(tar, manifest.emotions))
+            if found.sha256 != shard.sha256:
+                index_path(tar).unlink()
+                raise InputError(f"{tar}: not the tar of the manifest (its sha256 differs); build the set again")
+        if progress:
+            progress(done, len(manifest.shards))
+    return manifest
+
+
+def _is_indexed(tar: Path, samples: int) -> bool:
+    try:
+        return len(load_index(tar)) == samples
+    except (InputError, UnicodeDecodeError):
+        return False
+
+
+def _index(task: IndexTask) -> Shard:
+    """Write the index of one tar and count its emotions."""
+    tar = task.tar
+    samples: list[list[Member]] = []
+    counts: Counter[str] = Counter()
+    try:
+        with tar.open("rb") as stream:
+            for sample in read_samples(tar):
+                counts[_emotion(stream, sample, task)] += 1
+                samples.append(sample)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except (TarError, EOFError, OSError) as error:
+        raise InputError(f"{tar}: not a whole, uncompressed tar ({error})") from error
+    save_index(tar, samples)
+    by_emotion = {emotion: counts[emotion] for emotion in task.emotions}
+    return Shard(tar.name, len(samples), tar.stat().st_size, digest, by_emotion)
+
+
+def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
+    """The sample's emotion by its .cls, by its .json, or by both where they agree."""
+    place = f"{task.tar.name}: {key_of(sample[0].name)}"
+    members = {member.extension: member for member in sample}
+    if len(members) < len(sample):
+        raise InputError(f"{place}: two files with the same extension")
+    if not any(extension in members for extension in PICTURES):
+        raise InputError(f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}")
+    found = []
+    if "cls" in members:
+        found.append(_by_number(_content(stream, members["cls"]), place, task.emotions))
+    if "json" in members:
+        found += _by_name(_content(stream, members["json"]), place, task.emotions)
+    if not found:
+        raise InputError(f"{place}: no label; expected a number in .cls or an emotion in .json")
+    if len(set(found)) > 1:
+        raise InputError(f"{place}: its .cls means {found[0]}, its .json says {found[1]}; mind the order of --emotions")
+    return found[0]
+
+
+def _by_number(content: bytes, place: str, emotions: tuple[str, ...]) -> str:
+    text = content.strip()
+    if not text.isdigit() or int(text) >= len(emotions):
+        shown = text[:20].decode("utf-8", "replace")
+        raise InputError(f"{place}: the label {shown!r} is not a number from 0 to {len(emotions) - 1}")
+    return emotions[int(text)]
+
+
+def _by_name(content: bytes, place: str, emotions: tuple[str, ...]) -> list[str]:
+    try:
+        facts = json.loads(content)
+    except ValueError:
+        raise InputError(f"{place}: its .json does not parse") from None
+    if not isinstance(facts, dict) or "emotion" not in facts:
+        return []
+    emotion = emotion_of_word(str(facts["emotion"]))
+    if emotion not in emotions:
+        raise InputError(f"{place}: the emotion {facts['emotion']!r} is not among {', '.join(emotions)}")
+    return [emotion]
+
+
+def _content(stream: BinaryIO, member: Member) -> bytes:
+    stream.seek(member.offset)
+    return stream.read(member.size)

@@ -1,0 +1,178 @@
+"""The two files beside the tars: the manifest of a shard set, and the index of one shard."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer_dist.errors import InputError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+INDEX_VERSION = "v1.2"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar. counts: samples of each emotion, by name; bytes and sha256 are of the tar file."""
+
+    file: str
+    samples: int
+    bytes: int
+    sha256: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a shard set holds: a folder of tars of one data set and one split."""
+
+    dataset: str
+    split: str
+    emotions: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    built: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples of each emotion over all shards, in the order of the emotions."""
+        return {name: sum(shard.counts.get(name, 0) for shard in self.shards) for name in self.emotions}
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}-{self.split}"
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json into the folder in one step: a reader sees the old one or the new one."""
+    shards = [asdict(shard) for shard in manifest.shards]
+    content = {
+        "format": FORMAT,
+        "dataset": manifest.dataset,
+        "split": manifest.split,
+        "emotions": list(manifest.emotions),
+        "samples": manifest.samples,
+        "shards": shards,
+        "built": manifest.built,
+        "left_out": manifest.left_out,
+    }
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Read the manifest of a shard set.
+
+    Raises InputError where the folder, the manifest or one of its fields is missing, or it holds no sample.
+    """
+    path = Path(folder) / MANIFEST
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder of shards; make one with: fer-dist shards build SOURCE RAW OUT")
+    if not path.is_file():
+        splits = sorted(entry.parent.name for entry in Path(folder).glob(f"*/{MANIFEST}"))
+        if splits:
+            raise InputError(f"{folder}: holds the splits {', '.join(splits)}; name one, as {Path(folder) / splits[0]}")
+        raise InputError(
+            f"{folder}: no {MANIFEST}; for tars of others: fer-dist shards index {folder} --emotions NAME,NAME,..."
+        )
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise InputError(f"{path}: format {content['format']}, but this version reads format {FORMAT}")
+        manifest = Manifest(
+            dataset=content["dataset"],
+            split=content["split"],
+            emotions=tuple(content["emotions"]),
+            shards=tuple(Shard(**shard) for shard in content["shards"]),
+            built=content.get("built", {}),
+            left_out=content.get("left_out", {}),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a manifest ({type(error).__name__}: {error}); build the shards again") from error
+    if manifest.samples == 0:
+        raise InputError(f"{path}: the split {manifest.split!r} is empty; it holds no picture")
+    return manifest
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a sample inside a tar: where its bytes lie, and its extension without the leading dot."""
+
+    extension: str
+    offset: int
+    size: int
+    name: str
+
+
+def index_path(tar: Path) -> Path:
+    return tar.with_suffix(".idx")
+
+
+def save_index(tar: Path, samples: list[list[Member]]) -> None:
+    """Write the index beside a tar, in the form that DALI's wds2idx writes (v1.2)."""
+    lines = [f"{INDEX_VERSION} {len(samples)}"]
+    for members in samples:
+        lines.append(" ".join(f"{m.extension} {m.offset} {m.size} {m.name}" for m in members))
+    write_atomically(index_path(tar), "\n".join(lines).encode() + b"\n")
+
+
+def load_index(tar: Path) -> list[list[Member]]:
+    """Read the index of a tar, one list of members for each sample.
+
+    Raises InputError where it is missing (with the command that makes it) or does not parse.
+    """
+    return [_members(line, index_path(tar), tar) for line in load_index_lines(tar)]
+
+
+def load_index_lines(tar: Path) -> list[str]:
+    """The lines of a tar's index, one a sample, not parsed: `extension offset size name` for each member.
+
+    Raises InputError where it is missing (with the command that makes it) or cut short.
+    """
+    path = index_path(tar)
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing index; make it with: fer-dist shards index {tar.parent}") from None
+    header = lines[0].split() if lines else []
+    if len(header) != 2 or header[0] != INDEX_VERSION or header[1] != str(len(lines) - 1):
+        raise InputError(
+            f"{path}: not a whole {INDEX_VERSION} index; make it anew with: fer-dist shards index {tar.parent}"
+        )
+    return lines[1:]
+
+
+def _members(line: str, path: Path, tar: Path) -> list[Member]:
+    words = line.split()
+    try:
+        if len(words) % 4:
+            raise ValueError("fields are missing")
+        return [Member(words[i], int(words[i + 1]), int(words[i + 2]), words[i + 3]) for i in range(0, len(words), 4)]
+    except ValueError as error:
+        raise InputError(
+            f"{path}: a line does not parse ({error}); make it anew with: fer-dist shards index {tar.parent}"
+        ) from None
+
+
+def key_of(name: str) -> str:
+    """The key of a tar member: its name up to the first dot of the last path component, as WebDataset cuts it."""
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.split(".", 1)[0]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or none: temporary name, flush to disk, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

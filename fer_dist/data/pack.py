@@ -1,0 +1,158 @@
+"""One shard: the pictures of one list of samples, read, checked and written into one tar. Runs in worker processes."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_dist.data.listing import name_of, sample_of
+from fer_dist.data.manifest import Shard, index_path, save_index, write_atomically
+from fer_dist.data.pictures import decode
+from fer_dist.data.sources import Picture, Sample, Source
+from fer_dist.data.tar import TarWriter
+
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
+@dataclass(frozen=True)
+class PackTask:
+    """What becomes one shard.
+
+    stem:     path of the tar without .tar; the index and the record stand beside it.
+    lines:    the samples, as the listing writes them.
+    versions: of the programs that write; a shard that other versions left behind is written anew.
+    """
+
+    source: Source
+    split: str
+    stem: Path
+    lines: list[str]
+    versions: dict[str, str]
+
+    @property
+    def tar(self) -> Path:
+        return self.stem.with_suffix(".tar")
+
+    @property
+    def record(self) -> Path:
+        return self.stem.with_suffix(".json")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A finished shard. left_out: name and reason; warned: pictures that Pillow decoded with a warning."""
+
+    shard: Shard
+    left_out: list[list[str]]
+    warned: int
+
+
+def pack(task: PackTask) -> Packed:
+    """Write one shard with its index and its record, or take what a killed build finished from the same samples.
+
+    A picture that cannot be read or decoded is left out. Raises OSError where the tar cannot be written.
+    """
+    samples = [sample_of(line, task.split) for line in task.lines]
+    identity = _identity(task, samples)
+    finished = _finished(task, identity)
+    if finished is not None:
+        return finished
+    task.record.unlink(missing_ok=True)
+    temporary = task.stem.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        packed = _write(task, samples, temporary)
+        temporary.replace(task.tar)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # The record comes last: where it stands, the tar and its index are whole.
+    write_atomically(task.record, json.dumps({"identity": identity, **asdict(packed)}).encode())
+    return packed
+
+
+def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
+    counts: Counter[str] = Counter()
+    left_out = []
+    warned = 0
+    labels = {emotion: b"%d" % label for label, emotion in enumerate(task.source.emotions)}
+    with path.open("wb", buffering=1 << 20) as stream, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tar = TarWriter(stream)
+        for sample in samples:
+            caught.clear()
+            picture, fault = _read(task.source, sample)
+            if picture is None:
+                left_out.append([name_of(sample), fault])
+                continue
+            facts = _facts(task.source, sample, picture)
+            if caught:
+                facts["decoding_warning"] = str(caught[0].message)
+                warned += 1
+            contents = {"cls": labels[sample.emotion], "json": _encode(facts).encode()}
+            tar.add(sample.key, {**contents, picture.extension: picture.content})
+            counts[sample.emotion] += 1
+        tar.finish()
+        stream.flush()
+        os.fsync(stream.fileno())
+    save_index(task.tar, tar.members)
+    by_emotion = {emotion: counts[emotion] for emotion in task.source.emotions}
+    shard = Shard(task.tar.name, len(tar.members), tar.bytes, tar.sha256, by_emotion)
+    return Packed(shard, left_out, warned)
+
+
+def _read(source: Source, sample: Sample) -> tuple[Picture | None, str]:
+    """The picture, known to decode; or None and the reason."""
+    try:
+        picture = source.read(sample)
+    except OSError:
+        return None, "cannot be read"
+    except ValueError:
+        return None, "does not decode"
+    try:
+        # What was made into a PNG here has been decoded already.
+        if not picture.original:
+            decode(picture.content)
+    except ValueError:
+        return None, "does not decode"
+    return picture, ""
+
+
+def _facts(source: Source, sample: Sample, picture: Picture) -> dict[str, Any]:
+    facts = {**sample.facts, "emotion": sample.emotion, "dataset": source.dataset}
+    if picture.original:
+        facts["original"] = picture.original
+    return facts
+
+
+def _finished(task: PackTask, identity: str) -> Packed | None:
+    try:
+        record = json.loads(task.record.read_text())
+        shard = Shard(**record["shard"])
+        whole = task.tar.stat().st_size == shard.bytes and index_path(task.tar).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # What could not be read may have been mended since, and permissions leave no trace in the identity.
+    mended = any(reason == "cannot be read" for _, reason in record["left_out"])
+    if record["identity"] != identity or not whole or mended:
+        return None
+    return Packed(shard, record["left_out"], record["warned"])
+
+
+def _identity(task: PackTask, samples: list[Sample]) -> str:
+    """A hash of all that the shard's bytes depend on; of the pictures their size and the time of their last change."""
+    settings = [task.source.dataset, task.source.emotions, task.split, task.versions]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    before = ""
+    for line, sample in zip(task.lines, samples, strict=True):
+        digest.update(line.encode())
+        if sample.path != before:
+            before = sample.path
+            try:
+                status = os.stat(sample.path)
+            except (OSError, ValueError):
+                continue
+            digest.update(b"%d %d" % (status.st_size, status.st_mtime_ns))
+    return digest.hexdigest()

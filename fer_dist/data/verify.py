@@ -1,0 +1,195 @@
+"""Check a finished shard set against its manifest, reading every sample as others do: with the webdataset library."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tarfile import TarError
+from typing import Any
+
+from fer_dist.data.index import PICTURES
+from fer_dist.data.listing import LineSorter, Progress
+from fer_dist.data.manifest import Shard, load_index, load_manifest
+from fer_dist.data.pictures import decode
+from fer_dist.data.tar import read_samples
+from fer_dist.data.workers import core_count, in_processes
+from fer_dist.emotions import emotion_of_word
+from fer_dist.errors import InputError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a shard; key is empty where it is not one sample's fault."""
+
+    shard: str
+    key: str
+    what: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.shard, self.key, self.what) if part)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was read, and everything that is wrong with it, in the order of the shards."""
+
+    shards: int
+    samples: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.faults
+
+
+def verify_shards(folder: Path, progress: Progress | None = None) -> VerifyReport:
+    """Check sizes, hashes, indexes, labels, counts and keys, and decode each picture.
+
+    progress: called with the samples checked and their total. A fault never ends the check.
+    Raises InputError only where there is no manifest to check against.
+    """
+    manifest = load_manifest(folder)
+    faults = [Fault(name, "", "a tar that the manifest does not name") for name in _unnamed(folder, manifest.shards)]
+    tasks = [VerifyTask(folder, shard, manifest.emotions) for shard in manifest.shards]
+    # webdataset imports torch, which takes each process seconds: small sets are read here.
+    workers = min(core_count(), 1 + sum(shard.bytes for shard in manifest.shards) // (64 << 20))
+    samples = 0
+    with tempfile.TemporaryDirectory(prefix="fer-dist-verify-") as scratch:
+        keys = LineSorter(Path(scratch), "keys")
+        with closing(in_processes(_check, tasks, workers)) as results:
+            for checked in results:
+                faults += checked.faults
+                samples += len(checked.keys)
+                for key in checked.keys:
+                    keys.add(json.dumps([key, checked.shard]) + "\n")
+                if progress:
+                    progress(samples, manifest.samples)
+        faults += _repeated(keys)
+    return VerifyReport(len(manifest.shards), samples, tuple(faults))
+
+
+@dataclass(frozen=True)
+class VerifyTask:
+    """One shard, and what the manifest says of the whole set."""
+
+    folder: Path
+    shard: Shard
+    emotions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The keys that webdataset read from one shard, and the faults found on the way."""
+
+    shard: str
+    keys: list[str]
+    faults: list[Fault]
+
+
+def _unnamed(folder: Path, shards: tuple[Shard, ...]) -> list[str]:
+    return sorted({name for name in os.listdir(folder) if name.endswith(".tar")} - {shard.file for shard in shards})
+
+
+def _repeated(keys: LineSorter) -> Iterator[Fault]:
+    before = ""
+    for line in keys:
+        key, shard = json.loads(line)
+        if key == before:
+            yield Fault(shard, key, "key comes twice in the set")
+        before = key
+
+
+def _check(task: VerifyTask) -> Checked:
+    name = task.shard.file
+    path = task.folder / name
+    if not path.is_file():
+        return Checked(name, [], [Fault(name, "", "missing")])
+    faults = [Fault(name, "", what) for what in (*_check_file(path, task.shard), *_check_index(path))]
+    keys: list[str] = []
+    counts: Counter[str] = Counter()
+    try:
+        for sample in _read(path):
+            keys.append(sample["__key__"])
+            emotion, wrong = _check_sample(sample, task)
+            counts[emotion] += 1
+            faults += [Fault(name, sample["__key__"], what) for what in wrong]
+    except (TarError, EOFError, OSError, ValueError) as error:
+        faults.append(Fault(name, keys[-1] if keys else "", f"webdataset reads no further ({type(error).__name__})"))
+    if len(keys) != task.shard.samples:
+        faults.append(Fault(name, "", f"{len(keys)} samples, but the manifest says {task.shard.samples}"))
+    for emotion in task.emotions:
+        said = task.shard.counts.get(emotion, 0)
+        if counts[emotion] != said:
+            faults.append(Fault(name, "", f"{counts[emotion]} of {emotion}, but the manifest says {said}"))
+    return Checked(name, keys, faults)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    # Opened here, because webdataset takes a name with braces for a pattern and one with a colon for a protocol.
+    with path.open("rb") as stream:
+        yield from group_by_keys(tar_file_expander([{"url": path.name, "stream": stream}]))
+
+
+def _check_file(path: Path, shard: Shard) -> Iterator[str]:
+    size = path.stat().st_size
+    if size != shard.bytes:
+        yield f"{size} bytes, but the manifest says {shard.bytes}"
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
+            yield "its sha256 is not the manifest's"
+
+
+def _check_index(path: Path) -> Iterator[str]:
+    try:
+        index = load_index(path)
+    except (InputError, UnicodeDecodeError):
+        yield "its index is missing or damaged; make it with: fer-dist shards index"
+        return
+    try:
+        if list(read_samples(path)) != index:
+            yield "its index is not that of this tar; make it with: fer-dist shards index"
+    except (TarError, EOFError, OSError) as error:
+        yield f"not a whole tar ({error})"
+
+
+def _check_sample(sample: dict[str, Any], task: VerifyTask) -> tuple[str, list[str]]:
+    """The sample's emotion by its .cls, or by its .json where it has none; and what is wrong."""
+    wrong = []
+    by_number = by_name = ""
+    if "cls" in sample:
+        text = sample["cls"].strip()
+        if text.isdigit() and int(text) < len(task.emotions):
+            by_number = task.emotions[int(text)]
+        else:
+            wrong.append(f"its .cls {text[:20]!r} is not a number from 0 to {len(task.emotions) - 1}")
+    if "json" in sample:
+        try:
+            by_name = str(json.loads(sample["json"]).get("emotion", ""))
+        except (ValueError, AttributeError):
+            wrong.append("its .json is not an object")
+    by_name = emotion_of_word(by_name) or by_name
+    if by_number and by_name and by_number != by_name:
+        wrong.append(f"its .cls means {by_number}, its .json says {by_name}")
+    return by_number if "cls" in sample else by_name, wrong + _check_pictures(sample)
+
+
+def _check_pictures(sample: dict[str, Any]) -> list[str]:
+    pictures = [extension for extension in PICTURES if extension in sample]
+    wrong = [] if len(pictures) == 1 else [f"{len(pictures)} pictures"]
+    for extension in pictures:
+        try:
+            with warnings.catch_warnings():
+                # A picture that decodes with a warning was noted when it was built, and is no fault.
+                warnings.simplefilter("ignore")
+                decode(sample[extension])
+        except ValueError:
+            wrong.append(f"its .{extension} does not decode")
+    return wrong
