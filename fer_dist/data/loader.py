@@ -1,0 +1,198 @@
+"""The batches of this rank: order, reader, augmentation and DALI graph joined into one iterator."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fer_dist.config import DataConfig
+from fer_dist.data.augment import draw
+from fer_dist.data.order import Order, Positions, sequence
+from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad, views_of
+from fer_dist.data.reader import Reader, Samples
+from fer_dist.errors import InputError, WorkError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's share of a step.
+
+    crops:  [B * V, 3, H, W] on the device, channels-last, a picture's V crops in a row.
+    labels: int64 [B] on the device, outputs of the model.
+    wait_seconds: how long the caller stood still for it.
+    """
+
+    step: int
+    crops: Tensor
+    labels: Tensor
+    samples: Samples
+    positions: Positions
+    wait_seconds: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where batches go: this rank of how many, on which device, as float16 or float32, decoded by how many threads."""
+
+    rank: int
+    world: int
+    device: torch.device
+    half: bool
+    threads: int
+
+
+class Loader:
+    """Gives the batches of steps `start` to `stop` - 1, and never the same sample twice in an epoch."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        graph: Graph,
+        batches: Callable[[], Iterator[tuple[int, int, Positions]]],
+        on_bad: str,
+        seed: int,
+    ) -> None:
+        """batches: gives (step, epoch, positions) in order. Use `training_loader` or `evaluation_loader`."""
+        self.reader = reader
+        self.graph = graph
+        self.batches = batches
+        self.on_bad = on_bad
+        self.seed = seed
+        self.bad: dict[str, str] = {}
+        """Pictures that did not decode and were left out: key -> shard."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        todo = self.batches()
+        flying: deque[_Flight] = deque()
+        again: deque[_Flight] = deque()
+        """Batches that a broken graph had taken in, to be given once more."""
+
+        def give() -> Inputs:
+            flight = again.popleft() if again else self._next(todo)
+            flying.append(flight)
+            ids, epochs = flight.samples.ids, np.array([flight.epoch])
+            return Inputs(flight.samples.content, draw(self.graph.data, self.seed, epochs, ids))
+
+        crops = Crops(self.graph, give)
+        while True:
+            begun = time.perf_counter()
+            try:
+                pixels = crops.next()
+            except StopIteration:
+                return
+            except DecodeError as error:
+                again = deque(self._without_bad(list(flying) + list(again), error))
+                flying.clear()
+                crops = Crops(self.graph, give)
+                continue
+            flight = flying.popleft()
+            labels = torch.from_numpy(flight.samples.labels).to(self.graph.device, non_blocking=True)
+            flat = pixels.flatten(0, 1).permute(0, 3, 1, 2)
+            waited = time.perf_counter() - begun
+            yield Batch(flight.step, flat, labels, flight.samples, flight.positions, waited)
+
+    def _next(self, todo: Iterator[tuple[int, int, Positions]]) -> "_Flight":
+        while True:
+            step, epoch, positions = next(todo)
+            flight = _Flight(step, epoch, positions, self.reader.read(positions))
+            known = [i for i, key in enumerate(flight.samples.keys) if key in self.bad] if self.bad else []
+            for mended in self._less(flight, known):
+                return mended
+
+    def _without_bad(self, flights: list["_Flight"], error: DecodeError) -> list["_Flight"]:
+        """The batches that a broken graph held, less the pictures that do not decode. Raises where it must stop."""
+        mended = []
+        found = 0
+        for flight in flights:
+            bad = find_bad(flight.samples.content, self.graph.device)
+            for i in bad:
+                place, key = flight.samples.places[i], flight.samples.keys[i]
+                if self.on_bad == "stop":
+                    raise WorkError(
+                        f"{place}: {key}: the picture does not decode; "
+                        "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
+                    ) from error
+                self.bad[key] = place
+            found += len(bad)
+            mended += self._less(flight, bad)
+        if not found:
+            raise WorkError(f"the decoder stopped, though each picture of the batch decodes alone: {error}") from error
+        return mended
+
+    def _less(self, flight: "_Flight", bad: list[int]) -> list["_Flight"]:
+        """The batch without those samples; no batch where an evaluation is left with nothing of it.
+
+        Raises WorkError where training is: the other ranks take this step, and wait for this one.
+        """
+        if len(bad) < len(flight.samples):
+            return [flight.without(np.array(bad, dtype=np.int64))] if bad else [flight]
+        if self.graph.augment:
+            raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} pictures decodes")
+        return []
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A batch on its way through the graph."""
+
+    step: int
+    epoch: int
+    positions: Positions
+    samples: Samples
+
+    def without(self, bad: NDArray[np.int64]) -> "_Flight":
+        keep = np.setdiff1d(np.arange(len(self.samples)), bad)
+        pick = keep.tolist()
+        s = self.samples
+        samples = Samples(
+            [s.content[i] for i in pick],
+            s.labels[keep],
+            [s.keys[i] for i in pick],
+            s.ids[keep],
+            [s.places[i] for i in pick],
+        )
+        positions = Positions(self.positions.shard[keep], self.positions.position[keep])
+        return replace(self, positions=positions, samples=samples)
+
+
+def training_loader(
+    data: DataConfig, reader: Reader, order: Order, placement: Placement, start: int, stop: int
+) -> Loader:
+    """The augmented batches of optimiser steps start to stop - 1, this rank's lanes of each."""
+    share = len(order.share(placement.rank, placement.world)) * order.per_lane
+
+    def batches() -> Iterator[tuple[int, int, Positions]]:
+        for step in range(start, stop):
+            yield step, step // order.steps_per_epoch, order.batch(step, placement.rank, placement.world)
+
+    graph = Graph(data, True, share, placement.device, placement.half, placement.threads)
+    return Loader(reader, graph, batches, data.on_bad, order.seed)
+
+
+def evaluation_loader(data: DataConfig, reader: Reader, placement: Placement, batch_size: int) -> Loader:
+    """The centre crops of this rank's part of a set, each picture once, as it is."""
+    data = replace(data, views="centre")
+
+    def batches() -> Iterator[tuple[int, int, Positions]]:
+        parts = sequence(reader.counts, placement.rank, placement.world, batch_size)
+        yield from ((step, 0, positions) for step, positions in enumerate(parts))
+
+    graph = Graph(data, False, batch_size, placement.device, placement.half, placement.threads)
+    return Loader(reader, graph, batches, data.on_bad, seed=0)
+
+
+def open_reader(folder: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str) -> Reader:
+    """A reader whose errors name the flag that the folder came from."""
+    try:
+        return Reader(folder, model_emotions, data.drop_extra)
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None
+
+
+__all__ = ["Batch", "Loader", "Placement", "evaluation_loader", "open_reader", "training_loader", "views_of"]
