@@ -1,0 +1,244 @@
+"""Checkpoints that are whole or not there: safetensors and json, written first, listed last. No pickle.
+
+A run's `checkpoints/` holds a folder for each step and `list.json`, which names the complete ones with the sha256 of
+each file. What is not listed, or does not match its hash, is passed over for the one before.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from fer_dist.config import Config
+from fer_dist.data.manifest import write_atomically
+from fer_dist.emotions import EIGHT, SEVEN
+from fer_dist.errors import InputError
+from fer_dist.model import SEResNet18
+
+MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and what one must know to use it. Stored in the metadata of its safetensors file."""
+
+    emotions: tuple[str, ...]
+    size: int
+    crop: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    width: int
+    reduction: int
+    bias: bool
+    architecture: str = "se-resnet-18"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One complete checkpoint. score: validation accuracy at that step, where it was measured."""
+
+    step: int
+    files: dict[str, str]
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds. state: plain values (scaler, pictures that did not decode)."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+
+
+def network_of(config: Config) -> Network:
+    data, model = config.data, config.model
+    emotions = SEVEN if model.emotions == "seven" else EIGHT
+    return Network(emotions, data.size, data.crop, data.mean, data.std, model.width, model.reduction, model.bias)
+
+
+def build(network: Network) -> SEResNet18:
+    """The network of that description, with weights drawn from torch's generator."""
+    return SEResNet18(len(network.emotions), network.width, network.reduction, network.bias)
+
+
+def on_device(model: SEResNet18, device: torch.device) -> SEResNet18:
+    """The network on a device, its weights channels-last."""
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, run_folder: Path, keep_last: int = 2, warn: Callable[[str], None] = lambda text: None) -> None:
+        self.folder = run_folder / "checkpoints"
+        self.keep_last = keep_last
+        self.warn = warn
+
+    def save(self, snapshot: Snapshot, network: Network) -> None:
+        """Write a checkpoint, list it, and drop those that are neither among the newest nor the best."""
+        # The step comes again where a run goes on from an older checkpoint than its newest, damaged one.
+        entries = [entry for entry in self.entries() if entry.step != snapshot.step]
+        # One key only: the format writes several in an order that changes, and the same state should be the same bytes.
+        metadata = {"network": json.dumps(asdict(network))}
+        contents = {
+            MODEL: save_tensors(_whole(snapshot.model), metadata),
+            OPTIMIZER: save_tensors(_whole(snapshot.optimizer)),
+            STATE: json.dumps(snapshot.state, indent=1).encode(),
+        }
+        temporary = self.folder / f".{snapshot.step}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, content in contents.items():
+            write_atomically(temporary / name, content)
+        target = self.folder / str(snapshot.step)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        _flush_folder(self.folder)
+        files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        entries.append(Entry(snapshot.step, files, snapshot.score))
+        kept = self._kept(entries)
+        write_atomically(self.folder / LIST, json.dumps([asdict(entry) for entry in kept], indent=1).encode())
+        self._drop_all_but({entry.step for entry in kept})
+
+    def entries(self) -> list[Entry]:
+        """The listed checkpoints, oldest first.
+
+        Where the list does not parse, the folders that stand there, with a warning: they were written whole and renamed.
+        """
+        path = self.folder / LIST
+        if not path.is_file():
+            return []
+        try:
+            return sorted((Entry(**entry) for entry in json.loads(path.read_text())), key=lambda entry: entry.step)
+        except (ValueError, TypeError):
+            found = self._standing()
+            self.warn(f"{path}: does not parse; the {len(found)} checkpoints beside it are taken as they are")
+            return found
+
+    def newest(self) -> Snapshot | None:
+        """The newest checkpoint whose files are what the list says. Damaged ones are passed over with a warning."""
+        for entry in reversed(self.entries()):
+            contents = self._verified(entry)
+            if contents:
+                state = json.loads(contents[STATE])
+                optimizer = load_tensors(contents[OPTIMIZER])
+                return Snapshot(entry.step, load_tensors(contents[MODEL]), optimizer, state, entry.score)
+        return None
+
+    def model_file(self, which: str) -> Path:
+        """The weights of a checkpoint: last, best or a step. Raises InputError where there is no such one."""
+        entries = self.entries()
+        if not entries:
+            raise InputError(
+                f"{self.folder.parent}: no checkpoint; is this a run folder, and did the run get that far?"
+            )
+        scored = [entry for entry in entries if entry.score is not None]
+        if which == "last":
+            candidates = entries
+        elif which == "best":
+            candidates = sorted(scored, key=_by_score)
+        else:
+            candidates = [entry for entry in entries if str(entry.step) == which]
+        if not candidates:
+            steps = ", ".join(str(entry.step) for entry in entries)
+            raise InputError(
+                f"{self.folder.parent}: no checkpoint {which!r}; there are last, best, and the steps {steps}"
+            )
+        for entry in reversed(candidates):
+            if self._verified(entry):
+                return self.folder / str(entry.step) / MODEL
+        raise InputError(f"{self.folder}: every checkpoint that {which!r} could mean is damaged")
+
+    def _standing(self) -> list[Entry]:
+        """The whole checkpoints in the folder, oldest first, by what their files hold now."""
+        entries = []
+        for folder in self.folder.iterdir():
+            paths = [folder / name for name in (MODEL, OPTIMIZER, STATE)]
+            if folder.name.isdigit() and all(path.is_file() for path in paths):
+                files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+                entries.append(Entry(int(folder.name), files))
+        return sorted(entries, key=lambda entry: entry.step)
+
+    def _verified(self, entry: Entry) -> dict[str, bytes] | None:
+        contents = {}
+        for name, digest in entry.files.items():
+            path = self.folder / str(entry.step) / name
+            content = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(content).hexdigest() != digest:
+                self.warn(f"{path}: {'damaged' if content else 'missing'}; checkpoint {entry.step} is passed over")
+                return None
+            contents[name] = content
+        return contents
+
+    def _kept(self, entries: list[Entry]) -> list[Entry]:
+        entries = sorted(entries, key=lambda entry: entry.step)
+        best = max((entry for entry in entries if entry.score is not None), key=_by_score, default=None)
+        return [entry for entry in entries if entry in entries[-self.keep_last :] or entry is best]
+
+    def _drop_all_but(self, steps: set[int]) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and path.name not in {str(step) for step in steps}:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def load_network(run: str | Path, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
+    """A network's description and weights, from a run folder or a .safetensors file.
+
+    Raises InputError where there is none, or the file is not one of ours.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = Checkpoints(path).model_file(which)
+    if not path.is_file():
+        raise InputError(f"{run}: no such run folder or .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        content = json.loads(metadata["network"])
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        network = Network(**values)
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        # The last two: another version's description, or something else under that name.
+        raise InputError(f"{path}: not a model of fer_dist ({error})") from None
+    return network, tensors
+
+
+def load_model(run: str | Path, which: str = "last") -> tuple[Network, SEResNet18]:
+    """A trained network in evaluation mode, and its description."""
+    network, tensors = load_network(run, which)
+    with torch.device("meta"):
+        model = build(network)
+    model.load_state_dict(tensors, assign=True)
+    return network, model.eval()
+
+
+def _by_score(entry: Entry) -> tuple[float, int]:
+    """Higher is better; of equal scores the earlier checkpoint."""
+    return (entry.score if entry.score is not None else float("-inf"), -entry.step)
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # The format knows only row-major tensors; channels_last weights are put in order, and back by load_state_dict.
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
