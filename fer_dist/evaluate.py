@@ -1,0 +1,147 @@
+"""Every model on every set: predictions as a table, scores as functions of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer_dist.checkpoint import Network, load_model, on_device
+from fer_dist.config import DataConfig
+from fer_dist.data.loader import Loader, Placement, evaluation_loader, open_reader
+from fer_dist.data.order import Positions
+from fer_dist.data.reader import Reader
+from fer_dist.errors import InputError
+from fer_dist.figures import confusion_figure, save_figure
+from fer_dist.metrics import Predictions, scores
+from fer_dist.predictions import predictions_path, save_predictions, save_scores
+from fer_dist.world import World, default_threads, pick_device
+
+NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code"}
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Which models on which sets."""
+
+    models: tuple[str, ...]
+    """Run folders, or .safetensors files (their results then go beside them)."""
+
+    data: tuple[str, ...]
+    """Folders of shards."""
+
+    checkpoint: str = "last"
+    """Which checkpoint of each run: last, best, or a step."""
+
+    batch_size: int = 256
+    """Pictures that go through the network at once. The scores do not depend on it."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the models run. auto: CUDA where there is one."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    drop_extra: bool = False
+    """Leave out pictures of emotions that a model does not have, instead of stopping."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one set."""
+
+    model: str
+    dataset: str
+    scores: dict[str, Any]
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, network: Network, loader: Loader, world: World, attributes: bool = False) -> Predictions:
+    """The model's probabilities for each picture of a set; each rank predicts its part, and all ranks get the whole.
+
+    Emotions that the set does not have are masked: their probability is 0, and the others sum to 1. Float32.
+    """
+    reader = loader.reader
+    masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
+    mask = torch.tensor([float("-inf") if name in masked else 0.0 for name in network.emotions], device=world.device)
+    was_training = model.training
+    model.eval()
+    rows, probabilities = [], []
+    for batch in loader:
+        logits = model(batch.crops.float()) + mask
+        probabilities.append(logits.softmax(1).cpu().numpy())
+        rows.append(np.stack([batch.positions.shard, batch.positions.position, batch.samples.labels], axis=1))
+    model.train(was_training)
+    classes = len(network.emotions)
+    table = world.gather(np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64))
+    values = world.gather(np.concatenate(probabilities) if rows else np.zeros((0, classes), dtype=np.float32))
+    positions = Positions(table[:, 0], table[:, 1])
+    known = _attributes(reader, positions) if attributes else {}
+    return Predictions(reader.keys(positions), table[:, 2], values, network.emotions, masked, known)
+
+
+def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None] | None = None) -> list[Result]:
+    """Score every model on every set, and write tables, scores and confusion matrices into the run folders.
+
+    All models and sets are looked at before the first one is scored. Raises InputError where one does not fit.
+    """
+    device = pick_device(config.device)
+    models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
+    data = DataConfig(drop_extra=config.drop_extra, on_bad=config.on_bad)
+    readers = [
+        [open_reader(path, network.emotions, data, "--data") for path in config.data] for _, network, _ in models
+    ]
+    results = []
+    for (path, network, model), model_readers in zip(models, readers, strict=True):
+        model = on_device(model, device)
+        for reader in model_readers:
+            predictions = _predict_set(config, network, model, reader, device)
+            results.append(Result(path.name, reader.manifest.name, _save(path, reader.manifest.name, predictions)))
+            if progress:
+                progress(len(results), len(config.models) * len(config.data))
+    return results
+
+
+def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
+    """The settings of `data`, with the input that the network was trained with."""
+    mean, std = network.mean, network.std
+    return replace(
+        data, size=network.size, crop=network.crop, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
+    )
+
+
+def _predict_set(
+    config: EvaluateConfig, network: Network, model: nn.Module, reader: Reader, device: torch.device
+) -> Predictions:
+    data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
+    placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
+    loader = evaluation_loader(data, reader, placement, config.batch_size)
+    return predict(model, network, loader, World(0, 1, device), attributes=True)
+
+
+def _save(path: Path, name: str, predictions: Predictions) -> dict[str, Any]:
+    folder = path if path.is_dir() else path.parent
+    measures = scores(predictions)
+    save_predictions(predictions_path(folder, name), predictions)
+    save_scores(folder, name, measures)
+    title = f"{path.stem} on {name}"
+    figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
+    save_figure(figure, folder / "figures" / f"confusion-{name}")
+    return measures
+
+
+def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:
+    """What the release says of each picture in plain values (subject, pose, ...): name -> one value a picture."""
+    facts = reader.facts(positions)
+    names = sorted({name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))})
+    names = [name for name in names if name not in NOT_ATTRIBUTES and all(name in fact for fact in facts)]
+    return {name: np.array([fact[name] for fact in facts]) for name in names}
+
+
+__all__ = ["EvaluateConfig", "InputError", "Result", "evaluate", "evaluation_data", "predict"]

@@ -1,0 +1,213 @@
+"""What a person sees of a run: TensorBoard, a progress bar, plain lines. The one file that prints."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from fer_dist.config import Config, to_json
+from fer_dist.data.loader import Batch
+from fer_dist.engine import Totals
+from fer_dist.world import World
+
+SHEET_PICTURES = 8
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something to show: a line that stays, or progress: done, of a total that is 0 while it is not known."""
+
+    text: str
+    done: int | None = None
+    total: int = 0
+
+
+Progress = Callable[[Message], None]
+
+
+class Terminal:
+    """Shows messages: a bar where there is a terminal, else a quiet line now and then."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._bar: Any = None
+        self._shown = self._started = 0.0
+        self._first: int | None = None
+
+    def __call__(self, message: Message) -> None:
+        if message.done is None:
+            self._console.print(message.text, markup=False, soft_wrap=True)
+        elif self._console.is_terminal:
+            self._show_bar(message)
+        else:
+            self._show_line(message)
+
+    def close(self) -> None:
+        """Take the bar away, so that what is printed next stands by itself."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        self._first = None
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self(Message(text))
+
+    def table(self, header: list[str], rows: list[list[str]]) -> None:
+        """A table on standard output, numbers to the right; as wide as it needs to be where there is no terminal."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*header)
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        console = Console(highlight=False)
+        console.print(table) if console.is_terminal else Console(width=240, highlight=False).print(table)
+
+    def count(self, text: str) -> Callable[[int, int | None], None]:
+        """A `progress(done, total)` callable that shows itself under this text."""
+        return lambda done, total: self(Message(text, done, total or 0))
+
+    def _show_bar(self, message: Message) -> None:
+        from rich import progress
+
+        if self._bar is None:
+            columns = (
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.description}", markup=False),
+            )
+            self._bar = progress.Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+            self._bar.add_task(message.text, total=None)
+        self._bar.update(0, description=message.text, completed=message.done, total=message.total or None)
+
+    def _show_line(self, message: Message) -> None:
+        now, done, total = time.monotonic(), message.done or 0, message.total
+        if self._first is None:
+            self._started = self._shown = now
+            self._first = done
+        if now - self._shown < SECONDS_BETWEEN_LINES:
+            return
+        self._shown = now
+        left = ""
+        if self._first < done < total:
+            left = f", {_clock((now - self._started) / (done - self._first) * (total - done))} left"
+        self._console.print(f"{done}{f'/{total}' if total else ''} {message.text}{left}", markup=False, soft_wrap=True)
+
+
+class Monitor:
+    """Keeps a run's curves and says how it goes. On ranks other than 0 it does nothing."""
+
+    def __init__(self, config: Config, world: World, folder: Path, progress: Progress, start: int, steps: int) -> None:
+        """start: the first step of this attempt; steps: of the whole run, to which the bar counts."""
+        self.config = config
+        self.world = world
+        self.steps = steps
+        self._progress = progress
+        self._writer = _open_writer(folder, start) if world.is_main else None
+        self._reset()
+
+    def count(self, batch: Batch) -> None:
+        """Take note of a batch that was trained on; of the first one, keep a picture of its crops."""
+        self._pictures += len(batch.labels)
+        self._crops += len(batch.crops)
+        self._waited += batch.wait_seconds
+        if self._writer and not self._sheet_shown:
+            self._sheet_shown = True
+            self._writer.add_image("crops", self._sheet(batch), batch.step)
+
+    def log(self, step: int, totals: Totals, lr: float) -> None:
+        """Write a point of the training curves. step: how many steps are done."""
+        seconds = time.perf_counter() - self._since
+        # Shares may differ by a sample, so the rates are of the global batch: this rank's share times the ranks.
+        pictures = totals.pictures / seconds
+        crops = pictures * self._crops / max(self._pictures, 1)
+        values = {
+            "train/loss": totals.loss,
+            "train/accuracy": totals.accuracy,
+            "train/learning_rate": lr,
+            "speed/pictures_per_second": pictures,
+            "speed/crops_per_second": crops,
+            "speed/data_wait": self._waited / seconds,
+        }
+        if self.world.device.type == "cuda":
+            values["memory/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
+        self._scalars(values, step)
+        text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {pictures:,.0f} pictures/s"
+        self.say(Message(text, step, self.steps))
+        self._reset()
+
+    def validated(self, step: int, epoch: int, scores: dict[str, Any]) -> None:
+        """Write the validation scores of an epoch, and its confusion matrix as a picture."""
+        names = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
+        values = {f"validation/{name}": scores[name] for name in names}
+        values |= {f"recall/{name}": value for name, value in scores["recall"].items() if value is not None}
+        self._scalars(values, step)
+        if self._writer:
+            from fer_dist.figures import confusion_figure, figure_pixels
+
+            figure = confusion_figure(scores["confusion"], scores["emotions"], f"epoch {epoch}", scores["masked"])
+            self._writer.add_image("confusion", figure_pixels(figure), step, dataformats="HWC")
+        accuracy, mean = 100 * scores["accuracy"], 100 * scores["mean_over_classes"]
+        self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, mean over classes {mean:.2f} %"))
+        self._since = time.perf_counter()
+
+    def close(self, scores: dict[str, Any] | None) -> None:
+        """Write the settings beside the last scores, for TensorBoard's table of runs."""
+        if self._writer:
+            if scores:
+                settings = {f"{s}.{k}": v for s, part in to_json(self.config).items() for k, v in part.items()}
+                plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in settings.items()}
+                measures = {f"final/{name}": scores[name] for name in ("accuracy", "mean_over_classes", "macro_f1")}
+                self._writer.add_hparams(plain, measures, run_name=".")
+            self._writer.close()
+
+    def say(self, message: Message) -> None:
+        """Show a message once, not once a rank."""
+        if self.world.is_main:
+            self._progress(message)
+
+    def _scalars(self, values: dict[str, float], step: int) -> None:
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def _reset(self) -> None:
+        self._pictures = self._crops = 0
+        self._waited = 0.0
+        self._since = time.perf_counter()
+
+    _sheet_shown = False
+
+    def _sheet(self, batch: Batch) -> torch.Tensor:
+        """Crops as the network gets them, brought back to 0..1: a row a picture, a column a view."""
+        from torchvision.utils import make_grid
+
+        views = len(batch.crops) // len(batch.labels)
+        crops = batch.crops[: SHEET_PICTURES * views].float().cpu()
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.config.data.mean, self.config.data.std))
+        return make_grid((crops * std + mean).clamp(0, 1), nrow=views if views > 1 else SHEET_PICTURES)
+
+
+def _open_writer(folder: Path, start: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    # What an attempt that died wrote after the checkpoint is hidden, since it is written again.
+    return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

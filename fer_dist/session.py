@@ -1,0 +1,226 @@
+"""Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_dist import config as settings
+from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, load_network, network_of, on_device
+from fer_dist.config import Config
+from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, open_reader, training_loader
+from fer_dist.data.order import Order
+from fer_dist.data.reader import Reader
+from fer_dist.engine import Engine
+from fer_dist.errors import InputError, WorkError
+from fer_dist.evaluate import predict
+from fer_dist.metrics import scores
+from fer_dist.monitor import Message, Monitor, Progress
+from fer_dist.predictions import predictions_path, save_predictions, save_scores
+from fer_dist.world import World, default_threads
+
+VALIDATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, as a worker gets it. folder: the run folder, which exists."""
+
+    config: Config
+    folder: Path
+    progress: Progress
+    stop_requested: Callable[[], bool]
+
+
+@dataclass
+class Session:
+    """A run on one rank. steps: of the whole run; the loader begins where the newest checkpoint ended."""
+
+    job: Job
+    world: World
+    network: Network
+    engine: Engine
+    order: Order
+    loader: Loader
+    validation: Loader | None
+    checkpoints: Checkpoints
+    monitor: Monitor
+    steps: int
+    ledger: Path | None = None
+    scores: dict[str, Any] | None = None
+    """Of the last validation, in this attempt."""
+
+    def note(self, batch: Batch) -> None:
+        """Count the batch for the curves and, where a ledger is kept, write its step and its keys in their order."""
+        self.monitor.count(batch)
+        if self.ledger:
+            with self.ledger.open("a") as stream:
+                stream.write("\t".join([str(batch.step), *batch.samples.keys]) + "\n")
+
+    def look(self, done: int, lr: float) -> None:
+        """Write a point of the curves. Raises WorkError where a loss since the last look was not finite."""
+        totals = self.engine.totals()
+        if totals.bad_step >= 0:
+            self.fail(self._not_finite(totals.bad_step))
+        self.monitor.log(done, totals, lr)
+
+    def validate(self, done: int) -> None:
+        """Score the validation split; the last epoch's table and scores go into the run folder."""
+        if not self.validation:
+            return
+        self.engine.settle()
+        predictions = predict(self.engine.model, self.network, self.validation, self.world)
+        self.scores = scores(predictions)
+        self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
+        if done == self.steps and self.world.is_main:
+            name = self.validation.reader.manifest.name
+            save_predictions(predictions_path(self.job.folder, name), predictions)
+            save_scores(self.job.folder, name, self.scores)
+
+    def save(self, done: int, scored: bool) -> None:
+        """Save a checkpoint on rank 0; every rank goes on with the same batch statistics.
+
+        scored: the last validation is of this very step.
+        """
+        self.engine.settle()
+        if self.world.is_main:
+            state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad}
+            score = self.scores["accuracy"] if self.scores and scored else None
+            weights = dict(self.engine.model.state_dict())
+            self.checkpoints.save(Snapshot(done, weights, self.engine.state(), state, score), self.network)
+
+    def close(self) -> None:
+        """End the curves, name the pictures that were left out, and wait for the other ranks."""
+        self.monitor.close(self.scores)
+        bad = self.loader.bad
+        if bad:
+            named = ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
+            text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {named}"
+            self.job.progress(Message(text))
+        self.world.barrier()
+
+    def fail(self, text: str) -> None:
+        """Raise WorkError on every rank; only rank 0's has the text, so that a user reads it once."""
+        raise WorkError(text if self.world.is_main else "")
+
+    def _not_finite(self, step: int) -> str:
+        samples = self.loader.reader.read(self.order.batch(step))
+        kept = self.checkpoints.entries()
+        last = f"the checkpoint of step {kept[-1].step} is kept" if kept else "no checkpoint was saved before it"
+        return (
+            f"the loss of step {step} is not finite; {last}. Lower --train.lr, or look at its pictures: "
+            f"shards {', '.join(sorted(set(samples.places)))}; keys {', '.join(samples.keys)}"
+        )
+
+
+def open_session(job: Job, world: World) -> Session:
+    """Open a run where its newest checkpoint left it, or at step 0 with fresh weights or those of train.init_from."""
+    config = job.config
+    network = network_of(config)
+    reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
+    order = open_order(config, reader)
+    checkpoints = Checkpoints(
+        job.folder, config.train.keep_last, lambda text: job.progress(Message(f"warning: {text}"))
+    )
+    snapshot = checkpoints.newest()
+    engine = _open_engine(job, world, network, snapshot)
+    begun = snapshot.step if snapshot else 0
+    steps = config.train.epochs * order.steps_per_epoch
+    monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
+    monitor.say(Message(_opening(config, world, order, begun, steps)))
+    half = world.device.type == "cuda" and config.train.precision != "fp32"
+    placement = Placement(world.rank, world.size, world.device, half, config.data.threads or default_threads())
+    loader = training_loader(config.data, reader, order, placement, begun, steps)
+    loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
+    validation = _open_validation(config, network, placement)
+    ledger = _ledger_path(job.folder, world.rank) if config.run.ledger else None
+    return Session(job, world, network, engine, order, loader, validation, checkpoints, monitor, steps, ledger)
+
+
+def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:
+    config = job.config
+    torch.manual_seed(config.train.seed)
+    model = on_device(build(network), world.device)
+    if snapshot:
+        model.load_state_dict(snapshot.model)
+    elif config.train.init_from:
+        note = start_from(model, network, config.train.init_from)
+        if note and world.is_main:
+            job.progress(Message(note))
+    engine = Engine(config, model, world)
+    if snapshot:
+        engine.load_state(snapshot.optimizer)
+        engine.load_scaler_state(snapshot.state.get("scaler", {}))
+    return engine
+
+
+def _open_validation(config: Config, network: Network, placement: Placement) -> Loader | None:
+    if not config.data.val:
+        return None
+    reader = open_reader(config.data.val, network.emotions, config.data, "--data.val")
+    # Float32, as every evaluation: half precision there would cost accuracy without a word.
+    return evaluation_loader(config.data, reader, replace(placement, half=False), VALIDATION_BATCH)
+
+
+def _ledger_path(folder: Path, rank: int) -> Path:
+    path = folder / "ledger" / f"{rank}.tsv"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def _opening(config: Config, world: World, order: Order, start: int, steps: int) -> str:
+    where = f"{world.size} workers" if world.size > 1 else "1 worker"
+    done = f", from step {start}" if start else ""
+    return (
+        f"{config.run.name}: {order.samples:,} pictures, {steps:,} steps in {config.train.epochs} epochs{done}, "
+        f"{where} on {world.device.type}"
+    )
+
+
+def start_from(model: torch.nn.Module, network: Network, source: str) -> str:
+    """Load another run's weights into a fresh network; its head stays as drawn where the emotions differ.
+
+    Returns a line that says so, or an empty one. Raises InputError where the networks have other shapes.
+    """
+    theirs, tensors = fitting_network(network, source)
+    if theirs.emotions == network.emotions:
+        model.load_state_dict(tensors)
+        return ""
+    body = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+    model.load_state_dict(body, strict=False)
+    return f"{source} has other emotions ({', '.join(theirs.emotions)}): its weights are taken, the head is drawn anew"
+
+
+def fitting_network(network: Network, source: str) -> tuple[Network, dict[str, torch.Tensor]]:
+    """The network of --train.init-from. Raises InputError where it has another shape than this run's."""
+    theirs, tensors = load_network(source)
+    names = [name for name in ("width", "reduction", "bias") if getattr(theirs, name) != getattr(network, name)]
+    if names:
+        differing = "; ".join(f"{name} {getattr(theirs, name)}, here {getattr(network, name)}" for name in names)
+        raise InputError(f"--train.init-from {source}: another network ({differing}); use the same --model.* settings")
+    return theirs, tensors
+
+
+def open_order(config: Config, reader: Reader) -> Order:
+    data, train = config.data, config.train
+    return Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)
+
+
+def check_job(config: Config, workers: int) -> None:
+    """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
+    settings.check(config)
+    network = network_of(config)
+    reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
+    order = open_order(config, reader)
+    order.share(0, max(workers, 1))
+    if config.data.val:
+        validation = open_reader(config.data.val, network.emotions, config.data, "--data.val")
+        if validation.manifest.split == "test":
+            raise InputError(
+                f"--data.val {config.data.val} is a test split; a test split is read once, by fer-dist evaluate. "
+                "Cut a validation split from train: fer-dist shards build ... --val-fraction 0.1"
+            )
+    if config.train.init_from:
+        fitting_network(network, config.train.init_from)

@@ -1,0 +1,108 @@
+"""Training: one loop for one process, a torchrun group and Ray Train workers.
+
+`train` is the loop. `start` is what `fer-dist train` and `python -m fer_dist.train` run: it checks everything that a
+user can get wrong before a folder, a GPU or a cluster is touched, and then starts the loop where it is to run.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fer_dist.config import Config, from_json, to_json
+from fer_dist.monitor import Progress
+from fer_dist.runs import check_run_folder, open_run_folder, resolved
+from fer_dist.schedule import learning_rate
+from fer_dist.session import Job, check_job, open_session
+from fer_dist.world import World, joined, pick_device
+
+
+def train(job: Job, world: World) -> None:
+    """Train to the last step, from the newest checkpoint of the run folder where there is one.
+
+    Raises WorkError where the loss is not finite or the run is asked to stop; the last good checkpoint stays.
+    """
+    session = open_session(job, world)
+    settings, steps_per_epoch = job.config.train, session.order.steps_per_epoch
+    for batch in session.loader:
+        lr = learning_rate(settings, batch.step, steps_per_epoch)
+        session.engine.step(batch, lr)
+        session.note(batch)
+        done = batch.step + 1
+        epoch_ends = done % steps_per_epoch == 0
+        stop = world.any(job.stop_requested())
+        save = epoch_ends or stop or is_due(done, settings.save_every_steps)
+        if save or is_due(done, settings.log_every):
+            session.look(done, lr)
+        if epoch_ends:
+            session.validate(done)
+        if save:
+            session.save(done, scored=epoch_ends)
+        if stop and done < session.steps:
+            session.fail(f"stopped at step {done} of {session.steps}; its checkpoint is saved; go on with --resume")
+    session.close()
+
+
+def is_due(done: int, every: int) -> bool:
+    """Whether something that comes every so many steps comes now; 0 is never."""
+    return every > 0 and done % every == 0
+
+
+def start(config: Config, preset: str, resume: bool, show: Progress) -> Path:
+    """Check a run, make its folder, and train: here, in this torchrun group, or on Ray workers.
+
+    Returns the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
+    """
+    config = resolved(config, preset)
+
+    def open_checked(workers: int) -> str:
+        check_job(config, workers)
+        check_run_folder(config, resume)
+        return str(open_run_folder(config, preset))
+
+    with _stop_on_signals() as stop_requested:
+        if config.ray.workers:
+            from fer_dist.ray_jobs import Group, run_on_workers
+
+            folder = open_checked(config.ray.workers)
+            payload = {"config": to_json(config), "folder": folder}
+            run_on_workers(train_worker, payload, Group(config.ray, config.run.device), show, stop_requested)
+        else:
+            with joined(pick_device(config.run.device)) as world:
+                folder = world.from_main(lambda: open_checked(world.size))
+                train(Job(config, Path(folder), show, stop_requested), world)
+    return Path(folder)
+
+
+def train_worker(payload: dict[str, Any], progress: Progress, stop_requested: Callable[[], bool]) -> None:
+    """What each Ray Train worker runs; where a worker died, all of them run it again, from the newest checkpoint."""
+    config = from_json(payload["config"])
+    with joined(pick_device(config.run.device)) as world:
+        train(Job(config, Path(payload["folder"]), progress, stop_requested), world)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """While it is open, Ctrl-C and SIGTERM set a flag; a second Ctrl-C ends the process at once."""
+    raised: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if raised and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raised.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(raised)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    # Entered through the importable name: what lives in __main__ would reach Ray's workers by value.
+    from fer_dist.cli import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,0 +1,150 @@
+"""Who takes part: rank, size and device, and the few things that ranks tell each other."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fer_dist.errors import InputError
+
+MOST_THREADS = 8
+"""More threads a GPU do not decode faster (facts of DALI: 4 to 8)."""
+
+
+@dataclass
+class World:
+    """One process among `size`. With a size of 1 nothing here costs anything."""
+
+    rank: int
+    size: int
+    device: torch.device
+    host_group: dist.ProcessGroup | None = None
+    """A gloo group for small host-side messages, which must not wait for the GPU."""
+
+    _asked: tuple[Tensor, dist.Work | None] | None = field(default=None, repr=False)
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the ranks, elementwise. values: float64 on the host, any shape."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values, group=self.host_group)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank raised its flag at the call before this one.
+
+        One call late, so that the answer travels while the step computes. Every rank gets the same answer.
+        """
+        if self.size == 1:
+            return flag
+        answer = False
+        if self._asked:
+            value, work = self._asked
+            if work:
+                work.wait()
+            answer = bool(value.item())
+        value = torch.tensor([float(flag)])
+        self._asked = value, dist.all_reduce(value, group=self.host_group, async_op=True)
+        return answer
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace floating-point tensors by their mean over the ranks, in place."""
+        tensors = [tensor for tensor in tensors if tensor.is_floating_point()]
+        if self.size > 1 and tensors:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            dist.all_reduce(flat)
+            flat /= self.size
+            for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def gather(self, rows: NDArray) -> NDArray:
+        """The rows of all ranks, in the order of the ranks; each rank may bring another number of them."""
+        if self.size == 1:
+            return rows
+        counts = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(counts, torch.tensor([len(rows)]), group=self.host_group)
+        longest = max(int(count) for count in counts)
+        padded = np.zeros((longest, *rows.shape[1:]), dtype=rows.dtype)
+        padded[: len(rows)] = rows
+        # As bytes, since gloo does not know every type.
+        mine = torch.from_numpy(padded.view(np.uint8).reshape(-1).copy())
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine, group=self.host_group)
+        arrays = [part.numpy().view(rows.dtype).reshape(padded.shape) for part in parts]
+        return np.concatenate([array[: int(count)] for array, count in zip(arrays, counts, strict=True)])
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier(group=self.host_group)
+
+    def from_main(self, ask: Callable[[], str]) -> str:
+        """What `ask` gives on rank 0, on every rank. Where it raises InputError there, every rank does.
+
+        Only rank 0's error has its text, so that a user reads it once.
+        """
+        answer = ["", ""]
+        if self.is_main:
+            try:
+                answer[0] = ask()
+            except InputError as error:
+                answer[1] = str(error)
+        if self.size > 1:
+            encoded = (
+                np.frombuffer(json.dumps(answer).encode(), dtype=np.uint8) if self.is_main else np.zeros(0, np.uint8)
+            )
+            answer = json.loads(self.gather(encoded).tobytes())
+        if answer[1]:
+            raise InputError(answer[1] if self.is_main else "")
+        return answer[0]
+
+
+def default_threads() -> int:
+    """Threads for decoding: the cores that this process may use, shared with the other ranks of its host; at most 8."""
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(cores, MOST_THREADS))
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for this process: auto, cpu or cuda. Raises InputError where there is no CUDA device."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError(
+            "--run.device cuda: no CUDA device is visible here; use --run.device cpu, or run fer-dist doctor"
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """Join the group that this process is part of: an open one (Ray Train), torchrun's (WORLD_SIZE), or none.
+
+    A group that is opened here is closed again on the way out.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    opened = False
+    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        opened = True
+    try:
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+            yield World(dist.get_rank(), dist.get_world_size(), device, host_group)
+        else:
+            yield World(0, 1, device)
+    finally:
+        if opened:
+            dist.destroy_process_group()

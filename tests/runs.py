@@ -1,0 +1,57 @@
+"""Small shard sets and the command line, for tests that train."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fer_dist.data.shards import BuildOptions, build_shards
+from fer_dist.data.sources import open_source
+
+SMALL = [
+    "--data.size", "24", "--data.crop", "20", "--model.width", "16", "--train.batch-size", "24", "--train.epochs", "2",
+    "--train.log-every", "2", "--run.device", "cpu", "--data.threads", "1", "--run.ledger",
+]  # fmt: skip
+
+
+def drawn_shards(folder: Path, count: int = 200, test_count: int = 50) -> Path:
+    """Shards of drawn faces: train, val (a fifth of train) and test."""
+    source = open_source("synthetic", "wild", count=count, test_count=test_count, seed=3, pixels=24)
+    build_shards(source, folder, BuildOptions(shard_samples=64, val_fraction=0.2, workers=1))
+    return folder
+
+
+def arguments(shards: Path, root: Path, name: str, *more: str) -> list[str]:
+    data = ["--data.train", str(shards / "train"), "--data.val", str(shards / "val")]
+    return ["demo", *data, *SMALL, "--run.root", str(root), "--run.name", name, *more]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A quiet environment of one thread, without a torchrun or Ray around it."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "WORLD_", "RANK", "LOCAL_"))}
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"} | more
+
+
+def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run `python -m fer_dist.cli` to its end."""
+    line = [sys.executable, "-m", "fer_dist.cli", *words]
+    return subprocess.run(
+        line, capture_output=True, text=True, env=environment(), timeout=timeout, stdin=subprocess.DEVNULL
+    )
+
+
+def ledger(run: Path) -> dict[int, list[str]]:
+    """Step -> the keys of the global batch, rank by rank. A step that was taken again counts once, as it was last."""
+    ranks = []
+    for number in range(len(list((run / "ledger").glob("*.tsv")))):
+        lines = (run / "ledger" / f"{number}.tsv").read_text().splitlines()
+        ranks.append({int(line.split("\t")[0]): line.split("\t")[1:] for line in lines})
+    return {step: [key for rank in ranks for key in rank[step]] for step in sorted(ranks[0])}
+
+
+def weights(run: Path) -> dict[str, str]:
+    """sha256 of the files of the newest checkpoint, from the run's list."""
+    newest = json.loads((run / "checkpoints" / "list.json").read_text())[-1]
+    files: dict[str, str] = newest["files"]
+    return {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
