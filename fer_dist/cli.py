@@ -1,0 +1,162 @@
+"""The table of commands. Nothing heavy is imported before a command is chosen."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fer_dist import __version__
+from fer_dist.errors import InputError, WorkError
+from fer_dist.flags import Arguments, Command, flat, listing, parse, pick
+from fer_dist.shard_commands import shards
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0 done, 1 the work failed, 2 the input was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        if not arguments or arguments[0] in ("--help", "-h", "help"):
+            sys.stdout.write(_overview())
+            return 0 if arguments else 2
+        if arguments[0] == "--version":
+            sys.stdout.write(f"fer-dist {__version__}\n")
+            return 0
+        pick(COMMANDS, arguments[0], "command").run(arguments[1:])
+        return 0
+    except BrokenPipeError:
+        return 0
+    except (InputError, WorkError, OSError, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _train(arguments: Arguments) -> None:
+    from fer_dist.config import Config
+    from fer_dist.presets import PRESETS, preset
+
+    @dataclass(frozen=True)
+    class Train:
+        """Train a network."""
+
+        config: Annotated[Config, flat()]
+        resume: bool = False
+        """Go on with run.name from its newest checkpoint; a run that does not exist yet is begun."""
+
+        dry_run: bool = False
+        """Print the configuration, the steps, and an estimate of time and memory, and stop."""
+
+    name = arguments[0] if arguments else ""
+    if name in ("", "--help", "-h"):
+        sys.stdout.write(f"usage: fer-dist train PRESET [--section.field VALUE ...]\n\npresets: {', '.join(PRESETS)}\n")
+        sys.stdout.write("fer-dist train PRESET --help lists the flags\n")
+        if not name:
+            raise InputError(f"name a preset: {', '.join(PRESETS)}")
+        return
+    flags = parse(Train, arguments[1:], f"train {name}", preset(name))
+    from fer_dist.monitor import Terminal
+
+    terminal = Terminal()
+    if flags.dry_run:
+        from fer_dist.estimate import dry_run
+
+        sys.stdout.write(dry_run(flags.config, name))
+        return
+    from fer_dist.train import start
+
+    try:
+        folder = start(flags.config, name, flags.resume, terminal)
+    finally:
+        terminal.close()
+    if os.environ.get("RANK", "0") == "0":
+        terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")
+
+
+def _evaluate(arguments: Arguments) -> None:
+    from fer_dist.evaluate import EvaluateConfig, evaluate
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Evaluate:
+        """Score every model on every set. Writes predictions, scores and confusion matrices into the run folders."""
+
+        config: Annotated[EvaluateConfig, flat()]
+        json: str = ""
+        """File for the table of scores as JSON as well."""
+
+    flags = parse(Evaluate, arguments, "evaluate")
+    terminal = Terminal()
+    try:
+        results = evaluate(flags.config, terminal.count("evaluations"))
+    finally:
+        terminal.close()
+    measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
+    rows = []
+    for result in results:
+        low, high = result.scores["accuracy_interval"]
+        interval = f"{100 * low:.2f} to {100 * high:.2f}"
+        numbers = [f"{100 * result.scores[name]:.2f}" for name in measures]
+        masked = ", ".join(result.scores["masked"]) or "-"
+        rows.append(
+            [result.model, result.dataset, str(result.scores["samples"]), numbers[0], interval, *numbers[1:], masked]
+        )
+    header = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
+    terminal.table(header, rows)
+    if flags.json:
+        _write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])
+
+
+def _demo(arguments: Arguments) -> None:
+    from fer_dist.demo import DemoConfig, demo
+    from fer_dist.monitor import Terminal
+
+    terminal = Terminal()
+    try:
+        demo(parse(DemoConfig, arguments, "demo"), terminal)
+    finally:
+        terminal.close()
+
+
+COMMANDS = {
+    "shards": Command("build, index, verify: from labelled faces to WebDataset shards", shards),
+    "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
+    "evaluate": Command("score every model on every set", _evaluate),
+    "demo": Command("the whole study in small, on faces that it draws itself", _demo),
+}
+
+
+def _overview() -> str:
+    head = "usage: fer-dist COMMAND ...\n\nDistributed training for facial emotion recognition.\n\n"
+    return head + listing(COMMANDS) + "\nfer-dist COMMAND --help says more. --debug shows the traceback of an error.\n"
+
+
+def _write_json(path: str, content: Any) -> None:
+    from fer_dist.data.manifest import write_atomically
+
+    try:
+        write_atomically(Path(path), json.dumps(content, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise InputError(f"--json {path}: cannot be written ({error.strerror})") from None
+
+
+def _report(error: BaseException) -> int:
+    """One line on standard error, and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        text, code = "interrupted", 1
+    elif isinstance(error, InputError):
+        text, code = str(error), 2
+    else:
+        text, code = str(error), 1
+    if text:
+        sys.stderr.write(f"fer-dist: {text}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
