@@ -116,7 +116,7 @@ class Checkpoints:
     def entries(self) -> list[Entry]:
         """The listed checkpoints, oldest first.
 
-        Where the list does not parse, the folders that stand there, with a warning: each was whole when it got its name.
+        Where the list does not parse, the folders that stand there, with a warning: each was whole when it was named.
         """
         path = self.folder / LIST
         if not path.is_file():

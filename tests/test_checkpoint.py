@@ -219,9 +219,7 @@ def test_a_step_that_is_saved_again_after_damage_takes_the_place_of_the_damaged_
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"step": 1}', b'[{"step": 1}]', b"[1]", b"3", b"null"])
-def test_beside_a_list_that_does_not_parse_the_whole_folders_are_taken_with_a_warning(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_beside_a_damaged_list_the_whole_folders_are_taken_with_a_warning(tmp_path: Path, content: bytes) -> None:
     saved(tmp_path, 1, 2)
     path = tmp_path / "checkpoints" / LIST
     path.write_bytes(content)
