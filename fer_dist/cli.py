@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fer_dist import __version__
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick
+from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional
 from fer_dist.shard_commands import shards
 
 
@@ -123,10 +123,46 @@ def _demo(arguments: Arguments) -> None:
         terminal.close()
 
 
+def _bench(arguments: Arguments) -> None:
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
+
+    from fer_dist.bench import bench_shards
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Bench:
+        """Measure side by side in one run: shards, building a release beside reading and decoding it with Pillow."""
+
+        what: Annotated[Literal["shards"], positional()]
+        """What is measured."""
+
+        raw: Annotated[str, positional()]
+        """Path of the release."""
+
+        source: str = "fer2013"
+        """Which release it is."""
+
+        repeats: int = 5
+        """Times that both are done, in turn; medians are printed."""
+
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Bench, arguments, "bench")
+    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+        found = bench_shards(flags.raw, Path(folder) / "shards", flags.source, flags.repeats)
+    row = [f"{found.pictures:,}", str(found.repeats), f"{found.build_seconds:.2f}", f"{found.pillow_seconds:.2f}"]
+    Terminal().table(["pictures", "n", "build s", "Pillow s", "build / Pillow"], [[*row, f"{found.ratio:.2f}"]])
+    if flags.json:
+        _write_json(flags.json, asdict(found) | {"ratio": found.ratio})
+
+
 COMMANDS = {
     "shards": Command("build, index, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
     "evaluate": Command("score every model on every set", _evaluate),
+    "bench": Command("shards: measure side by side in one run", _bench),
     "demo": Command("the whole study in small, on faces that it draws itself", _demo),
 }
 

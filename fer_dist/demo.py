@@ -60,8 +60,8 @@ class _Training:
 
 TRAININGS = (
     _Training("wild", WILD, 20, 0.1),
-    _Training("lab", LAB, 15, 0.05),
-    _Training("wild-to-lab", LAB, 15, 0.05, "wild"),
+    _Training("lab", LAB, 34, 0.05),
+    _Training("wild-to-lab", LAB, 34, 0.05, "wild"),
 )
 
 

@@ -27,7 +27,7 @@ def _build(arguments: Arguments) -> None:
         """Turn a release into shards: OUT/<split>/ with tars, their indexes and a manifest."""
 
         source: Annotated[str, positional()]
-        """Which release: SOURCES"""
+        """Which release it is; see the list above."""
 
         raw: Annotated[str, positional()]
         """Path of the release (for synthetic: the style, wild or lab)."""

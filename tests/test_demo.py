@@ -1,0 +1,42 @@
+"""The demo, in a size that a test can wait for."""
+
+import json
+
+import pytest
+
+from fer_dist.cli import main
+from fer_dist.predictions import load_scores
+
+SMALL = ["--wild-count", "160", "--lab-count", "160", "--test-count", "60"]
+
+
+def test_the_demo_ends_with_a_report_and_started_again_does_only_what_is_missing(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), *SMALL]) == 0
+    text = capsys.readouterr().err
+    assert f"tensorboard --logdir {out / 'runs'}" in text
+    page = (out / "report.html").read_text()
+    for run in ("wild", "lab", "wild-to-lab"):
+        scores = load_scores(out / "runs" / run)
+        assert {"synthetic_wild-test", "synthetic_lab-test"} <= set(scores)
+        assert scores["synthetic_lab-test"]["samples"] == 60
+        assert f"{100 * scores['synthetic_lab-test']['accuracy']:.1f}" in page
+    lists = [path.read_bytes() for path in sorted(out.glob("runs/*/checkpoints/list.json"))]
+    assert main(["demo", "--out", str(out), *SMALL]) == 0
+    assert [path.read_bytes() for path in sorted(out.glob("runs/*/checkpoints/list.json"))] == lists
+    assert "drawing" not in capsys.readouterr().err
+    assert main(["demo", "--out", str(out), *SMALL, "--seed", "1"]) == 2
+    assert "holds a demo with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["file", "folder"])
+def test_the_demo_leaves_what_is_not_its_own_alone(tmp_path, content, capsys):
+    out = tmp_path / "mine"
+    if content == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "mine.json").write_text(json.dumps("mine"))
+    assert main(["demo", "--out", str(out)]) == 2
+    assert str(out) in capsys.readouterr().err
+    assert not list(tmp_path.rglob("shards"))
