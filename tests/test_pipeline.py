@@ -318,10 +318,17 @@ def test_the_last_batch_of_an_evaluation_may_be_smaller(good: Path) -> None:
 
 
 def damaged(kind: str, picture: bytes) -> bytes:
-    return {"truncated": picture[: len(picture) // 2], "garbage": b"no picture at all", "empty": b""}[kind]
+    return {
+        "truncated": picture[: len(picture) // 2],
+        "zeros": bytes(len(picture)),
+        "garbage": b"no picture at all",
+        # Begins and ends as a JPEG does, so that it is found only when it breaks the graph.
+        "hollow": b"\xff\xd8\xff\xe0 no picture at all \xff\xd9",
+        "empty": b"",
+    }[kind]
 
 
-KINDS = ("truncated", "garbage", "empty")
+KINDS = ("truncated", "zeros", "garbage", "hollow", "empty")
 
 
 def set_with_bad(folder: Path, bad: dict[int, str]) -> Path:
@@ -365,7 +372,7 @@ def test_a_picture_that_is_known_not_to_decode_breaks_no_graph_again(
 ) -> None:
     built = []
     monkeypatch.setattr("fer_dist.data.loader.Crops", lambda graph, source: built.append(graph) or Crops(graph, source))
-    loader, batches = load(set_with_bad(tmp_path, {3: "garbage"}), replace(STUDY, on_bad="skip"), steps=12)
+    loader, batches = load(set_with_bad(tmp_path, {3: "hollow"}), replace(STUDY, on_bad="skip"), steps=12)
     assert len(batches) == 12
     assert loader.bad == {"face-0003": "drawn-train-000000.tar"}
     assert len(built) == 2

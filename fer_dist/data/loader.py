@@ -14,7 +14,7 @@ from torch import Tensor
 from fer_dist.config import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.order import Order, Positions, sequence
-from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad, views_of
+from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad, looks_whole
 from fer_dist.data.reader import Reader, Samples
 from fer_dist.errors import InputError, WorkError
 
@@ -101,29 +101,35 @@ class Loader:
         while True:
             step, epoch, positions = next(todo)
             flight = _Flight(step, epoch, positions, self.reader.read(positions))
-            known = [i for i, key in enumerate(flight.samples.keys) if key in self.bad] if self.bad else []
-            for mended in self._less(flight, known):
+            # DALI 2.4 may crash the process on a picture that is cut short in a batch, and never on one alone.
+            doubtful = [i for i, picture in enumerate(flight.samples.content) if not looks_whole(picture)]
+            self._note_bad(flight, doubtful)
+            for mended in self._less(flight, self._known_bad(flight)):
                 return mended
 
     def _without_bad(self, flights: list["_Flight"], error: DecodeError) -> list["_Flight"]:
         """The batches that a broken graph held, less the pictures that do not decode. Raises where it must stop."""
-        mended = []
-        found = 0
+        before = len(self.bad)
         for flight in flights:
-            bad = find_bad(flight.samples.content, self.graph.device)
-            for i in bad:
-                place, key = flight.samples.places[i], flight.samples.keys[i]
-                if self.on_bad == "stop":
-                    raise WorkError(
-                        f"{place}: {key}: the picture does not decode; "
-                        "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
-                    ) from error
-                self.bad[key] = place
-            found += len(bad)
-            mended += self._less(flight, bad)
-        if not found:
+            self._note_bad(flight, list(range(len(flight.samples))))
+        if len(self.bad) == before:
             raise WorkError(f"the decoder stopped, though each picture of the batch decodes alone: {error}") from error
-        return mended
+        return [mended for flight in flights for mended in self._less(flight, self._known_bad(flight))]
+
+    def _note_bad(self, flight: "_Flight", suspects: list[int]) -> None:
+        """Decode each suspect alone, and keep or raise the names of those that do not decode."""
+        content = [flight.samples.content[i] for i in suspects]
+        for i in find_bad(content, self.graph.device):
+            place, key = flight.samples.places[suspects[i]], flight.samples.keys[suspects[i]]
+            if self.on_bad == "stop":
+                raise WorkError(
+                    f"{place}: {key}: the picture does not decode; "
+                    "look closer with fer-dist shards verify, or go on without it with the on-bad flag: skip"
+                )
+            self.bad[key] = place
+
+    def _known_bad(self, flight: "_Flight") -> list[int]:
+        return [i for i, key in enumerate(flight.samples.keys) if key in self.bad] if self.bad else []
 
     def _less(self, flight: "_Flight", bad: list[int]) -> list["_Flight"]:
         """The batch without those samples; no batch where an evaluation is left with nothing of it.
@@ -193,6 +199,3 @@ def open_reader(folder: str | Path, model_emotions: tuple[str, ...], data: DataC
         return Reader(folder, model_emotions, data.drop_extra)
     except InputError as error:
         raise InputError(f"{flag}: {error}") from None
-
-
-__all__ = ["Batch", "Loader", "Placement", "evaluation_loader", "open_reader", "training_loader", "views_of"]

@@ -75,6 +75,12 @@ def views_of(data: DataConfig) -> int:
     return len(CORNERS) if data.views in ("expand", "fold") else 1
 
 
+def looks_whole(picture: NDArray[np.uint8]) -> bool:
+    """Whether an encoded picture begins and ends as a JPEG or a PNG does; what does not is worth a look of its own."""
+    head, tail = picture[:8].tobytes(), picture[-64:].tobytes()
+    return (head[:3] == b"\xff\xd8\xff" and b"\xff\xd9" in tail) or (head == b"\x89PNG\r\n\x1a\n" and b"IEND" in tail)
+
+
 def find_bad(content: Sequence[NDArray[np.uint8]], device: torch.device) -> list[int]:
     """Which of these pictures do not decode. Each is decoded alone, since DALI does not say which one broke a batch."""
     bad = []
