@@ -1,6 +1,7 @@
 """Every setting, once: frozen dataclasses whose fields carry their help, and what may not be meant."""
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -231,6 +232,25 @@ def check(config: Config) -> None:
             raise InputError(f"--data.{name} {getattr(data, name)} is out of range; it must lie in 0..1, 1 excluded")
     if not 0 <= data.hue <= 0.5:
         raise InputError(f"--data.hue {data.hue} is out of range; it is a share of a turn and must lie in 0..0.5")
+    rules: dict[str, tuple[Any, bool, str]] = {
+        "--train.momentum": (train.momentum, 0 <= train.momentum < 1, "lie in 0..1, 1 excluded"),
+        "--train.nesterov": (
+            train.nesterov,
+            not train.nesterov or train.momentum > 0,
+            "be off at momentum 0",
+        ),
+        "--train.weight-decay": (train.weight_decay, train.weight_decay >= 0, "be at least 0"),
+        "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
+        "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),
+        "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),
+        "--ray.max-failures": (config.ray.max_failures, config.ray.max_failures >= 0, "be at least 0"),
+        "--ray.cpus-per-worker": (config.ray.cpus_per_worker, config.ray.cpus_per_worker >= 0, "be at least 0"),
+    }
+    for flag, (setting, is_right, rule) in rules.items():
+        if not is_right:
+            raise InputError(f"{flag} {setting} is out of range; it must {rule}")
+    if config.ray.workers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
 

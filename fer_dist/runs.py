@@ -39,6 +39,15 @@ def check_run_folder(config: Config, resume: bool) -> None:
     than run, ray and what changes no result (each difference is listed); or it cannot be written; or the disk is full.
     """
     folder = run_folder(config)
+    try:
+        _check_folder(config, folder, resume)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --run.root") from None
+
+
+def _check_folder(config: Config, folder: Path, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file stands there; choose another --run.name")
     if (folder / CONFIG).is_file():
         changed = differences(load_config(folder), config)
         if changed:
@@ -60,7 +69,10 @@ def check_run_folder(config: Config, resume: bool) -> None:
 def open_run_folder(config: Config, preset: str) -> Path:
     """Make the run folder and write config.json into it; a folder that has one is left as it is."""
     folder = run_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --run.root") from None
     if not (folder / CONFIG).is_file():
         content = {"fer_dist": __version__, "preset": preset, "config": to_json(config)}
         write_atomically(folder / CONFIG, json.dumps(content, indent=1).encode() + b"\n")

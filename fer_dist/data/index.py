@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tarfile import TarError
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from fer_dist.data.listing import Progress
+from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
     Manifest,
@@ -19,6 +20,7 @@ from fer_dist.data.manifest import (
     index_path,
     key_of,
     load_index,
+    load_index_lines,
     load_manifest,
     save_index,
     save_manifest,
@@ -65,12 +67,30 @@ def index_shards(
             shards.append(shard)
             if progress:
                 progress(len(shards), len(tars))
+    _check_keys(folder, tars)
     where = folder.resolve()
     manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), {"variant": "indexed"})
     if not manifest.samples:
         raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
     save_manifest(folder, manifest)
     return manifest
+
+
+def _check_keys(folder: Path, tars: list[Path]) -> None:
+    """Raises InputError where a key comes twice in the set: tables by key could not tell the two apart."""
+    with TemporaryDirectory(prefix="fer-dist-index-") as scratch:
+        keys = LineSorter(Path(scratch), "keys")
+        for tar in tars:
+            for line in load_index_lines(tar):
+                keys.add(json.dumps([key_of(line.split()[3]), tar.name]) + "\n")
+        before = ["", ""]
+        for line in keys:
+            key, name = json.loads(line)
+            if key == before[0]:
+                raise InputError(
+                    f"{folder}: key {key} comes twice, in {before[1]} and {name}; keys must be unique in a set"
+                )
+            before = [key, name]
 
 
 @dataclass(frozen=True)

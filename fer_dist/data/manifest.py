@@ -139,6 +139,8 @@ def load_index_lines(tar: Path) -> list[str]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: missing index; make it with: fer-dist shards index {tar.parent}") from None
+    except UnicodeDecodeError:
+        lines = []
     header = lines[0].split() if lines else []
     if len(header) != 2 or header[0] != INDEX_VERSION or header[1] != str(len(lines) - 1):
         raise InputError(

@@ -33,7 +33,7 @@ class Samples:
     content: the encoded picture of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
     keys:    of each sample; ids: uint64 [n], the first 8 bytes of sha256(key).
-    places:  `shard: key` of each, for messages.
+    places:  the shard of each, for messages.
     """
 
     content: list[NDArray[np.uint8]]
