@@ -4,6 +4,7 @@ A run's `checkpoints/` holds a folder for each step and `list.json`, which names
 each file. What is not listed, or does not match its hash, is passed over for the one before.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from torch import Tensor
 from fer_dist.config import Config
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
@@ -89,8 +90,8 @@ class Checkpoints:
 
     def save(self, snapshot: Snapshot, network: Network) -> None:
         """Write a checkpoint, list it, and drop those that are neither among the newest nor the best."""
-        # The step comes again where a run goes on from an older checkpoint than its newest, damaged one.
-        entries = [entry for entry in self.entries() if entry.step != snapshot.step]
+        # What is listed from this step on is damaged: the run went on from an older checkpoint, and comes here again.
+        entries = [entry for entry in self.entries() if entry.step < snapshot.step]
         # One key only: the format writes several in an order that changes, and the same state should be the same bytes.
         metadata = {"network": json.dumps(asdict(network))}
         contents = {
@@ -101,8 +102,17 @@ class Checkpoints:
         temporary = self.folder / f".{snapshot.step}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        for name, content in contents.items():
-            write_atomically(temporary / name, content)
+        try:
+            for name, content in contents.items():
+                write_atomically(temporary / name, content)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise WorkError(
+                    f"{self.folder}: no room for the checkpoint of step {snapshot.step} ({error.strerror}); the ones "
+                    "before it are kept. Make room, and go on with --resume"
+                ) from None
+            raise
         target = self.folder / str(snapshot.step)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)

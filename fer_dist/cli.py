@@ -96,6 +96,10 @@ def _evaluate(arguments: Arguments) -> None:
         results = evaluate(flags.config, terminal.count("evaluations"))
     finally:
         terminal.close()
+    for result in results:
+        if result.bad:
+            named = ", ".join(f"{place}: {key}" for key, place in sorted(result.bad.items())[:10])
+            terminal.say(f"{result.model} on {result.dataset}: left out {len(result.bad)} that did not decode: {named}")
     measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
     rows = []
     for result in results:

@@ -19,6 +19,7 @@ from fer_dist.world import World
 _NEW_FLAG = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
 _OWN_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW_FLAG else "broadcast_buffers": False}
 
+NEVER = 2**62
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -67,14 +68,16 @@ class Engine:
 
     def totals(self) -> Totals:
         """Mean loss and accuracy since the last call. Waits for the device and the other ranks."""
-        bad = self._bad_step.item()
-        values = torch.cat([self._sums.cpu(), torch.tensor([float(bad >= 0), max(bad, 0)], dtype=torch.float64)])
-        loss, correct, pictures, bad_ranks, bad_steps = self.world.total(values).tolist()
+        bad = int(self._bad_step.item())
+        loss, correct, pictures = self.world.total(self._sums.cpu()).tolist()
         self._sums.zero_()
         pictures = max(pictures, 1)
-        # With several bad ranks the mean of their first bad steps: gradients are shared, so they are at most one apart.
-        bad_step = int(bad_steps // bad_ranks) if bad_ranks else -1
-        return Totals(loss / pictures, correct / pictures, int(pictures), bad_step)
+        first_bad = self.world.least(bad if bad >= 0 else NEVER)
+        return Totals(loss / pictures, correct / pictures, int(pictures), -1 if first_bad == NEVER else first_bad)
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number. Waits for the device."""
+        return bool(torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all())
 
     def settle(self) -> None:
         """Give every rank the mean of the ranks' batch statistics: before evaluation and before a checkpoint."""

@@ -59,6 +59,8 @@ class Result:
     model: str
     dataset: str
     scores: dict[str, Any]
+    bad: dict[str, str]
+    """Pictures that did not decode and have no prediction: key -> shard."""
 
 
 @torch.inference_mode()
@@ -70,6 +72,8 @@ def predict(model: nn.Module, network: Network, loader: Loader, world: World, at
     reader = loader.reader
     masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
     mask = torch.tensor([float("-inf") if name in masked else 0.0 for name in network.emotions], device=world.device)
+    # On CUDA, convolutions would otherwise round their inputs to 10 bits (TF32).
+    torch.backends.cudnn.allow_tf32 = False
     was_training = model.training
     model.eval()
     rows, probabilities = [], []
@@ -91,6 +95,10 @@ def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None]
 
     All models and sets are looked at before the first one is scored. Raises InputError where one does not fit.
     """
+    if config.batch_size < 1 or config.threads < 0:
+        raise InputError(
+            f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
+        )
     device = pick_device(config.device)
     models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
     data = DataConfig(drop_extra=config.drop_extra, on_bad=config.on_bad)
@@ -101,8 +109,9 @@ def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None]
     for (path, network, model), model_readers in zip(models, readers, strict=True):
         model = on_device(model, device)
         for reader in model_readers:
-            predictions = _predict_set(config, network, model, reader, device)
-            results.append(Result(path.name, reader.manifest.name, _save(path, reader.manifest.name, predictions)))
+            name = reader.manifest.name
+            predictions, bad = _predict_set(config, network, model, reader, device)
+            results.append(Result(path.name, name, _save(path, name, predictions), bad))
             if progress:
                 progress(len(results), len(config.models) * len(config.data))
     return results
@@ -118,11 +127,11 @@ def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
 
 def _predict_set(
     config: EvaluateConfig, network: Network, model: nn.Module, reader: Reader, device: torch.device
-) -> Predictions:
+) -> tuple[Predictions, dict[str, str]]:
     data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
     placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
     loader = evaluation_loader(data, reader, placement, config.batch_size)
-    return predict(model, network, loader, World(0, 1, device), attributes=True)
+    return predict(model, network, loader, World(0, 1, device), attributes=True), loader.bad
 
 
 def _save(path: Path, name: str, predictions: Predictions) -> dict[str, Any]:
@@ -142,6 +151,3 @@ def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:
     names = sorted({name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))})
     names = [name for name in names if name not in NOT_ATTRIBUTES and all(name in fact for fact in facts)]
     return {name: np.array([fact[name] for fact in facts]) for name in names}
-
-
-__all__ = ["EvaluateConfig", "InputError", "Result", "evaluate", "evaluation_data", "predict"]

@@ -204,7 +204,7 @@ def _open_writer(folder: Path, start: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     # What an attempt that died wrote after the checkpoint is hidden, since it is written again.
-    return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def _clock(seconds: float) -> str:

@@ -46,14 +46,15 @@ class Group:
 
 def run_on_workers(
     function: WorkerFunction,
-    payload: dict[str, Any],
+    prepare: Callable[[], dict[str, Any]],
     group: Group,
     progress: Callable[[Any], None],
     stop_requested: Callable[[], bool],
 ) -> None:
     """Run a function on each of the workers of a group, with a torch process group joined around them.
 
-    function: importable by name on the workers. A worker that dies is replaced and all of them start the function
+    function: importable by name on the workers. prepare: gives what the function gets, once the cluster has answered.
+    A worker that dies is replaced and all of them start the function
     again, up to ray.max_failures times; a WorkError or an InputError ends the job at once and is raised here.
     """
     # Ray's page about a lost worker would bury our line about it. Read when Ray is imported.
@@ -63,7 +64,7 @@ def run_on_workers(
     with _connected(group) as resources:
         mailbox = _open_mailbox()
         outcome: list[BaseException | None] = []
-        work = _Work(function, payload, mailbox)
+        work = _Work(function, prepare(), mailbox, "GPU" in resources)
         fit = threading.Thread(target=_fit, args=(work, group, resources, outcome), daemon=True)
         fit.start()
         asked = False
@@ -72,6 +73,8 @@ def run_on_workers(
             for kind, content in ray.get(mailbox.drain.remote()):
                 if kind == "message":
                     progress(content)
+                elif not content:
+                    continue  # another rank's half of an error that rank 0 words
                 elif kind == "work":
                     raise WorkError(content)
                 else:
@@ -97,12 +100,14 @@ def _connected(group: Group) -> Iterator[dict[str, float]]:
     import logging
 
     import ray
+    import torch
 
     address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         # More workers than cores is slow, but right: what is asked for here is asked for on purpose.
-        cpus = math.ceil(group.ray.workers * group.needs({})["CPU"])
+        cluster = {"GPU": float(torch.cuda.device_count())}
+        cpus = math.ceil(group.ray.workers * group.needs(cluster)["CPU"])
         options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, cpus)}
     _check_answers(address)
     # ray.init takes SIGTERM for itself and would exit without a checkpoint.
@@ -166,15 +171,19 @@ def _fit(work: "_Work", group: Group, resources: dict[str, float], outcome: list
 class _Work:
     """What a worker runs: the function, with its two lines to the driver."""
 
-    def __init__(self, function: WorkerFunction, payload: dict[str, Any], mailbox: Any) -> None:
+    def __init__(self, function: WorkerFunction, payload: dict[str, Any], mailbox: Any, gpu: bool) -> None:
         self.function = function
         self.payload = payload
         self.mailbox = mailbox
+        self.gpu = gpu
 
     def __call__(self) -> None:
         import ray
         import ray.train
 
+        if not self.gpu:
+            # A worker without a GPU of its own must not find one: Ray hides none from it.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         starts = ray.get(self.mailbox.begin.remote(ray.train.get_context().get_world_rank()))
         if starts > 1:
             text = f"a worker was lost; all go on from the last checkpoint (new start {starts - 1})"

@@ -1,5 +1,6 @@
 """Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,8 @@ class Session:
         totals = self.engine.totals()
         if totals.bad_step >= 0:
             self.fail(self._not_finite(totals.bad_step))
+        if not self.engine.is_finite():
+            self.fail(self._not_finite(done - 1))
         self.monitor.log(done, totals, lr)
 
     def validate(self, done: int) -> None:
@@ -85,6 +88,8 @@ class Session:
         scored: the last validation is of this very step.
         """
         self.engine.settle()
+        for found in self.world.texts(json.dumps(self.loader.bad)):
+            self.loader.bad |= json.loads(found)
         if self.world.is_main:
             state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad}
             score = self.scores["accuracy"] if self.scores and scored else None
@@ -94,8 +99,8 @@ class Session:
     def close(self) -> None:
         """End the curves, name the pictures that were left out, and wait for the other ranks."""
         self.monitor.close(self.scores)
-        bad = self.loader.bad
-        if bad:
+        bad = self.loader.bad | (self.validation.bad if self.validation else {})
+        if bad and self.world.is_main:
             named = ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
             text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {named}"
             self.job.progress(Message(text))
@@ -103,6 +108,8 @@ class Session:
 
     def fail(self, text: str) -> None:
         """Raise WorkError on every rank; only rank 0's has the text, so that a user reads it once."""
+        # First all are here, so that rank 0 has its checkpoint on disk before the first error ends the others.
+        self.world.barrier()
         raise WorkError(text if self.world.is_main else "")
 
     def _not_finite(self, step: int) -> str:
@@ -110,7 +117,8 @@ class Session:
         kept = self.checkpoints.entries()
         last = f"the checkpoint of step {kept[-1].step} is kept" if kept else "no checkpoint was saved before it"
         return (
-            f"the loss of step {step} is not finite; {last}. Lower --train.lr, or look at its pictures: "
+            f"the loss of step {step}, or what it made of the weights, is not finite; {last}. "
+            "Start anew under another --run.name with a lower --train.lr, or look at the step's pictures: "
             f"shards {', '.join(sorted(set(samples.places)))}; keys {', '.join(samples.keys)}"
         )
 
@@ -121,9 +129,12 @@ def open_session(job: Job, world: World) -> Session:
     network = network_of(config)
     reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
     order = open_order(config, reader)
-    checkpoints = Checkpoints(
-        job.folder, config.train.keep_last, lambda text: job.progress(Message(f"warning: {text}"))
-    )
+
+    def warn(text: str) -> None:
+        if world.is_main:
+            job.progress(Message(f"warning: {text}"))
+
+    checkpoints = Checkpoints(job.folder, config.train.keep_last, warn)
     snapshot = checkpoints.newest()
     engine = _open_engine(job, world, network, snapshot)
     begun = snapshot.step if snapshot else 0

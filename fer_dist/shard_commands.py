@@ -97,8 +97,10 @@ def _index(arguments: Arguments) -> None:
     flags = parse(Index, arguments, "shards index")
     emotions = [name.strip() for name in flags.emotions.split(",") if name.strip()]
     terminal = Terminal()
-    manifest = index_shards(Path(flags.folder), emotions, flags.dataset, flags.split, terminal.count("samples"))
-    terminal.close()
+    try:
+        manifest = index_shards(Path(flags.folder), emotions, flags.dataset, flags.split, terminal.count("tars"))
+    finally:
+        terminal.close()
     terminal.say(f"{flags.folder}: {manifest.samples:,} pictures in {len(manifest.shards)} shards")
 
 
@@ -117,8 +119,10 @@ def _verify(arguments: Arguments) -> None:
     terminal = Terminal()
     faults = 0
     for folder in flags.folders:
-        report = verify_shards(Path(folder), terminal.count("samples"))
-        terminal.close()
+        try:
+            report = verify_shards(Path(folder), terminal.count("samples"))
+        finally:
+            terminal.close()
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)

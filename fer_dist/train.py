@@ -13,7 +13,7 @@ from typing import Any
 
 from fer_dist.config import Config, from_json, to_json
 from fer_dist.monitor import Progress
-from fer_dist.runs import check_run_folder, open_run_folder, resolved
+from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, check_job, open_session
 from fer_dist.world import World, joined, pick_device
@@ -57,23 +57,28 @@ def start(config: Config, preset: str, resume: bool, show: Progress) -> Path:
     """
     config = resolved(config, preset)
 
-    def open_checked(workers: int) -> str:
+    def check_all(workers: int) -> None:
         check_job(config, workers)
         check_run_folder(config, resume)
+
+    def open_checked(workers: int) -> str:
+        check_all(workers)
         return str(open_run_folder(config, preset))
 
     with _stop_on_signals() as stop_requested:
         if config.ray.workers:
             from fer_dist.ray_jobs import Group, run_on_workers
 
-            folder = open_checked(config.ray.workers)
-            payload = {"config": to_json(config), "folder": folder}
-            run_on_workers(train_worker, payload, Group(config.ray, config.run.device), show, stop_requested)
+            def prepare() -> dict[str, Any]:
+                return {"config": to_json(config), "folder": str(open_run_folder(config, preset))}
+
+            check_all(config.ray.workers)
+            run_on_workers(train_worker, prepare, Group(config.ray, config.run.device), show, stop_requested)
         else:
             with joined(pick_device(config.run.device)) as world:
                 folder = world.from_main(lambda: open_checked(world.size))
                 train(Job(config, Path(folder), show, stop_requested), world)
-    return Path(folder)
+    return run_folder(config)
 
 
 def train_worker(payload: dict[str, Any], progress: Progress, stop_requested: Callable[[], bool]) -> None:

@@ -85,6 +85,15 @@ class World:
         arrays = [part.numpy().view(rows.dtype).reshape(padded.shape) for part in parts]
         return np.concatenate([array[: int(count)] for array, count in zip(arrays, counts, strict=True)])
 
+    def texts(self, line: str) -> list[str]:
+        """The line of each rank, on every rank. line: without a line break."""
+        everything = self.gather(np.frombuffer(f"{line}\n".encode(), dtype=np.uint8))
+        return everything.tobytes().decode().splitlines()
+
+    def least(self, value: int) -> int:
+        """The smallest of the ranks' values."""
+        return int(self.gather(np.array([value], dtype=np.int64)).min())
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier(group=self.host_group)
@@ -100,11 +109,7 @@ class World:
                 answer[0] = ask()
             except InputError as error:
                 answer[1] = str(error)
-        if self.size > 1:
-            encoded = (
-                np.frombuffer(json.dumps(answer).encode(), dtype=np.uint8) if self.is_main else np.zeros(0, np.uint8)
-            )
-            answer = json.loads(self.gather(encoded).tobytes())
+        answer = json.loads(self.texts(json.dumps(answer))[0])
         if answer[1]:
             raise InputError(answer[1] if self.is_main else "")
         return answer[0]
@@ -121,9 +126,7 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise InputError(
-            "--run.device cuda: no CUDA device is visible here; use --run.device cpu, or run fer-dist doctor"
-        )
+        raise InputError("device cuda: no CUDA device is visible here; use cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 

@@ -20,6 +20,8 @@ work=$(mktemp -d /tmp/fer-ray.XXXXXX)
 
 umask 077
 python -c 'import secrets; print(secrets.token_hex(32))' > "$work/token"
+# Ray ends a stopped job after 3 s otherwise, before a slow step has saved its checkpoint.
+export RAY_JOB_STOP_WAIT_TIME_S=60
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$work/token"
 unset RAY_ADDRESS
 

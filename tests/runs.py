@@ -41,13 +41,16 @@ def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[st
     )
 
 
-def ledger(run: Path) -> dict[int, list[str]]:
-    """Step -> the keys of the global batch, rank by rank. A step that was taken again counts once, as it was last."""
-    ranks = []
-    for number in range(len(list((run / "ledger").glob("*.tsv")))):
-        lines = (run / "ledger" / f"{number}.tsv").read_text().splitlines()
-        ranks.append({int(line.split("\t")[0]): line.split("\t")[1:] for line in lines})
-    return {step: [key for rank in ranks for key in rank[step]] for step in sorted(ranks[0])}
+def ledger(run: Path, ranks: int = 0, since: int = 0, until: int = 1 << 30) -> dict[int, list[str]]:
+    """Step -> the keys of the global batch, rank by rank. A step that was taken again counts once, as it was last.
+
+    ranks: how many took part, 0 for all that wrote; since, until: the steps that are asked for, until excluded.
+    """
+    parts = []
+    for number in range(ranks or len(list((run / "ledger").glob("*.tsv")))):
+        lines = [line.split("\t") for line in (run / "ledger" / f"{number}.tsv").read_text().splitlines()]
+        parts.append({int(step): keys for step, *keys in lines if since <= int(step) < until})
+    return {step: [key for part in parts for key in part[step]] for step in sorted(parts[0])}
 
 
 def weights(run: Path) -> dict[str, str]:

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from runs import arguments, command, drawn_shards, environment, ledger
 
+from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
 from fer_dist.predictions import load_scores
 
@@ -33,31 +35,42 @@ def ray_workers(parent: int) -> list[psutil.Process]:
     return found
 
 
-def test_two_workers_of_which_one_is_killed_take_the_same_batches_as_one_process(shards, tmp_path):
-    steps = ["--train.save-every-steps", "2", "--train.epochs", "4"]
-    words = arguments(shards, tmp_path, "ray", *steps, "--ray.workers", "2")
-    line = [sys.executable, "-m", "fer_dist.train", *words]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(line, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        listed = tmp_path / "ray" / "checkpoints" / "list.json"
-        deadline = time.monotonic() + 200
-        while not listed.exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+def wait_until(is_so, process: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def test_workers_killed_then_stopped_then_resumed_by_one_process_take_the_batches_of_an_undisturbed_run(
+    shards, tmp_path
+):
+    steps = ["--train.save-every-steps", "2", "--train.epochs", "40"]
+    words = arguments(shards, tmp_path, "ray", *steps)
+    log, run = tmp_path / "log", tmp_path / "ray"
+    line = [sys.executable, "-m", "fer_dist.train", *words, "--ray.workers", "2"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(line, env=environment(), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        wait_until((run / "checkpoints" / "list.json").exists, process, log)
         os.kill(ray_workers(process.pid)[-1].pid, signal.SIGKILL)
-        killed_at = len((tmp_path / "ray" / "ledger" / "0.tsv").read_text().splitlines())
-        assert process.wait(timeout=240) == 0, (tmp_path / "log").read_text()
-    assert killed_at < 24, "the kill came too late to show anything"
-    text = (tmp_path / "log").read_text()
-    assert "from step" in text, "no worker went on from a checkpoint"
+        wait_until(lambda: ", from step " in log.read_text(), process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 1
+    text = log.read_text()
     assert "a worker was lost; all go on from the last checkpoint (new start 1)" in text
-    assert [
-        line for line in text.splitlines() if not line.startswith(("ray: ", "epoch ", "done: ", "a worker was "))
-    ] == [line for line in text.splitlines() if "/24 steps, loss " in line], "noise"
+    stopped = int(text.split("stopped at step ")[1].split()[0])
+    assert stopped < 240, "the stop came too late to show anything"
+    assert Checkpoints(run).entries()[-1].step == stopped
+    ours = ("ray: ", "epoch ", "a worker was ", "fer-dist: stopped ")
+    noise = [line for line in text.splitlines() if not line.startswith(ours) and "/240 steps, loss " not in line]
+    assert not noise
+    assert command("train", *words, "--resume").returncode == 0
     assert command("train", *arguments(shards, tmp_path, "alone", *steps)).returncode == 0
-    assert ledger(tmp_path / "ray") == ledger(tmp_path / "alone")
-    assert load_scores(tmp_path / "ray").keys() == load_scores(tmp_path / "alone").keys()
+    # After the stop one process takes what two took before: its ledger holds the later steps whole.
+    together = ledger(run, until=stopped) | ledger(run, ranks=1, since=stopped)
+    assert together == ledger(tmp_path / "alone")
+    assert load_scores(run).keys() == load_scores(tmp_path / "alone").keys()
 
 
 def test_a_cluster_that_does_not_answer_gets_one_line(shards, tmp_path, capsys):
@@ -65,3 +78,4 @@ def test_a_cluster_that_does_not_answer_gets_one_line(shards, tmp_path, capsys):
     assert main(["train", *words]) == 2
     text = capsys.readouterr().err
     assert "--ray.address 127.0.0.1:1: nothing answers there" in text
+    assert not (tmp_path / "lost").exists()

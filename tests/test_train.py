@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from fer_dist.checkpoint import Checkpoints, load_model
 from fer_dist.cli import main
-from fer_dist.data.manifest import load_manifest
+from fer_dist.data.manifest import load_index, load_manifest
 from fer_dist.predictions import load_predictions, load_scores
 
 
@@ -159,8 +160,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_shards_and_keys(
     words = arguments(shards, tmp_path, "blown", "--train.lr", "1e38", "--train.warmup-epochs", "0")
     assert main(["train", *words, "--train.log-every", "1"]) == 1
     text = capsys.readouterr().err.splitlines()[-1]
-    assert "is not finite" in text
-    step = int(text.split("the loss of step ")[1].split()[0])
+    found = re.search(r"the loss of step (\d+), or what it made of the weights, is not finite", text)
+    assert found, text
+    step = int(found[1])
     keys = text.split("; keys ")[1].split(", ")
     assert keys == ledger(tmp_path / "blown")[step]
     assert "synthetic_wild-train-0000" in text
@@ -221,6 +223,9 @@ WRONG = {
     "a folder with a slash as name": (["--run.name", "a/b"], "is not the name of a folder"),
     "weights that are not there": (["--train.init-from", "nowhere"], "no such run folder"),
     "a choice that there is not": (["--data.views", "six"], r"--data\.views.*expand.*fold.*random_one.*centre"),
+    "a momentum that cannot be": (["--train.momentum", "-1"], r"--train\.momentum -1\.0 is out of range"),
+    "nesterov without momentum": (["--train.momentum", "0"], r"--train\.nesterov True is out of range"),
+    "a name too long for a folder": (["--run.name", "x" * 300], "cannot be written"),
     "a tone out of range": (["--data.brightness", "1.5"], r"--data\.brightness 1\.5 is out of range"),
 }
 
@@ -277,6 +282,37 @@ def test_the_root_may_not_be_a_file(shards, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["train", *arguments(shards, tmp_path / "file", "x")]) == 2
     assert "a file, but --run.root needs a folder" in capsys.readouterr().err
+
+
+def test_a_file_where_the_run_folder_would_be_is_left_alone(shards, tmp_path, capsys):
+    (tmp_path / "taken").write_text("mine")
+    assert main(["train", *arguments(shards, tmp_path, "taken")]) == 2
+    assert "a file stands there" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_disk_without_room_is_named_before_anything_starts(shards, tmp_path, capsys, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr("fer_dist.runs.shutil.disk_usage", lambda path: full)
+    assert main(["train", *arguments(shards, tmp_path, "full")]) == 2
+    assert "only 1 MiB free on its disk" in capsys.readouterr().err
+    assert not (tmp_path / "full").exists()
+
+
+def test_a_picture_that_does_not_decode_is_named_by_evaluate_and_left_out_on_request(whole, shards, tmp_path, capsys):
+    broken = drawn_shards(tmp_path / "broken", count=120, test_count=20) / "test"
+    tar = next(broken.glob("*.tar"))
+    member = next(m for m in load_index(tar)[7] if m.extension == "jpg")
+    with tar.open("r+b") as stream:
+        stream.seek(member.offset)
+        stream.write(bytes(member.size))
+    words = ["evaluate", "--models", str(whole), "--data", str(broken), "--device", "cpu"]
+    assert main(words) == 1
+    key = member.name.removesuffix(".jpg")
+    assert f"{tar.name}: {key}: the picture does not decode" in capsys.readouterr().err
+    assert main([*words, "--on-bad", "skip"]) == 0
+    assert f"left out 1 that did not decode: {tar.name}: {key}" in capsys.readouterr().err
+    assert load_scores(whole)["synthetic_wild-test"]["samples"] == 19
 
 
 def test_validation_scores_equal_those_of_evaluate(whole, shards, tmp_path):
