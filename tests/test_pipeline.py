@@ -78,9 +78,9 @@ def crops_of(
 ) -> Tensor:
     """One batch through the graph. [B, V, H, W, 3]"""
     inputs = Inputs([np.frombuffer(p, np.uint8) for p in pictures], augmentation or fixed(len(pictures)))
-    todo = iter([inputs])
+    waiting = iter([inputs])
     graph = Graph(data, augment, len(pictures), CPU, half, threads=1)
-    return Crops(graph, lambda: next(todo)).next()
+    return Crops(graph, lambda: next(waiting)).next()
 
 
 def by_torchvision(pictures: NDArray[np.uint8]) -> Tensor:

@@ -78,12 +78,12 @@ def test_no_file_imports_itself_through_others():
 
     def reaches(start: str) -> set[str]:
         seen: set[str] = set()
-        todo = list(edges[start])
-        while todo:
-            name = todo.pop()
+        waiting = list(edges[start])
+        while waiting:
+            name = waiting.pop()
             if name not in seen:
                 seen.add(name)
-                todo += edges[name]
+                waiting += edges[name]
         return seen
 
     # A package's __init__ is imported by what lies in it; only files count here.

@@ -306,16 +306,18 @@ def test_a_picture_that_does_not_decode_is_named_by_evaluate_and_left_out_on_req
     with tar.open("r+b") as stream:
         stream.seek(member.offset)
         stream.write(bytes(member.size))
-    words = ["evaluate", "--models", str(whole), "--data", str(broken), "--device", "cpu"]
+    run = shutil.copytree(whole, tmp_path / "run")
+    words = ["evaluate", "--models", str(run), "--data", str(broken), "--device", "cpu"]
     assert main(words) == 1
     key = member.name.removesuffix(".jpg")
     assert f"{tar.name}: {key}: the picture does not decode" in capsys.readouterr().err
     assert main([*words, "--on-bad", "skip"]) == 0
     assert f"left out 1 that did not decode: {tar.name}: {key}" in capsys.readouterr().err
-    assert load_scores(whole)["synthetic_wild-test"]["samples"] == 19
+    assert load_scores(run)["synthetic_wild-test"]["samples"] == 19
 
 
 def test_validation_scores_equal_those_of_evaluate(whole, shards, tmp_path):
+    whole = shutil.copytree(whole, tmp_path / "run")
     trained = load_scores(whole)
     (name,) = trained
     before = load_predictions(whole / "predictions" / f"{name}.parquet")

@@ -68,13 +68,13 @@ class Loader:
         """Pictures that did not decode and were left out: key -> shard."""
 
     def __iter__(self) -> Iterator[Batch]:
-        todo = self.batches()
+        waiting = self.batches()
         flying: deque[_Flight] = deque()
         again: deque[_Flight] = deque()
         """Batches that a broken graph had taken in, to be given once more."""
 
         def give() -> Inputs:
-            flight = again.popleft() if again else self._next(todo)
+            flight = again.popleft() if again else self._next(waiting)
             flying.append(flight)
             ids, epochs = flight.samples.ids, np.array([flight.epoch])
             return Inputs(flight.samples.content, draw(self.graph.data, self.seed, epochs, ids))
@@ -97,9 +97,9 @@ class Loader:
             waited = time.perf_counter() - begun
             yield Batch(flight.step, flat, labels, flight.samples, flight.positions, waited)
 
-    def _next(self, todo: Iterator[tuple[int, int, Positions]]) -> "_Flight":
+    def _next(self, waiting: Iterator[tuple[int, int, Positions]]) -> "_Flight":
         while True:
-            step, epoch, positions = next(todo)
+            step, epoch, positions = next(waiting)
             flight = _Flight(step, epoch, positions, self.reader.read(positions))
             # DALI 2.4 may crash the process on a picture that is cut short in a batch, and never on one alone.
             doubtful = [i for i, picture in enumerate(flight.samples.content) if not looks_whole(picture)]
