@@ -1,4 +1,4 @@
-"""The two errors that a user sees as one line instead of a traceback."""
+"""The errors that a user sees as one line instead of a traceback."""
 
 
 class InputError(Exception):
@@ -7,3 +7,7 @@ class InputError(Exception):
 
 class WorkError(Exception):
     """The work itself failed for a reason that we know (a loss that is not finite, a stop by signal). Exit code 1."""
+
+
+class SharedError(WorkError):
+    """A WorkError that every rank raises at the same step, so that none is left waiting for another."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.config import RayConfig
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, SharedError, WorkError
 from fer_dist.monitor import Message
 
 POLL_SECONDS = 0.3
@@ -68,23 +68,27 @@ def run_on_workers(
         fit = threading.Thread(target=_fit, args=(work, group, resources, outcome), daemon=True)
         fit.start()
         asked = False
+        shared = ""
         while True:
             finished = not fit.is_alive()
             for kind, content in ray.get(mailbox.drain.remote()):
                 if kind == "message":
                     progress(content)
-                elif not content:
-                    continue  # another rank's half of an error that rank 0 words
+                elif kind == "shared":
+                    shared = shared or content  # of the other ranks it is empty
                 elif kind == "work":
                     raise WorkError(content)
                 else:
                     raise InputError(content)
             if finished:
                 break
+            # After a shared error the workers end by themselves: leaving Ray before would cut its own threads off.
             if stop_requested() and not asked:
                 asked = True
                 ray.get(mailbox.ask_to_stop.remote())
             time.sleep(POLL_SECONDS)
+        if shared:
+            raise WorkError(shared)
         if outcome and outcome[0] is not None:
             raise WorkError(
                 f"Ray gave up after {group.ray.max_failures} new starts: {_shortly(outcome[0])}"
@@ -200,9 +204,10 @@ class _Work:
         try:
             self.function(self.payload, lambda message: self.mailbox.put.remote("message", message), stop.is_set)
         except (WorkError, InputError) as error:
-            kind = "work" if isinstance(error, WorkError) else "input"
+            kind = "shared" if isinstance(error, SharedError) else "work" if isinstance(error, WorkError) else "input"
             ray.get(self.mailbox.put.remote(kind, str(error)))
-            raise
+            if kind != "shared":
+                raise
         finally:
             ended.set()
 

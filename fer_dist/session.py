@@ -15,7 +15,7 @@ from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, op
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, SharedError
 from fer_dist.evaluate import predict
 from fer_dist.metrics import scores
 from fer_dist.monitor import Message, Monitor, Progress
@@ -107,10 +107,10 @@ class Session:
         self.world.barrier()
 
     def fail(self, text: str) -> None:
-        """Raise WorkError on every rank; only rank 0's has the text, so that a user reads it once."""
+        """Raise SharedError on every rank; only rank 0's has the text, so that a user reads it once."""
         # First all are here, so that rank 0 has its checkpoint on disk before the first error ends the others.
         self.world.barrier()
-        raise WorkError(text if self.world.is_main else "")
+        raise SharedError(text if self.world.is_main else "")
 
     def _not_finite(self, step: int) -> str:
         samples = self.loader.reader.read(self.order.batch(step))
