@@ -75,6 +75,7 @@ def run_on_workers(
                 if kind == "message":
                     progress(content)
                 elif kind == "shared":
+                    # The workers end by themselves then: leaving Ray before would cut its own threads off.
                     shared = shared or content  # of the other ranks it is empty
                 elif kind == "work":
                     raise WorkError(content)
@@ -82,7 +83,6 @@ def run_on_workers(
                     raise InputError(content)
             if finished:
                 break
-            # After a shared error the workers end by themselves: leaving Ray before would cut its own threads off.
             if stop_requested() and not asked:
                 asked = True
                 ray.get(mailbox.ask_to_stop.remote())
