@@ -9,7 +9,8 @@ set -euo pipefail
 raw=${1:?usage: launch/fer2013.sh FER2013 [OUT]}
 out=${2:-fer2013}
 [ -e "$out/shards/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$out/shards"
-# shellcheck disable=SC2086 (both are lists of words)
+# Both are lists of words.
+# shellcheck disable=SC2086
 ${LAUNCH:-fer-dist train} strong --data.train "$out/shards/train" --data.val "$out/shards/val" \
   --data.size 48 --data.crop 44 --train.epochs 12 --run.root "$out/runs" --run.name fer2013 --resume ${MORE:-}
 fer-dist evaluate --models "$out/runs/fer2013" --data "$out/shards/val" "$out/shards/test" --json "$out/scores.json"
