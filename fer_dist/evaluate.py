@@ -1,6 +1,7 @@
 """Every model on every set: predictions as a table, scores as functions of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -72,22 +73,32 @@ def predict(model: nn.Module, network: Network, loader: Loader, world: World, at
     reader = loader.reader
     masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
     mask = torch.tensor([float("-inf") if name in masked else 0.0 for name in network.emotions], device=world.device)
-    # On CUDA, convolutions would otherwise round their inputs to 10 bits (TF32).
-    torch.backends.cudnn.allow_tf32 = False
-    was_training = model.training
-    model.eval()
     rows, probabilities = [], []
-    for batch in loader:
-        logits = model(batch.crops.float()) + mask
-        probabilities.append(logits.softmax(1).cpu().numpy())
-        rows.append(np.stack([batch.positions.shard, batch.positions.position, batch.samples.labels], axis=1))
-    model.train(was_training)
+    with _evaluating(model):
+        for batch in loader:
+            logits = model(batch.crops.float()) + mask
+            probabilities.append(logits.softmax(1).cpu().numpy())
+            rows.append(np.stack([batch.positions.shard, batch.positions.position, batch.samples.labels], axis=1))
     classes = len(network.emotions)
     table = world.gather(np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64))
     values = world.gather(np.concatenate(probabilities) if rows else np.zeros((0, classes), dtype=np.float32))
     positions = Positions(table[:, 0], table[:, 1])
     known = _attributes(reader, positions) if attributes else {}
     return Predictions(reader.keys(positions), table[:, 2], values, network.emotions, masked, known)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and whole float32; both as before on the way out: training may go on."""
+    was_training, had_tf32 = model.training, torch.backends.cudnn.allow_tf32
+    model.eval()
+    # On CUDA, convolutions would otherwise round their inputs to 10 bits (TF32).
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = had_tf32
+        model.train(was_training)
 
 
 def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None] | None = None) -> list[Result]:
