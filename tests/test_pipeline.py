@@ -1,7 +1,6 @@
 """The real DALI graph on the CPU, beside torchvision and beside matrices done by hand."""
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +42,6 @@ GREY_LEVELS = DataConfig(
 
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.321], [0.211, -0.523, 0.311]])
 """RGB to YIQ as DALI writes it, and many a textbook; NTSC's own has one digit more."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pixels(count: int = 3, side: int = SIDE) -> NDArray[np.uint8]:
