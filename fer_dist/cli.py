@@ -79,6 +79,7 @@ def _train(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
+    from fer_dist.data.loader import name_bad
     from fer_dist.evaluate import EvaluateConfig, evaluate
     from fer_dist.monitor import Terminal
 
@@ -98,7 +99,7 @@ def _evaluate(arguments: Arguments) -> None:
         terminal.close()
     for result in results:
         if result.bad:
-            named = ", ".join(f"{place}: {key}" for key, place in sorted(result.bad.items())[:10])
+            named = name_bad(result.bad)
             terminal.say(f"{result.model} on {result.dataset}: left out {len(result.bad)} that did not decode: {named}")
     measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
     rows = []

@@ -11,7 +11,7 @@ import torch
 from fer_dist import config as settings
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, load_network, network_of, on_device
 from fer_dist.config import Config
-from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, open_reader, training_loader
+from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
@@ -73,7 +73,6 @@ class Session:
         """Score the validation split; the last epoch's table and scores go into the run folder."""
         if not self.validation:
             return
-        self.engine.settle()
         predictions = predict(self.engine.model, self.network, self.validation, self.world)
         self.scores = scores(predictions)
         self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
@@ -83,11 +82,7 @@ class Session:
             save_scores(self.job.folder, name, self.scores)
 
     def save(self, done: int, scored: bool) -> None:
-        """Save a checkpoint on rank 0; every rank goes on with the same batch statistics.
-
-        scored: the last validation is of this very step.
-        """
-        self.engine.settle()
+        """Save a checkpoint on rank 0. scored: the last validation is of this very step."""
         for found in self.world.texts(json.dumps(self.loader.bad)):
             self.loader.bad |= json.loads(found)
         if self.world.is_main:
@@ -101,8 +96,7 @@ class Session:
         self.monitor.close(self.scores)
         bad = self.loader.bad | (self.validation.bad if self.validation else {})
         if bad and self.world.is_main:
-            named = ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
-            text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {named}"
+            text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {name_bad(bad)}"
             self.job.progress(Message(text))
         self.world.barrier()
 

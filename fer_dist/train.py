@@ -36,6 +36,8 @@ def train(job: Job, world: World) -> None:
         save = epoch_ends or stop or is_due(done, settings.save_every_steps)
         if save or is_due(done, settings.log_every):
             session.look(done, lr)
+        if save:
+            session.engine.settle()
         if epoch_ends:
             session.validate(done)
         if save:

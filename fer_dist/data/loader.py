@@ -193,6 +193,11 @@ def evaluation_loader(data: DataConfig, reader: Reader, placement: Placement, ba
     return Loader(reader, graph, batches, data.on_bad, seed=0)
 
 
+def name_bad(bad: dict[str, str]) -> str:
+    """Pictures that did not decode, as `shard: key, ...`, ten at most. bad: key -> shard."""
+    return ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
+
+
 def open_reader(folder: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str) -> Reader:
     """A reader whose errors name the flag that the folder came from."""
     try:
