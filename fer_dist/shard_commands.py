@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional
@@ -19,15 +19,22 @@ def shards(arguments: Arguments) -> None:
 
 def _build(arguments: Arguments) -> None:
     from fer_dist.data.shards import BuildFlags, BuildOptions, build_shards
-    from fer_dist.data.sources import SOURCES, open_source
+    from fer_dist.data.sources import SOURCES, open_source, options_of
     from fer_dist.monitor import Terminal
+
+    name = arguments[0] if arguments else ""
+    if not name or name.startswith("-"):
+        sys.stdout.write("usage: fer-dist shards build SOURCE RAW OUT [--flag VALUE ...]\n\nsources:\n")
+        sys.stdout.write("".join(f"  {source:<10} {text}\n" for source, text in SOURCES.items()))
+        sys.stdout.write("\nfer-dist shards build SOURCE --help lists the flags\n")
+        if name not in ("--help", "-h"):
+            raise InputError("name a source first: fer-dist shards build SOURCE RAW OUT")
+        return
+    Options: Any = options_of(name)
 
     @dataclass(frozen=True)
     class Build:
         """Turn a release into shards: OUT/<split>/ with tars, their indexes and a manifest."""
-
-        source: Annotated[str, positional()]
-        """Which release it is; see the list above."""
 
         raw: Annotated[str, positional()]
         """Path of the release (for synthetic: the style, wild or lab)."""
@@ -35,30 +42,11 @@ def _build(arguments: Arguments) -> None:
         out: Annotated[str, positional()]
         """Folder for the shards; each split becomes a folder in it."""
 
+        options: Annotated[Options, flat()]
         flags: Annotated[BuildFlags, flat()]
-        dataset: str = ""
-        """Name of the data set (folder only). Empty: the name of RAW."""
 
-        count: int = 4000
-        """Training pictures to draw (synthetic only)."""
-
-        test_count: int = 1000
-        """Test pictures to draw (synthetic only)."""
-
-        pixels: int = 64
-        """Side of the pictures to draw (synthetic only)."""
-
-        seed: int = 0
-        """Seed of the drawing (synthetic only)."""
-
-    Build.__doc__ = f"{Build.__doc__}\n\nSources:\n" + "\n".join(
-        f"  {name:<10} {text}" for name, text in SOURCES.items()
-    )
-    chosen = parse(Build, arguments, "shards build")
-    own = {"folder": ("dataset",), "synthetic": ("count", "test_count", "pixels", "seed")}
-    source = open_source(
-        chosen.source, chosen.raw, **{name: getattr(chosen, name) for name in own.get(chosen.source, ())}
-    )
+    chosen = parse(Build, arguments[1:], f"shards build {name}")
+    source = open_source(name, chosen.raw, **vars(chosen.options))
     terminal = Terminal()
     options = BuildOptions(**vars(chosen.flags), command=shlex.join(["fer-dist", "shards", "build", *arguments]))
     try:
@@ -72,6 +60,8 @@ def _build(arguments: Arguments) -> None:
         terminal.say(f"{place}: {manifest.samples:,} pictures in {len(manifest.shards)} shards ({counts})")
         for reason, count in manifest.left_out.items():
             terminal.say(f"{place}: left out {count:,}: {reason}")
+        for reason, count in manifest.built["mended"].items():
+            terminal.say(f"{place}: mended {count:,}: {reason}")
 
 
 def _index(arguments: Arguments) -> None:

@@ -12,9 +12,10 @@ PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {"errors", "config", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment", "data"},
     {
-        "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.pictures", "data.workers",
-        "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader", "data.sources",
-        "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures", "runs",
+        "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
+        "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
+        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
+        "runs",
     },
     {"train", "session", "estimate", "evaluate", "report"},
     {"cli", "flags", "shard_commands", "demo", "bench"},

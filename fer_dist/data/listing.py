@@ -82,19 +82,36 @@ def _merged(runs: list[Path], lines: list[str] | None = None) -> Iterator[str]:
 
 
 @dataclass
-class LeftOutBook:
-    """What does not become a sample: counted by reason, and each line kept for left_out.jsonl."""
+class Book:
+    """Rows with something wrong, left out or mended: counted by reason, and each kept as a line of a file.
+
+    name: of the book, which tells the two apart on disk.
+    """
 
     folder: Path
+    name: str
     lines: dict[str, LineSorter] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, split: str, name: str, reason: str) -> None:
         if split not in self.lines:
-            self.lines[split] = LineSorter(self.folder, f"left-out-{split}")
+            self.lines[split] = LineSorter(self.folder, f"{self.name}-{split}")
             self.counts[split] = Counter()
         self.lines[split].add(_encode({"split": split, "name": name, "reason": reason}) + "\n")
         self.counts[split][reason] += 1
+
+    def told(self, splits: set[str]) -> dict[str, int]:
+        """Rows of these splits by reason, in the order of the alphabet."""
+        total: Counter[str] = sum((self.counts.get(split, Counter()) for split in splits), Counter())
+        return dict(sorted(total.items()))
+
+    def save(self, path: Path, splits: set[str]) -> None:
+        """Write the rows of these splits as JSON lines; no file where there is none."""
+        told = [self.lines[split] for split in sorted(splits) if split in self.lines]
+        if told:
+            with path.open("w", encoding="ascii") as stream:
+                for lines in told:
+                    stream.writelines(lines)
 
 
 @dataclass
@@ -105,7 +122,8 @@ class Listing:
     """
 
     folder: Path
-    left_out: LeftOutBook
+    left_out: Book
+    mended: Book
     samples: dict[str, LineSorter] = field(default_factory=dict)
     picture_bytes: int = 0
 
@@ -132,7 +150,7 @@ def list_samples(source: Source, folder: Path, progress: Progress | None = None)
     folder: an empty folder for the sorted runs.
     Raises InputError for a release without a picture, and for an emotion that the source did not announce.
     """
-    listing = Listing(folder, LeftOutBook(folder))
+    listing = Listing(folder, Book(folder, "left-out"), Book(folder, "mended"))
     sizes = _SizeGuess()
     for done, entry in enumerate(source.samples()):
         if isinstance(entry, LeftOut):
@@ -162,13 +180,13 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 
 def line_of(sample: Sample) -> str:
     digest = hashlib.sha256(sample.key.encode()).hexdigest()
-    fields = [sample.key, sample.emotion, sample.path, sample.offset, sample.length, sample.facts]
+    fields = [sample.key, sample.emotion, sample.path, sample.offset, sample.length, sample.facts, sample.mended]
     return f"{digest} {_encode(fields)}\n"
 
 
 def sample_of(line: str, split: str) -> Sample:
-    key, emotion, path, offset, length, facts = json.loads(line[DIGEST + 1 :])
-    return Sample(key, split, emotion, path, offset, length, facts)
+    key, emotion, path, offset, length, facts, mended = json.loads(line[DIGEST + 1 :])
+    return Sample(key, split, emotion, path, offset, length, facts, mended)
 
 
 def name_of(sample: Sample) -> str:

@@ -5,15 +5,16 @@ import json
 import os
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from fer_dist.data.faces import FaceFlags, LeftOutError, fitted
 from fer_dist.data.listing import name_of, sample_of
 from fer_dist.data.manifest import Shard, index_path, save_index, write_atomically
-from fer_dist.data.pictures import decode
 from fer_dist.data.sources import Picture, Sample, Source
 from fer_dist.data.tar import TarWriter
+
+CANNOT_BE_READ = "cannot be read"
 
 _encode = json.JSONEncoder(sort_keys=True).encode
 
@@ -24,6 +25,7 @@ class PackTask:
 
     stem:     path of the tar without .tar; the index and the record stand beside it.
     lines:    the samples, as the listing writes them.
+    faces:    how pictures are cut and resized.
     versions: of the programs that write; a shard that other versions left behind is written anew.
     """
 
@@ -31,6 +33,7 @@ class PackTask:
     split: str
     stem: Path
     lines: list[str]
+    faces: FaceFlags
     versions: dict[str, str]
 
     @property
@@ -44,11 +47,12 @@ class PackTask:
 
 @dataclass(frozen=True)
 class Packed:
-    """A finished shard. left_out: name and reason; warned: pictures that Pillow decoded with a warning."""
+    """A finished shard. left_out, mended: name and reason; warned: pictures that Pillow decoded with a warning."""
 
     shard: Shard
-    left_out: list[list[str]]
-    warned: int
+    left_out: list[list[str]] = field(default_factory=list)
+    mended: list[list[str]] = field(default_factory=list)
+    warned: int = 0
 
 
 def pack(task: PackTask) -> Packed:
@@ -75,7 +79,7 @@ def pack(task: PackTask) -> Packed:
 
 def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
     counts: Counter[str] = Counter()
-    left_out = []
+    left_out, mended = [], []
     warned = 0
     labels = {emotion: b"%d" % label for label, emotion in enumerate(task.source.emotions)}
     with path.open("wb", buffering=1 << 20) as stream, warnings.catch_warnings(record=True) as caught:
@@ -83,11 +87,13 @@ def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
         tar = TarWriter(stream)
         for sample in samples:
             caught.clear()
-            picture, fault = _read(task.source, sample)
-            if picture is None:
-                left_out.append([name_of(sample), fault])
+            try:
+                picture = _read(task, sample)
+            except LeftOutError as fault:
+                left_out.append([name_of(sample), str(fault)])
                 continue
-            facts = _facts(task.source, sample, picture)
+            mended += [[name_of(sample), reason] for reason in (sample.mended, picture.mended) if reason]
+            facts = picture.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
             if caught:
                 facts["decoding_warning"] = str(caught[0].message)
                 warned += 1
@@ -100,31 +106,21 @@ def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
     save_index(task.tar, tar.members)
     by_emotion = {emotion: counts[emotion] for emotion in task.source.emotions}
     shard = Shard(task.tar.name, len(tar.members), tar.bytes, tar.sha256, by_emotion)
-    return Packed(shard, left_out, warned)
+    return Packed(shard, left_out, mended, warned)
 
 
-def _read(source: Source, sample: Sample) -> tuple[Picture | None, str]:
-    """The picture, known to decode; or None and the reason."""
+def _read(task: PackTask, sample: Sample) -> Picture:
+    """The picture, known to decode, cut and resized as asked, with all facts. Raises LeftOutError with the reason."""
     try:
-        picture = source.read(sample)
+        picture = task.source.read(sample)
     except OSError:
-        return None, "cannot be read"
+        raise LeftOutError(CANNOT_BE_READ) from None
     except ValueError:
-        return None, "does not decode"
-    try:
-        # What was made into a PNG here has been decoded already.
-        if not picture.original:
-            decode(picture.content)
-    except ValueError:
-        return None, "does not decode"
-    return picture, ""
-
-
-def _facts(source: Source, sample: Sample, picture: Picture) -> dict[str, Any]:
-    facts = {**sample.facts, "emotion": sample.emotion, "dataset": source.dataset}
+        raise LeftOutError("does not decode") from None
+    facts = sample.facts | picture.facts
     if picture.original:
         facts["original"] = picture.original
-    return facts
+    return fitted(replace(picture, facts=facts), task.faces)
 
 
 def _finished(task: PackTask, identity: str) -> Packed | None:
@@ -135,15 +131,15 @@ def _finished(task: PackTask, identity: str) -> Packed | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # What could not be read may have been mended since, and permissions leave no trace in the identity.
-    mended = any(reason == "cannot be read" for _, reason in record["left_out"])
-    if record["identity"] != identity or not whole or mended:
+    retried = any(reason == CANNOT_BE_READ for _, reason in record["left_out"])
+    if record["identity"] != identity or not whole or retried:
         return None
-    return Packed(shard, record["left_out"], record["warned"])
+    return Packed(shard, record["left_out"], record["mended"], record["warned"])
 
 
 def _identity(task: PackTask, samples: list[Sample]) -> str:
     """A hash of all that the shard's bytes depend on; of the pictures their size and the time of their last change."""
-    settings = [task.source.dataset, task.source.emotions, task.split, task.versions]
+    settings = [task.source.dataset, task.source.emotions, task.split, asdict(task.faces), task.versions]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     before = ""
     for line, sample in zip(task.lines, samples, strict=True):

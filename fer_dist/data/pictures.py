@@ -73,3 +73,10 @@ def png_bytes(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
+
+
+def jpeg_bytes(image: Image.Image, quality: int) -> bytes:
+    """The picture as JPEG with its colours at full resolution. image: grey or RGB."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from typing import Any
 import PIL
 
 import fer_dist
+from fer_dist.data.faces import FaceFlags, check_faces
 from fer_dist.data.holdout import cut_validation
 from fer_dist.data.listing import Listing, Progress, list_samples, reasons
 from fer_dist.data.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest, write_atomically
@@ -31,13 +31,14 @@ from fer_dist.errors import InputError
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
+MENDED = "mended.jsonl"
 
 SAMPLE_OVERHEAD = 2560
 """Bytes of a sample in a tar beside its picture: three headers, the label and a short json."""
 
 
 @dataclass(frozen=True)
-class BuildFlags:
+class BuildFlags(FaceFlags):
     """How a release becomes shards, as far as a user says."""
 
     shard_samples: int = 4096
@@ -90,6 +91,7 @@ def _check_options(options: BuildOptions) -> None:
         raise InputError(f"val_fraction {options.val_fraction}: give a share from 0 to less than 1, such as 0.1")
     if options.workers < 0:
         raise InputError(f"workers {options.workers}: give a number of processes, or 0 for one on each core")
+    check_faces(options)
 
 
 @contextmanager
@@ -168,7 +170,13 @@ def _check_targets(out: Path, dataset: str, splits: list[str], overwrite: bool) 
             if not overwrite:
                 raise InputError(f"{folder}: holds a finished set already; add --overwrite to replace it")
             shards = load_manifest(folder).shards
-            own = {MANIFEST, LEFT_OUT, *(s.file for s in shards), *(index_path(Path(s.file)).name for s in shards)}
+            own = {
+                MANIFEST,
+                LEFT_OUT,
+                MENDED,
+                *(s.file for s in shards),
+                *(index_path(Path(s.file)).name for s in shards),
+            }
         else:
             own = set()
         if folder.exists() and (not folder.is_dir() or set(os.listdir(folder)) - own):
@@ -191,12 +199,13 @@ def _pack_all(
     total = sum(lines.count for lines in listing.samples.values())
     done = 0
     packed: dict[str, list[Packed]] = {split: [] for split in _in_order(list(listing.samples))}
-    tasks = (task for split in packed for task in _tasks(source, building, listing, split, options.shard_samples))
+    tasks = (task for split in packed for task in _tasks(source, building, listing, split, options))
     with closing(in_processes(_pack_split, tasks, options.workers)) as results:
         for split, result in results:
             packed[split].append(result)
-            for name, reason in result.left_out:
-                listing.left_out.add(split, name, reason)
+            for book, rows in ((listing.left_out, result.left_out), (listing.mended, result.mended)):
+                for name, reason in rows:
+                    book.add(split, name, reason)
             done += result.shard.samples + len(result.left_out)
             if progress:
                 progress(done, total)
@@ -206,13 +215,14 @@ def _pack_all(
     return packed
 
 
-def _tasks(source: Source, building: Path, listing: Listing, split: str, shard_samples: int) -> Iterator[PackTask]:
+def _tasks(source: Source, building: Path, listing: Listing, split: str, options: BuildOptions) -> Iterator[PackTask]:
     folder = building / "shards" / split
     folder.mkdir(parents=True, exist_ok=True)
     lines = listing.unique(split)
+    faces = FaceFlags(options.crop_faces, options.margin, options.resize, options.quality)
     number = 0
-    while batch := list(islice(lines, shard_samples)):
-        yield PackTask(source, split, folder / f"{number:06d}", batch, _versions())
+    while batch := list(islice(lines, options.shard_samples)):
+        yield PackTask(source, split, folder / f"{number:06d}", batch, faces, _versions())
         number += 1
 
 
@@ -243,9 +253,10 @@ def _stage(
                 index_path(tar).rename(index_path(folder / shard.file))
                 shards.append(shard)
         # What belongs to no split in particular is told with the first.
-        told = [split, *({""} | set(listing.left_out.counts) - set(splits))] if split == splits[0] else [split]
-        left_out: Counter[str] = sum((listing.left_out.counts.get(name, Counter()) for name in told), Counter())
-        _save_left_out(folder / LEFT_OUT, listing, sorted(told))
+        told = {split} | ({""} | set(listing.left_out.counts) - set(splits) if split == splits[0] else set())
+        left_out, mended = listing.left_out.told(told), listing.mended.told({split})
+        listing.left_out.save(folder / LEFT_OUT, told)
+        listing.mended.save(folder / MENDED, {split})
         built = {
             "command": options.command,
             "variant": source.variant,
@@ -253,18 +264,10 @@ def _stage(
             "shard_samples": options.shard_samples,
             "val_fraction": options.val_fraction,
             "decoding_warnings": sum(result.warned for result in results),
+            "mended": mended,
         }
-        counts = dict(sorted(left_out.items()))
-        save_manifest(folder, Manifest(source.dataset, split, source.emotions, tuple(shards), built, counts))
+        save_manifest(folder, Manifest(source.dataset, split, source.emotions, tuple(shards), built, left_out))
     write_atomically(ready / "plan.json", json.dumps({"splits": splits, "plan": _plan(source, options)}).encode())
-
-
-def _save_left_out(path: Path, listing: Listing, splits: list[str]) -> None:
-    told = [listing.left_out.lines[split] for split in splits if split in listing.left_out.lines]
-    if told:
-        with path.open("w", encoding="ascii") as stream:
-            for lines in told:
-                stream.writelines(lines)
 
 
 def _publish(out: Path, building: Path, plan: dict[str, Any]) -> list[str] | None:

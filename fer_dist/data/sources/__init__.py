@@ -1,13 +1,28 @@
 """The table of sources: one file for each official release, read into samples.
 
-A new source is one file beside this one and one row in SOURCES.
+A new source is one file beside this one and one row in SOURCES. The file has `open(raw, options)`, which gives a
+`Source`; a dataclass `Options`, whose fields become the flags of `fer-dist shards build SOURCE` (NO_OPTIONS where there
+are none); and PUBLISHED, the counts that the release's authors state.
+
+What the json of a sample may say (`Sample.facts`), under one name for all sources:
+
+    id                              the release's own name of the picture
+    code                            the release's own label, as text
+    subject                         who is in the picture
+    view, gender, race, age_group   words
+    box                             [x, y, width, height] of the face, in pixels of the picture
+    landmarks                       [[x, y], ...], in pixels of the picture
+    valence, arousal                from -1 to 1
+    votes                           {word: number of people who said it}
+    soft                            {emotion: share}; the shares sum to 1
 """
 
 import hashlib
 import importlib
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +37,19 @@ SOURCES = {
 }
 """Name of the source, which is also its module here -> one line for the help."""
 
+Published = dict[str, dict[str, int]]
+"""Split -> emotion -> pictures, as the authors of a release state them; ALL stands for the whole split."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a source that has none."""
+
+
+NO_OPTIONS = NoOptions()
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -31,7 +59,8 @@ class Sample:
     emotion: a name from `fer_dist.emotions`.
     path:    the file that holds the picture.
     offset, length: where in that file it lies, in bytes; length 0 means the whole file.
-    facts:   what else the release says and the shard's json shall hold: its own id and code, subject, box, and so on.
+    facts:   what else the release says and the shard's json shall hold; the names stand above.
+    mended:  what was wrong with the row and what was done about it, in a few words; empty where nothing was.
     """
 
     key: str
@@ -41,6 +70,7 @@ class Sample:
     offset: int = 0
     length: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+    mended: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +88,15 @@ class Picture:
 
     extension: jpg or png.
     original:  where the bytes were changed into PNG, the name of what they were made from; the shard's json says it.
+    facts:     what files beside the picture say of it; added to the sample's facts.
+    mended:    as the sample's, for what is seen only here.
     """
 
     content: bytes
     extension: str
     original: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    mended: str = ""
 
 
 class Source(Protocol):
@@ -95,16 +129,28 @@ class Source(Protocol):
 def open_source(name: str, raw: str, **options: Any) -> Source:
     """Open a release by the name of its source.
 
-    raw: path of the release (for `synthetic`: the style). options: what that source's `open` takes.
+    raw: path of the release (for `synthetic`: the style). options: fields of the source's Options.
     Raises InputError for an unknown name (the nearest is named) and for a layout that the source does not know.
     """
+    source: Source = source_module(name).open(raw, options_of(name)(**options))
+    return source
+
+
+def source_module(name: str) -> Any:
+    """The file of a source. Raises InputError for an unknown name."""
     if name not in SOURCES:
         near = get_close_matches(name, SOURCES, n=1)
         guess = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"unknown source {name!r}; {guess}There are: {', '.join(SOURCES)}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    source: Source = module.open(raw, **options)
-    return source
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def options_of(name: str) -> type:
+    """The dataclass of a source's options. Raises InputError for an unknown name."""
+    options = getattr(source_module(name), "Options", NoOptions)
+    assert isinstance(options, type), f"{name}: its Options are no class"
+    assert is_dataclass(options), f"{name}: its Options are no dataclass"
+    return options
 
 
 def read_whole(sample: Sample) -> Picture:
@@ -148,3 +194,21 @@ def clean_key(name: str) -> str:
     if len(key) > 90:
         key = key[:73] + "~" + hashlib.sha256(key.encode()).hexdigest()[:16]
     return key
+
+
+def folder_at(raw: str) -> Path:
+    """The folder of a release. Raises InputError where there is none."""
+    folder = Path(raw)
+    if not folder.is_dir():
+        raise InputError(f"{raw}: {'a file, but this release is a folder' if folder.exists() else 'no such folder'}")
+    return folder
+
+
+def dataset_name(given: str, raw: Path) -> str:
+    """The name of a data set that has none of its own: what the user gave, or else the file's or folder's name.
+
+    Raises InputError where the given name cannot be part of a file name.
+    """
+    if given and not re.fullmatch(r"[A-Za-z0-9_-]+", given):
+        raise InputError(f"dataset {given!r}: use letters, digits, - and _ only, for it becomes part of file names")
+    return given or re.sub(r"[^a-z0-9_]+", "-", raw.resolve().stem.lower()).strip("-") or "faces"

@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_dist.data.sources import LeftOut, Picture, Sample, Source, clean_key, names_found, read_whole, readable
+from fer_dist.data.sources import (
+    NO_OPTIONS,
+    LeftOut,
+    NoOptions,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    names_found,
+    read_whole,
+    readable,
+)
 from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
 
@@ -22,8 +34,14 @@ EMOTIONS = tuple(CODES["fer2013"].values())
 COLUMNS = ("emotion", "pixels", "Usage")
 TABLE = "fer2013.csv"
 
+PUBLISHED: Published = {
+    "train": dict(zip(EMOTIONS, (3995, 436, 4097, 7215, 4830, 3171, 4965), strict=True)),
+    "val": dict(zip(EMOTIONS, (467, 56, 496, 895, 653, 415, 607), strict=True)),
+    "test": dict(zip(EMOTIONS, (491, 55, 528, 879, 594, 416, 626), strict=True)),
+}
 
-def open(raw: str) -> Source:
+
+def open(raw: str, options: NoOptions = NO_OPTIONS) -> Source:
     """Open FER2013 in whichever variant lies at raw, or in raw/fer2013.
 
     raw: the folder that holds train/ and test/, or the one that holds fer2013.csv, or a csv file with its columns.

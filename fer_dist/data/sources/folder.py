@@ -1,13 +1,23 @@
 """Any folder of labelled faces: <split>/<class>/<picture>, or <class>/<picture> for one training set."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fer_dist.data.pictures import is_picture_name
-from fer_dist.data.sources import LeftOut, Picture, Sample, Source, clean_key, names_found, read_whole, readable
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    dataset_name,
+    names_found,
+    read_whole,
+    readable,
+)
 from fer_dist.emotions import CODES, EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
@@ -18,18 +28,29 @@ SPLITS = {
 }
 """Names of split folders, lower case -> our name."""
 
+PUBLISHED: Published = {}
 
-def open(raw: str, dataset: str = "") -> Source:
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of a folder."""
+
+    dataset: str = ""
+    """Name of the data set. Empty: the name of RAW, in lower case."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open a folder whose class folders are words, or the digits 1 to 7 of RAF-DB.
 
-    dataset: name of the set; by default the folder's own name in lower case.
     Raises InputError where a class folder names no emotion that we know, and where there is none at all.
     """
     root = Path(raw)
     if not root.is_dir():
         raise InputError(f"{raw}: no such folder")
-    if dataset and not re.fullmatch(r"[A-Za-z0-9_-]+", dataset):
-        raise InputError(f"dataset {dataset!r}: use letters, digits, - and _ only, for it becomes part of file names")
+    dataset = dataset_name(options.dataset, root)
     classes: list[ClassFolder] = []
     for split, path in _split_folders(root):
         classes += _class_folders(path, split)
@@ -38,7 +59,7 @@ def open(raw: str, dataset: str = "") -> Source:
     levels = "<split>/<class>" if classes[0].path.parent != root else "<class>, all of it train"
     return Folder(
         root=str(root),
-        dataset=dataset or re.sub(r"[^a-z0-9_]+", "-", root.resolve().name.lower()).strip("-") or "faces",
+        dataset=dataset,
         variant=f"folders {levels}; classes are {'the digits of RAF-DB' if by_digits else 'words'}",
         emotions=tuple(name for name in order if any(folder.emotion == name for folder in classes)),
         classes=tuple(classes),

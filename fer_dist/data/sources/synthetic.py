@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from fer_dist.data.sources import LeftOut, Picture, Sample
+from fer_dist.data.sources import LeftOut, Picture, Published, Sample
 from fer_dist.data.sources.drawing import (
     SUPERSAMPLING,
     Actions,
@@ -100,19 +100,39 @@ STYLES = {
 }
 
 
-def open(raw: str, count: int = 4000, test_count: int = 1000, seed: int = 0, pixels: int = 64) -> "SyntheticSource":
-    """The faces of a style.
+PUBLISHED: Published = {}
 
-    raw: the style. count, test_count: pictures of the splits train and test. pixels: side of a picture.
-    Raises InputError for a style or a number that there is not.
-    """
+
+@dataclass(frozen=True)
+class Options:
+    """What is drawn."""
+
+    count: int = 4000
+    """Training pictures to draw."""
+
+    test_count: int = 1000
+    """Test pictures to draw."""
+
+    seed: int = 0
+    """Seed of the drawing."""
+
+    pixels: int = 64
+    """Side of the pictures to draw."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> "SyntheticSource":
+    """The faces of a style. raw: the style. Raises InputError for a style or a number that there is not."""
+    count, test_count, pixels = options.count, options.test_count, options.pixels
     if raw not in STYLES:
         raise InputError(f"unknown style {raw!r}; RAW is one of: {', '.join(STYLES)}")
     if min(count, test_count) < 0 or count + test_count < 1:
         raise InputError(f"count {count} and test_count {test_count}: give at least 0 each and one picture in all")
     if not 16 <= pixels <= 1024:
         raise InputError(f"pixels {pixels}: the side of a picture is from 16 to 1024")
-    return SyntheticSource(raw, count, test_count, seed, pixels)
+    return SyntheticSource(raw, count, test_count, options.seed, pixels)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""The face in a picture: box and landmarks are held against the picture, and it is cut out or resized on request."""
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes
+from fer_dist.data.sources import Picture
+from fer_dist.errors import InputError
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in whole pixels; right and bottom are excluded."""
+
+LARGEST = 8192
+"""Pixels of the longest side that --resize makes; no network looks at more, and a typing mistake fills a disk."""
+
+
+class LeftOutError(Exception):
+    """A picture that does not become a sample; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class FaceFlags:
+    """How a picture goes into a shard. Without a flag its bytes stay as they are."""
+
+    crop_faces: bool = False
+    """Cut each picture to its face box, as a square; a picture without a usable box is left out."""
+
+    margin: float = 0.1
+    """With crop-faces: what is added around the box on each side, as a share of its longer side."""
+
+    resize: int = 0
+    """Side in pixels to which each picture is resized, both sides, as training itself does. 0: not resized."""
+
+    quality: int = 95
+    """JPEG quality, 1 to 100, of pictures that are cut or resized; their colours are kept at full resolution."""
+
+
+def check_faces(flags: FaceFlags) -> None:
+    """Raises InputError for flags that cannot be meant."""
+    if not 0 <= flags.margin <= 10:
+        raise InputError(f"--margin {flags.margin}: give a share of the box from 0 to 10, such as 0.1")
+    if not 0 <= flags.resize <= LARGEST:
+        raise InputError(f"--resize {flags.resize}: give a side of 1 to {LARGEST} pixels, or 0 to keep the pictures")
+    if not 1 <= flags.quality <= 100:
+        raise InputError(f"--quality {flags.quality}: JPEG quality is from 1 to 100")
+
+
+def fitted(picture: Picture, flags: FaceFlags) -> Picture:
+    """The picture as the flags ask for it, with a box and landmarks that fit it.
+
+    A box that reaches beyond the picture is cut at its edge, one without any of the picture in it is dropped; the
+    picture's `mended` says so. Where the picture is cut or resized, box and landmarks move with it, and the facts
+    say what was cut from the original (`cut`: [x, y, width, height]).
+    Raises LeftOutError where the picture does not decode, or has no usable box and shall be cut to it.
+    """
+    has_changes = flags.crop_faces or flags.resize
+    if picture.original and "box" not in picture.facts and not has_changes:
+        # What a source made into a PNG has been decoded already.
+        return picture
+    try:
+        image = decode(picture.content)
+        # Boxes are those of the upright picture: DALI and OpenCV, which most boxes come from, turn it too.
+        size = _upright(image).size if "box" in picture.facts or has_changes else image.size
+        facts, mended = mend_box(picture.facts, *size)
+        picture = replace(picture, facts=facts, mended="; ".join(filter(None, (picture.mended, mended))))
+        return _changed(picture, _upright(image), flags) if has_changes else picture
+    except DECODE_ERRORS as error:
+        raise LeftOutError("does not decode") from error
+
+
+def mend_box(facts: dict[str, Any], width: int, height: int) -> tuple[dict[str, Any], str]:
+    """The facts with a box that lies in a picture of this size, or without one; and what was mended."""
+    if "box" not in facts:
+        return facts, ""
+    x, y, box_width, box_height = facts["box"]
+    rest = {name: value for name, value in facts.items() if name != "box"}
+    if not all(map(isfinite, facts["box"])) or box_width <= 0 or box_height <= 0:
+        return rest, "face box without an area: dropped"
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + box_width, width), min(y + box_height, height)
+    if right <= left or bottom <= top:
+        return rest, "face box outside the picture: dropped"
+    inside = [left, top, right - left, bottom - top]
+    if inside == facts["box"]:
+        return facts, ""
+    return {**rest, "box": inside}, "face box reached beyond the picture: cut at its edge"
+
+
+def square_around(box: list[float], margin: float, width: int, height: int) -> Box:
+    """The square with the box's centre and its longer side, widened by the margin on each side, inside the picture.
+
+    box: x, y, width, height. What would reach beyond the picture is cut off, so near an edge it is no square.
+    """
+    x, y, box_width, box_height = box
+    half = max(box_width, box_height) * (0.5 + margin)
+    centre_x, centre_y = x + box_width / 2, y + box_height / 2
+    left, top = max(round(centre_x - half), 0), max(round(centre_y - half), 0)
+    right, bottom = min(round(centre_x + half), width), min(round(centre_y + half), height)
+    # A box narrower than a pixel still is a pixel.
+    return min(left, width - 1), min(top, height - 1), max(right, left + 1), max(bottom, top + 1)
+
+
+def _changed(picture: Picture, image: Image.Image, flags: FaceFlags) -> Picture:
+    facts = picture.facts
+    if flags.crop_faces:
+        if "box" not in facts:
+            raise LeftOutError("no usable face box to cut out")
+        left, top, right, bottom = square_around(facts["box"], flags.margin, *image.size)
+        image = image.crop((left, top, right, bottom))
+        facts = {**_moved(facts, left, top, 1.0, 1.0), "cut": [left, top, right - left, bottom - top]}
+    image = _plain(image)
+    if flags.resize:
+        facts = _moved(facts, 0, 0, flags.resize / image.width, flags.resize / image.height)
+        image = image.resize((flags.resize, flags.resize), Image.Resampling.BICUBIC)
+    return replace(picture, content=jpeg_bytes(image, flags.quality), extension="jpg", facts=facts)
+
+
+def _moved(facts: dict[str, Any], left: float, top: float, scale_x: float, scale_y: float) -> dict[str, Any]:
+    """The facts with box and landmarks in the pixels of a picture that was cut and then scaled."""
+    moved = dict(facts)
+    if "box" in facts:
+        x, y, width, height = facts["box"]
+        place = ((x - left) * scale_x, (y - top) * scale_y, width * scale_x, height * scale_y)
+        moved["box"] = [round(value, 2) for value in place]
+    if "landmarks" in facts:
+        points = [((x - left) * scale_x, (y - top) * scale_y) for x, y in facts["landmarks"]]
+        moved["landmarks"] = [[round(x, 2), round(y, 2)] for x, y in points]
+    return moved
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Grey or RGB of 8 bits, which JPEG holds."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Of 16 bits Pillow would cut off what is above 255.
+        return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
