@@ -1,4 +1,4 @@
-"""Cut a validation split from the training split: by emotion, and never through a person."""
+"""Cut a validation split from the training split: by emotion, and never through a person or a photograph."""
 
 import hashlib
 import itertools
@@ -15,9 +15,10 @@ SALT = "fer_dist val "
 def cut_validation(listing: Listing, fraction: float) -> None:
     """Move a part of the listing's train split into val; the choice depends on keys and subjects alone.
 
-    Samples without facts["subject"]: of each emotion with n samples the first round(fraction * n) in a hash's order.
-    Samples with one: whole subjects in the order of a hash, each taken where that brings val's size and its share of
-    every emotion nearer to the fraction. What is held in memory grows with the subjects (one byte each) only.
+    Samples without facts["subject"] or facts["photograph"]: of each emotion with n samples the first
+    round(fraction * n) in a hash's order. Samples with one: whole subjects in the order of a hash, each taken where
+    that brings val's size and its share of every emotion nearer to the fraction. What is held in memory grows with the
+    subjects (one byte each) only.
     Raises InputError where there is no train split, or a val split already, or nothing would be in one of the two.
     """
     if "val" in listing.samples:
@@ -29,7 +30,8 @@ def cut_validation(listing: Listing, fraction: float) -> None:
     sizes: dict[LineSorter, Counter[str]] = {alone: Counter(), together: Counter()}
     for line in listing.unique("train"):
         sample = sample_of(line, "train")
-        subject = sample.facts.get("subject")
+        # Faces cut from one photograph stay together as the pictures of one person do.
+        subject = sample.facts.get("subject", sample.facts.get("photograph"))
         lines, hashed = (alone, sample.key) if subject is None else (together, str(subject))
         lines.add(f"{hashlib.sha256((SALT + hashed).encode()).hexdigest()} {line}")
         sizes[lines][sample.emotion] += 1

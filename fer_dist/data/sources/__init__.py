@@ -9,6 +9,7 @@ What the json of a sample may say (`Sample.facts`), under one name for all sourc
     id                              the release's own name of the picture
     code                            the release's own label, as text
     subject                         who is in the picture
+    photograph                      the release's name of a photograph that several samples are cut from
     view, gender, race, age_group   words
     box                             [x, y, width, height] of the face, in pixels of the picture
     landmarks                       [[x, y], ...], in pixels of the picture
@@ -122,7 +123,10 @@ class Source(Protocol):
         ...
 
     def read(self, sample: Sample) -> Picture:
-        """The encoded bytes of one sample's picture. Called in worker processes. Raises OSError or ValueError."""
+        """The encoded bytes of one sample's picture. Called in worker processes.
+
+        Raises OSError or ValueError, or LeftOutError with the reason for a picture that shall not become a sample.
+        """
         ...
 
 
