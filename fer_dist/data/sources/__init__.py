@@ -32,6 +32,7 @@ from urllib.parse import quote
 from fer_dist.errors import InputError
 
 SOURCES = {
+    "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",
     "fer2013": "FER2013: the Kaggle folders, or fer2013.csv",
     "folder": "any folder of <split>/<class>/<picture>",
     "synthetic": "faces drawn by this program; RAW is the style: wild or lab",

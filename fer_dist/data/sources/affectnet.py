@@ -1,0 +1,299 @@
+"""AffectNet (Mollahosseini, Hasani and Mahoor 2017): the 2021 release, copies of it in class folders, the 2017 release.
+
+The validation set becomes the split test: papers report on it, for the labels of the test set are not public.
+The csv lists of 2017 are read by affectnet_lists.py.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_dist.data.pictures import EXTENSIONS, is_picture_name
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    folder_at,
+    names_found,
+    read_whole,
+    readable,
+)
+from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+SPLITS = (
+    {"train_set": "train", "val_set": "val", "test_set": "test"},
+    {"train": "train", "val": "val", "test": "test"},
+)
+"""Names of split folders -> split: the release's own, and those of copies. The two are not mixed."""
+
+EMOTIONS = tuple(CODES["affectnet"].values())
+SEVEN = tuple(emotion for emotion in EMOTIONS if emotion != "contempt")
+
+# The lists by expression: the seven as coder-xinxiaohai/AffectNet_Processing states them, contempt as the class weights
+# of several training recipes have it. Together train is 287,651 pictures; some papers write 287,568.
+PUBLISHED: Published = {
+    "train": dict(zip(EMOTIONS, (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750), strict=True)),
+    **dict.fromkeys(("val", "test"), dict.fromkeys(EMOTIONS, 500)),
+}
+
+NPY_ERRORS = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError),
+    *(MemoryError, RecursionError, SystemError),
+)
+"""What NumPy raises for damaged .npy files: it parses the header as Python, and trusts its sizes and its letters."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of AffectNet."""
+
+    emotions: Literal["seven", "eight"] = "seven"
+    """seven: AffectNet-7, without contempt, as the study has it. eight: AffectNet-8."""
+
+    lists: Literal["manual", "automatic", "both"] = "manual"
+    """Of the 2017 release: the lists labelled by people, the one labelled by a network, or both."""
+
+    val_as: Literal["auto", "test", "val"] = "auto"
+    """Split that the release's validation set becomes. auto: test, or val where a labelled test set stands beside."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
+    """Open AffectNet in whichever release lies at raw or in a folder of it.
+
+    raw: the folder that holds train_set and val_set, or the lists; a single images/ with annotations/ is one split.
+    Raises InputError where there is none or more than one, and where the options ask for what is not there.
+    """
+    given = folder_at(raw)
+    roots = [given] if _is_root(given) else sorted(filter(_is_root, given.iterdir()))
+    if not roots:
+        raise InputError(
+            f"{raw}: no AffectNet here or one folder below; looked for train_set/images and train_set/annotations, "
+            "train_set/0 to 7, images and annotations, or Manually_Annotated_file_lists/training.csv; "
+            f"found: {names_found(given)} (class folders named in words: use the source folder)"
+        )
+    if len(roots) > 1:
+        raise InputError(
+            f"{raw}: more than one release; give one of {', '.join(readable(path.name) for path in roots)}"
+        )
+    root, emotions = roots[0], SEVEN if options.emotions == "seven" else EMOTIONS
+    for fits, kind in ((_is_annotated, Annotated), (_has_classes, Classes)):
+        if parts := _parts(root, fits, options):
+            return kind(parts, f"{kind.layout}: {_told(root, parts)}", emotions)
+    return open_lists(root, options.lists, emotions, "val" if options.val_as == "val" else "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The folder of one split. place: its name below the root and a slash; empty where it is the root."""
+
+    folder: str
+    split: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The 2021 release: <id>.jpg in images/, and <id>_exp.npy and its like in annotations/. Ids have gaps."""
+
+    parts: tuple[Part, ...]
+    variant: str
+    emotions: tuple[str, ...]
+    dataset: str = "affectnet"
+    layout = "the 2021 release"
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for part in self.parts:
+            with os.scandir(f"{part.folder}/images") as entries:
+                for entry in entries:
+                    yield self._entry(entry, part)
+            yield from _without_picture(part)
+
+    def _entry(self, entry: os.DirEntry[str], part: Part) -> Sample | LeftOut:
+        name = readable(f"{part.place}images/{entry.name}")
+        if fault := _stray(entry):
+            return LeftOut(part.split, name, fault)
+        stem = os.path.splitext(entry.name)[0]
+        try:
+            code = code_in(Path(f"{part.folder}/annotations/{stem}_exp.npy").read_bytes())
+        except FileNotFoundError:
+            return LeftOut(part.split, name, "_exp.npy is missing")
+        except (OSError, ValueError):
+            return LeftOut(part.split, name, "_exp.npy cannot be read")
+        if fault := fault_of(code, self.emotions):
+            return LeftOut(part.split, name, fault)
+        facts = {"id": name, "code": code}
+        return Sample(clean_key(stem), part.split, CODES["affectnet"][code], entry.path, facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        picture = read_whole(sample)
+        folder, file = os.path.split(sample.path)
+        start = os.path.join(os.path.dirname(folder), "annotations", os.path.splitext(file)[0])
+        remarks = Remarks()
+        remarks.add_landmarks(_array_at(f"{start}_lnd.npy"))
+        for name, ending in (("valence", "val"), ("arousal", "aro")):
+            array = _array_at(f"{start}_{ending}.npy")
+            remarks.add_rating(name, None if array is None else _text(array))
+        return replace(picture, facts=remarks.facts, mended=remarks.mended)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Copies of the 2021 release in class folders. Nothing tells a copy whose folders count in another order."""
+
+    parts: tuple[Part, ...]
+    variant: str
+    emotions: tuple[str, ...]
+    dataset: str = "affectnet"
+    layout = "class folders by AffectNet's codes, from 0 neutral to 7 contempt"
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for part in self.parts:
+            with os.scandir(part.folder) as entries:
+                for entry in entries:
+                    yield from self._class_samples(entry, part)
+
+    def _class_samples(self, folder: os.DirEntry[str], part: Part) -> Iterator[Sample | LeftOut]:
+        code, place = folder.name, readable(part.place + folder.name)
+        fault = fault_of(code, self.emotions)
+        if not folder.is_dir():
+            yield LeftOut(part.split, place, "not in a class folder")
+        elif fault == "unknown code":
+            yield LeftOut(part.split, place, "hidden" if _is_hidden(code) else fault)
+        else:
+            with os.scandir(folder.path) as entries:
+                for entry in entries:
+                    name = f"{place}/{readable(entry.name)}"
+                    if reason := _stray(entry) or fault:
+                        yield LeftOut(part.split, name, reason)
+                    else:
+                        key = clean_key(f"{code}/{os.path.splitext(entry.name)[0]}")
+                        facts = {"id": name, "code": code}
+                        yield Sample(key, part.split, CODES["affectnet"][code], entry.path, facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        return read_whole(sample)
+
+
+# The 288,000 files are of a few kinds; to parse each anew takes 60 microseconds a file, to read and look up 13.
+@lru_cache(maxsize=256)
+def code_in(content: bytes) -> str:
+    """The label in the bytes of an _exp.npy: text or a number, alone or in an array of one. Raises ValueError."""
+    return code_of(_text(_array_in(content)))
+
+
+def _array_in(content: bytes) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+        array.tolist()  # NumPy looks at the letters of a text only when they are taken out
+    except NPY_ERRORS as error:
+        raise ValueError(f"not a whole .npy file ({type(error).__name__})") from error
+    if array.dtype.kind not in "iufUS":
+        raise ValueError(f"neither numbers nor text ({array.dtype})")
+    return array
+
+
+def _array_at(path: str) -> NDArray[Any] | None:
+    """The array in a file; an empty one where that cannot be read, None where there is no such file."""
+    try:
+        return _array_in(Path(path).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return np.empty(0)
+
+
+def _text(array: NDArray[Any]) -> str:
+    """The only value of an array, as text; empty where there is none or more than one."""
+    if array.size != 1:
+        return ""
+    # str() gives the shortest text of a float32, where .item() would add the digits of a float64.
+    value = array.reshape(-1)[0]
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _without_picture(part: Part) -> Iterator[LeftOut]:
+    with os.scandir(f"{part.folder}/annotations") as entries:
+        for entry in entries:
+            stem = entry.name.removesuffix("_exp.npy")
+            if stem != entry.name and not _is_hidden(stem) and not _has_picture(f"{part.folder}/images/{stem}"):
+                yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "picture is missing")
+
+
+def _has_picture(start: str) -> bool:
+    names = ("jpg", *EXTENSIONS)  # jpg first, which nearly all have: one call to the disk is then enough
+    return any(os.path.exists(f"{start}.{case}") for name in names for case in (name, name.upper()))
+
+
+def _is_root(folder: Path) -> bool:
+    return any(_parts(folder, fits, DEFAULT) for fits in (_is_annotated, _has_classes)) or has_lists(folder)
+
+
+def _parts(root: Path, fits: Callable[[Path], bool], options: Options) -> tuple[Part, ...]:
+    """The split folders of one layout; the root itself, where it is one. Empty where there is none."""
+    for names in SPLITS:
+        found = {name: split for name, split in names.items() if fits(root / name)}
+        if found:
+            val = _val_split(options, {"val", "test"} <= set(found.values()))
+            return tuple(
+                Part(str(root / name), val if split == "val" else split, f"{name}/") for name, split in found.items()
+            )
+    if fits is _is_annotated and fits(root):
+        # Whoever gives val_set alone must not train on it unawares.
+        split = {**SPLITS[0], **SPLITS[1]}.get(root.resolve().name, "train")
+        return (Part(str(root), _val_split(options, False) if split == "val" else split, ""),)
+    return ()
+
+
+def _val_split(options: Options, has_test: bool) -> str:
+    if options.val_as == "test" and has_test:
+        raise InputError("--val-as test: beside the validation set stands a labelled test set; leave the flag out")
+    return options.val_as if options.val_as != "auto" else "val" if has_test else "test"
+
+
+def _told(root: Path, parts: tuple[Part, ...]) -> str:
+    """What is read as what, and which split folders are not read."""
+    names = {os.path.basename(part.folder): part.split for part in parts}
+    left = [name for splits in SPLITS for name in splits if name not in names and os.path.isdir(root / name)]
+    told = ", ".join(f"{readable(name)} as {split}" for name, split in names.items())
+    return told + (f"; not read: {', '.join(left)}" if left else "")
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether the pictures of a split and at least one label are here; the release's own test set has no labels."""
+    if not (os.path.isdir(folder / "images") and os.path.isdir(folder / "annotations")):
+        return False
+    with os.scandir(folder / "annotations") as entries:
+        return any(entry.name.endswith("_exp.npy") for entry in entries)
+
+
+def _has_classes(folder: Path) -> bool:
+    return any(os.path.isdir(folder / code) for code in (*CODES["affectnet"], *NO_EMOTION))
+
+
+def _stray(entry: os.DirEntry[str]) -> str:
+    """Why a file among the pictures is none; empty where it is one."""
+    if _is_hidden(entry.name):
+        return "hidden"
+    if entry.is_dir():
+        return "a folder among the pictures"
+    return "" if is_picture_name(entry.name) else "not a picture by its extension"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
