@@ -33,7 +33,10 @@ from fer_dist.errors import InputError
 
 SOURCES = {
     "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",
+    "rafdb": "RAF-DB basic: the official layout, or Kaggle's",
     "fer2013": "FER2013: the Kaggle folders, or fer2013.csv",
+    "expw": "ExpW: label.lst and its pictures",
+    "csv": "any csv file that names pictures and emotions",
     "folder": "any folder of <split>/<class>/<picture>",
     "synthetic": "faces drawn by this program; RAW is the style: wild or lab",
 }

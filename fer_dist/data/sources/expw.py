@@ -1,0 +1,140 @@
+"""ExpW, Expression in-the-Wild (Zhang et al. 2018): label.lst, with one line for each face, and the photographs.
+
+One photograph may hold several faces. A sample's picture is the whole photograph with the face's box; cut the faces
+out with --crop-faces, or the same picture comes several times, with other labels.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    folder_at,
+    names_found,
+    read_whole,
+    readable,
+)
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+ROOTS = (".", "data", "ExpW", "ExpW/data")
+LISTS = ("label/label.lst", "label.lst")
+FOLDERS = ("image/origin", "image/origin.7z/origin", "origin", "image", ".")
+"""Where the photographs may lie; some tools unpack the archive into a folder of its name."""
+
+TRIED = 100
+"""First lines of the list whose photographs are looked for, to find their folder; a few may be missing."""
+
+EMOTIONS = tuple(CODES["expw"].values())
+
+# The sum, 91,793, is on the authors' page (mmlab.ie.cuhk.edu.hk/projects/socialrelation); by class as a loader on
+# GitHub counts the list.
+PUBLISHED: Published = {"train": dict(zip(EMOTIONS, (3671, 3995, 1088, 30537, 10559, 7060, 34883), strict=True))}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of ExpW."""
+
+    min_confidence: float = 0.0
+    """Leave out faces whose box the release's detector trusts less, as its list says. 0: all stay."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
+    """Open ExpW: label.lst lies in raw or in a folder of its usual names below, the photographs beside it.
+
+    Raises InputError where there is no list, or none of its first photographs is found.
+    """
+    given = folder_at(raw)
+    for root in (given / place for place in ROOTS):
+        for name in LISTS:
+            if (root / name).is_file():
+                return ExpW(str(root / name), str(_photographs(root, root / name)), options.min_confidence)
+    raise InputError(f"{raw}: no ExpW here; looked for label/label.lst and label.lst; found: {names_found(given)}")
+
+
+@dataclass(frozen=True)
+class ExpW:
+    """The faces of label.lst. The release has no splits: all are train.
+
+    A line: image_name face_id_in_image box_top box_left box_right box_bottom box_confidence label. Top comes first.
+    """
+
+    listing: str
+    folder: str
+    min_confidence: float
+    dataset: str = "expw"
+    variant: str = "label.lst, whole photographs with a box for each face; no official split, all of it train"
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield self._sample(_fields(line), f"{os.path.basename(self.listing)} line {number}")
+
+    def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
+        if len(fields) != 8:
+            return LeftOut("train", place, "not eight columns")
+        name, face, *numbers, code = fields
+        # The release's own name of a face: neither column is unique alone.
+        identity = readable(f"{name} {face}")
+        emotion = CODES["expw"].get(code)
+        if emotion is None:
+            return LeftOut("train", identity, "unknown code")
+        try:
+            top, left, right, bottom, confidence = map(_finite, numbers)
+        except ValueError:
+            return LeftOut("train", identity, "box or confidence is no number")
+        if confidence < self.min_confidence:
+            return LeftOut("train", identity, "confidence below min_confidence")
+        facts = {
+            "id": identity,
+            "code": code,
+            "photograph": readable(name),
+            "box": [left, top, right - left, bottom - top],
+            "confidence": confidence,
+        }
+        key = clean_key(f"{os.path.splitext(name)[0]}_{face}")
+        return Sample(key, "train", emotion, os.path.join(self.folder, name), facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        return read_whole(sample)
+
+
+def _fields(line: str) -> list[str]:
+    # From the right, for a file name may hold blanks.
+    return line.rsplit(maxsplit=7)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _photographs(root: Path, listing: Path) -> Path:
+    """The folder that holds photographs of the list's first lines. Raises InputError where none does."""
+    with listing.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        names = [_fields(line)[0] for line in islice(stream, TRIED) if line.strip()]
+    for folder in (root / place for place in FOLDERS):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    first = readable(names[0]) if names else "an empty list"
+    raise InputError(
+        f"{root}: none of the first photographs of {listing.name} ({first}, ...) is here; looked in "
+        f"{', '.join(FOLDERS[:-1])} and the folder itself; found: {names_found(root)}"
+    )

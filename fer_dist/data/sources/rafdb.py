@@ -1,0 +1,292 @@
+"""RAF-DB basic (Li, Deng and Du 2017): the official layout, or Kaggle's class folders with their csv files.
+
+Who is in a picture is unknown. The release's 37 automatic landmarks are not read: the five manual ones are.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    folder_at,
+    names_found,
+    read_whole,
+    readable,
+)
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+ROOTS = (".", "basic", "raf-basic", "RAF-DB", "RAF-DB/basic")
+"""Where EmoLabel may stand below RAW."""
+
+LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+"""The list of labels: as the release spells it, and as some copies do."""
+
+KAGGLE_ROOTS = (".", "DATASET", "RAF-DB/DATASET")
+SPLITS = ("train", "test")
+BOXES = ("Annotation/boundingbox", "boundingbox")
+CODES_OF_COMPOUND = frozenset(("8", "9", "10", "11"))
+
+# The readme of the release, section ANNOTATION.
+GENDERS = {"0": "male", "1": "female", "2": "unsure"}
+RACES = {"0": "Caucasian", "1": "African-American", "2": "Asian"}
+AGE_GROUPS = {"0": "0-3", "1": "4-19", "2": "20-39", "3": "40-69", "4": "70+"}
+
+EMOTIONS = tuple(CODES["rafdb"].values())
+
+# The readme of the release says 12,271 and 3,068; by class as loaders on GitHub count its list.
+PUBLISHED: Published = {
+    "train": dict(zip(EMOTIONS, (1290, 281, 717, 4772, 1982, 705, 2524), strict=True)),
+    "test": dict(zip(EMOTIONS, (329, 74, 160, 1185, 478, 162, 680), strict=True)),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of RAF-DB."""
+
+    pictures: Literal["aligned", "original"] = "aligned"
+    """aligned: faces of 100x100 pixels, as most studies use. original: photographs, with face box and landmarks."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
+    """Open RAF-DB basic in whichever variant lies at raw or in a folder of its usual names below.
+
+    Raises InputError where neither is there, for the compound release, and where the wanted pictures are missing.
+    """
+    given = folder_at(raw)
+    for root in (given / place for place in ROOTS):
+        for name in LISTS:
+            if (root / "EmoLabel" / name).is_file():
+                return _open_official(root, root / "EmoLabel" / name, options)
+    for root in (given / place for place in KAGGLE_ROOTS):
+        if any((root / split).is_dir() for split in SPLITS):
+            return _open_kaggle(root, options)
+    raise InputError(
+        f"{raw}: no RAF-DB here; looked for EmoLabel/{LISTS[0]} (also in {', '.join(ROOTS[1:])}), or "
+        f"DATASET/train/<1 to 7>/train_00001_aligned.jpg; found: {names_found(given)}"
+    )
+
+
+@dataclass(frozen=True)
+class Official:
+    """The official layout: a list names pictures and labels, the name's first part the split.
+
+    attributes: folder of the manual annotations, empty where there is none; boxes: likewise, and empty for aligned
+    pictures, since boxes and landmarks are those of the original photographs.
+    """
+
+    listing: str
+    folder: str
+    pictures: str
+    attributes: str
+    boxes: str
+    variant: str
+    dataset: str = "rafdb"
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield self._sample(line.split(), f"{os.path.basename(self.listing)} line {number}")
+
+    def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
+        if len(fields) != 2:
+            return LeftOut("", place, "not a name and a label")
+        name, code = fields
+        split = name.partition("_")[0]
+        if split not in SPLITS:
+            return LeftOut("", readable(name), "names neither train nor test")
+        emotion = CODES["rafdb"].get(code)
+        if emotion is None:
+            return LeftOut(split, readable(name), "unknown code")
+        stem, extension = os.path.splitext(name)
+        file = f"{stem}_aligned{extension}" if self.pictures == "aligned" else name
+        facts = {"id": readable(name), "code": code}
+        return Sample(clean_key(stem), split, emotion, os.path.join(self.folder, file), facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        picture = read_whole(sample)
+        stem = os.path.splitext(os.path.basename(sample.path))[0].removesuffix("_aligned")
+        facts: dict[str, Any] = {}
+        faults = []
+        if self.attributes:
+            facts, fault = _beside(_attributes, Path(self.attributes) / f"{stem}_manu_attri.txt", "attributes")
+            faults.append(fault)
+        if self.pictures == "aligned":
+            facts.pop("landmarks", None)
+        if self.boxes:
+            box, fault = _beside(_box, Path(self.boxes) / f"{stem}_boundingbox.txt", "the face box's numbers")
+            facts |= box
+            faults.append(fault)
+        return replace(picture, facts=facts, mended="; ".join(filter(None, faults)))
+
+
+@dataclass(frozen=True)
+class Kaggle:
+    """Kaggle's layout: split and class are folders. tables: split -> its csv, which says the label once more.
+
+    The rows of one csv, which stands apart from the pictures, are held in memory: 12,271 in the release.
+    """
+
+    root: str
+    tables: dict[str, str]
+    variant: str
+    dataset: str = "rafdb"
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for split in SPLITS:
+            if os.path.isdir(os.path.join(self.root, split)):
+                yield from self._split_samples(split)
+
+    def _split_samples(self, split: str) -> Iterator[Sample | LeftOut]:
+        labels = _labels(self.tables[split]) if split in self.tables else None
+        unseen = set(labels or ())
+        folder = os.path.join(self.root, split)
+        for code in sorted(os.listdir(folder)):
+            if code in CODES["rafdb"]:
+                with os.scandir(os.path.join(folder, code)) as entries:
+                    for entry in entries:
+                        unseen.discard(entry.name)
+                        yield _kaggle_sample(entry, split, code, labels)
+            elif code != _table_name(split):
+                yield LeftOut(split, readable(f"{split}/{code}"), "not in a class folder")
+        for name in sorted(unseen):
+            yield LeftOut(split, readable(name), "in the csv, but there is no such picture")
+
+    def read(self, sample: Sample) -> Picture:
+        return read_whole(sample)
+
+
+def _open_official(root: Path, listing: Path, options: Options) -> Official:
+    with listing.open("rb") as stream:
+        found = {fields[-1].decode("utf-8", "replace") for fields in map(bytes.split, stream) if fields}
+    if found >= CODES_OF_COMPOUND:
+        raise InputError(f"{listing}: has the labels 8 to 11 of RAF-DB compound; give the folder of RAF-DB basic")
+    wanted, images = options.pictures, root / "Image"
+    if not (images / wanted).is_dir():
+        other = "original" if wanted == "aligned" else "aligned"
+        if (images / other).is_dir():
+            raise InputError(f"{images}: has no {wanted} pictures but {other} ones; build with --pictures {other}")
+        place = images if images.is_dir() else root
+        raise InputError(
+            f"{place}: no pictures; looked for Image/aligned/train_00001_aligned.jpg and Image/original/"
+            f"train_00001.jpg; found: {names_found(place)}; unpack the release's zip files there"
+        )
+    attributes = root / "Annotation" / "manual"
+    boxes = next((root / place for place in BOXES if wanted == "original" and (root / place).is_dir()), None)
+    parts = [f"the official layout, {wanted} pictures", "attributes" if attributes.is_dir() else "no attribute files"]
+    if wanted == "original":
+        parts.append("face boxes" if boxes else "no face boxes")
+    return Official(
+        listing=str(listing),
+        folder=str(images / wanted),
+        pictures=wanted,
+        attributes=str(attributes) if attributes.is_dir() else "",
+        boxes=str(boxes or ""),
+        variant=", ".join(parts),
+    )
+
+
+def _open_kaggle(root: Path, options: Options) -> Kaggle:
+    if options.pictures != "aligned":
+        raise InputError(f"{root}: Kaggle's layout has aligned pictures only; leave --pictures {options.pictures} out")
+    tables: dict[str, str] = {}
+    for split in SPLITS:
+        for folder in sorted(path for path in (root / split).glob("*") if path.is_dir()):
+            if folder.name not in CODES["rafdb"] and not folder.name.startswith("."):
+                raise InputError(
+                    f"{folder}: not a class of RAF-DB; its class folders are the digits 1 to 7 (the source `folder` "
+                    "reads folders that are named after emotions)"
+                )
+        # In the wild they lie beside DATASET, in it, and in the split's folder.
+        for place in (root, root.resolve().parent, root / split):
+            if (place / _table_name(split)).is_file():
+                tables.setdefault(split, str(place / _table_name(split)))
+    labels = f"labels from the folders and {', '.join(map(_table_name, tables))}" if tables else "labels from folders"
+    return Kaggle(str(root), tables, f"Kaggle's layout, aligned pictures; {labels}")
+
+
+def _table_name(split: str) -> str:
+    return f"{split}_labels.csv"
+
+
+def _labels(path: str) -> dict[str, str]:
+    """File name -> code. A name with two labels agrees with no folder; a line that is no pair names no picture."""
+    labels: dict[str, str] = {}
+    with Path(path).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        for line in stream:
+            name, _, code = (part.strip(' "\r\n') for part in line.rpartition(","))
+            if name and code != "label":
+                labels[name] = code if labels.get(name, code) == code else "two labels"
+    return labels
+
+
+def _kaggle_sample(entry: os.DirEntry[str], split: str, code: str, labels: dict[str, str] | None) -> Sample | LeftOut:
+    place = readable(f"{split}/{code}/{entry.name}")
+    if not is_picture_name(entry.name):
+        return LeftOut(split, place, "not a picture by its extension")
+    if entry.name.partition("_")[0] in set(SPLITS) - {split}:
+        return LeftOut(split, place, "its name is of the other split")
+    label = code if labels is None else labels.get(entry.name)
+    if label not in (code, None):
+        return LeftOut(split, place, "folder and csv disagree")
+    key = clean_key(os.path.splitext(entry.name)[0].removesuffix("_aligned"))
+    mended = "" if label else "not in the csv: the label is its folder's"
+    facts = {"id": place, "code": code}
+    return Sample(key, split, CODES["rafdb"][code], entry.path, facts=facts, mended=mended)
+
+
+def _beside(parse: Callable[[str], dict[str, Any]], path: Path, what: str) -> tuple[dict[str, Any], str]:
+    """The facts of a file beside the picture; where there are none, what is the matter."""
+    try:
+        return parse(path.read_text(encoding="utf-8", errors="replace")), ""
+    except OSError:
+        return {}, f"{what} are missing"
+    except ValueError:
+        return {}, f"{what} are damaged"
+
+
+def _attributes(text: str) -> dict[str, Any]:
+    """Five lines of x and y, then a code each for gender, race and age."""
+    fields = re.split(r"[\s,;]+", text.strip())
+    if len(fields) != 13:
+        raise ValueError("not ten coordinates and three codes")
+    words = [table.get(code) for table, code in zip((GENDERS, RACES, AGE_GROUPS), fields[10:], strict=True)]
+    if None in words:
+        raise ValueError("unknown code")
+    numbers = _finite(fields[:10])
+    landmarks = [list(point) for point in zip(numbers[::2], numbers[1::2], strict=True)]
+    return dict(zip(("gender", "race", "age_group"), words, strict=True)) | {"landmarks": landmarks}
+
+
+def _box(text: str) -> dict[str, Any]:
+    """The first four numbers are corners: left, top, right, bottom. The readme does not say so.
+
+    Source: five loaders on GitHub, written apart from each other, read it so.
+    """
+    left, top, right, bottom = _finite(text.split()[:4])
+    return {"box": [left, top, right - left, bottom - top]}
+
+
+def _finite(fields: list[str]) -> list[float]:
+    numbers = [float(field) for field in fields]
+    if not all(map(isfinite, numbers)):
+        raise ValueError("not finite")
+    return numbers
