@@ -35,6 +35,8 @@ SOURCES = {
     "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",
     "rafdb": "RAF-DB basic: the official layout, or Kaggle's",
     "fer2013": "FER2013: the Kaggle folders, or fer2013.csv",
+    "ferplus": "FER+: Microsoft's label folders, or fer2013new.csv beside fer2013.csv",
+    "tcce": "TCCE, Taiwan Corpora of Chinese Emotions: the study's Asian set",
     "expw": "ExpW: label.lst and its pictures",
     "csv": "any csv file that names pictures and emotions",
     "folder": "any folder of <split>/<class>/<picture>",
