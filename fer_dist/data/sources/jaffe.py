@@ -1,0 +1,90 @@
+"""JAFFE (Lyons et al. 1998): one folder of pictures whose names say the woman and her expression, XX.EEn.NNN.tiff."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    clean_key,
+    folder_at,
+    names_found,
+    read_whole,
+    readable,
+)
+from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+EMOTIONS = tuple(CODES["jaffe"].values())
+NAME = re.compile(rf"([A-Z]{{2}})\.({'|'.join(CODES['jaffe'])})[0-9]\.[0-9]{{1,3}}", re.IGNORECASE)
+"""A file's name without its extension: the subject, the code, which try of it, and the picture's number."""
+
+# Lyons et al. 1998 state the sum, 213; by expression it was counted over the names of the release's files.
+PUBLISHED: Published = {"train": dict(zip(EMOTIONS, (30, 29, 32, 31, 30, 31, 30), strict=True))}
+
+Options = FoldOptions
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
+    """Open JAFFE at raw, or at jaffe/ or jaffedbase/ in it.
+
+    Raises InputError where no file is named as JAFFE's are, and for folds that do not fit its subjects.
+    """
+    given = folder_at(raw)
+    for root in (given, given / "jaffe", given / "jaffedbase"):
+        subjects = {match[1].upper() for name in _names(root) if (match := _match(name))}
+        if subjects:
+            folds = cut_folds(options, subjects)
+            return Jaffe(str(root), folds, f"one folder of pictures; {folds.words}")
+    raise InputError(
+        f"{raw}: no JAFFE here; looked for pictures named as KA.AN1.39.tiff is, also in jaffe/ and jaffedbase/; "
+        f"found: {names_found(given)}"
+    )
+
+
+@dataclass(frozen=True)
+class Jaffe:
+    """The release, also where its TIFF files have been changed into another format under the same names."""
+
+    root: str
+    folds: Folds
+    variant: str
+    dataset: str = "jaffe"
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for name in _names(Path(self.root)):
+            match = _match(name)
+            if not is_picture_name(name):
+                yield LeftOut("", readable(name), "not a picture by its extension")
+            elif not match:
+                yield LeftOut("", readable(name), "not named as a picture of JAFFE")
+            else:
+                subject, code = match[1].upper(), match[2].upper()
+                facts = {"id": name, "code": code, "subject": subject, "gender": "female"}
+                emotion = CODES["jaffe"][code]
+                path = os.path.join(self.root, name)
+                yield Sample(clean_key(match[0].upper()), self.folds.split_of(subject), emotion, path, facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        return read_whole(sample)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.name
+
+
+def _match(name: str) -> re.Match[str] | None:
+    return NAME.fullmatch(name.rpartition(".")[0]) if is_picture_name(name) else None

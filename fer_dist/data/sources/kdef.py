@@ -1,0 +1,147 @@
+"""KDEF (Lundqvist, Flykt and Oehman 1998): pictures whose names say all, such as AF01ANS.JPG.
+
+Sessions A and B show the same people, so the subject is sex and number. What the release itself spoils is left out:
+two pictures whose names were cut (AF31V.JPG and AM31H.JPG), and ten that are black.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.sources import (
+    LeftOut,
+    Picture,
+    Published,
+    Sample,
+    Source,
+    folder_at,
+    names_found,
+    read_whole,
+    readable,
+)
+from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
+from fer_dist.emotions import CODES
+from fer_dist.errors import InputError
+
+GENDERS = {"F": "female", "M": "male"}
+
+VIEWS = {"FL": "full left", "HL": "half left", "S": "straight", "HR": "half right", "FR": "full right"}
+
+ANGLES = {"all": tuple(VIEWS), "half": ("HL", "S", "HR"), "straight": ("S",)}
+
+EMOTIONS = tuple(CODES["kdef"].values())
+NAME = re.compile(rf"([AB])([FM])([0-9]{{2}})({'|'.join(CODES['kdef'])})({'|'.join(VIEWS)})", re.IGNORECASE)
+"""A file's name without its extension: session, sex, number of the person, expression, angle."""
+
+DARKEST = 10
+"""Mean brightness, of 255, below which a picture is black. Loaders found 0.6 in the black ones, 55 or more in faces."""
+
+# kdef.se: 70 people, each with 7 expressions from 5 angles in 2 sessions. Two of them have cut names, SA and SU.
+PUBLISHED: Published = {"train": dict.fromkeys(EMOTIONS, 700)}
+
+
+@dataclass(frozen=True)
+class Options(FoldOptions):
+    """Which pictures are taken, and which of them are tested."""
+
+    angles: Literal["all", "half", "straight"] = "all"
+    """all: the five angles. half: straight and the two half profiles. straight: that one alone."""
+
+
+DEFAULT = Options()
+
+
+def open(raw: str, options: Options = DEFAULT) -> Source:
+    """Open KDEF at raw, or at KDEF/ or KDEF_and_AKDEF/KDEF/ in it, in folders such as AF01 or all in one.
+
+    Raises InputError where no file is named as KDEF's are, and for angles and folds that there are not.
+    """
+    if options.angles not in ANGLES:
+        raise InputError(f"--angles {options.angles}: choose one of {', '.join(ANGLES)}")
+    given = folder_at(raw)
+    for root in (given / "KDEF_and_AKDEF" / "KDEF", given / "KDEF", given):
+        subjects, in_folders = set(), False
+        for place in _places(root):
+            if match := _match(place):
+                subjects.add((match[2] + match[3]).upper())
+                in_folders |= "/" in place
+        if subjects:
+            folds = cut_folds(options, subjects)
+            layout = "a folder for each person and session" if in_folders else "one folder of pictures"
+            return Kdef(str(root), options.angles, folds, f"{layout}; angles: {options.angles}; {folds.words}")
+    raise InputError(
+        f"{raw}: no KDEF here; looked for pictures named as AF01ANS.JPG is, also in folders, in KDEF/ and in "
+        f"KDEF_and_AKDEF/KDEF/; found: {names_found(given)}"
+    )
+
+
+@dataclass(frozen=True)
+class Kdef:
+    """The release, in either layout. angles: as the option says."""
+
+    root: str
+    angles: str
+    folds: Folds
+    variant: str
+    dataset: str = "kdef"
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for place in _places(Path(self.root)):
+            match = _match(place)
+            if not is_picture_name(place):
+                yield LeftOut("", readable(place), "not a picture by its extension")
+            elif not match:
+                yield LeftOut("", readable(place), "not named as a picture of KDEF")
+            else:
+                yield self._sample(place, match)
+
+    def _sample(self, place: str, match: re.Match[str]) -> Sample | LeftOut:
+        session, sex, number, code, angle = (part.upper() for part in match.groups())
+        subject = sex + number
+        split = self.folds.split_of(subject)
+        if angle not in ANGLES[self.angles]:
+            return LeftOut(split, readable(place), "another angle")
+        facts = {
+            "id": readable(place),
+            "code": code,
+            "subject": subject,
+            "gender": GENDERS[sex],
+            "view": VIEWS[angle],
+            "session": session,
+        }
+        # The name alone, not its folder, so that a picture that lies in two places becomes one sample.
+        key = match[0].upper()
+        return Sample(key, split, CODES["kdef"][code], os.path.join(self.root, place), facts=facts)
+
+    def read(self, sample: Sample) -> Picture:
+        """Raises LeftOutError, which the packer takes as a reason, for a black picture."""
+        from PIL import ImageStat
+
+        from fer_dist.data.faces import LeftOutError
+        from fer_dist.data.pictures import decode
+
+        picture = read_whole(sample)
+        if ImageStat.Stat(decode(picture.content).convert("L")).mean[0] < DARKEST:
+            raise LeftOutError("black picture")
+        return picture
+
+
+def _places(root: Path) -> Iterator[str]:
+    """Files in the root and in the folders in it, as paths below the root."""
+    if root.is_dir():
+        with os.scandir(root) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield from (f"{entry.name}/{name}" for name in os.listdir(entry.path))
+                else:
+                    yield entry.name
+
+
+def _match(place: str) -> re.Match[str] | None:
+    name = os.path.basename(place)
+    return NAME.fullmatch(name.rpartition(".")[0]) if is_picture_name(name) else None
