@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-import torch
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fer_dist.config import Config, to_json
-from fer_dist.data.loader import Batch
-from fer_dist.engine import Totals
-from fer_dist.world import World
+
+if TYPE_CHECKING:
+    # Commands about shards show their progress with this file and have no use for torch, which takes seconds to import.
+    from torch import Tensor
+
+    from fer_dist.data.loader import Batch
+    from fer_dist.engine import Totals
+    from fer_dist.world import World
 
 SHEET_PICTURES = 8
 SECONDS_BETWEEN_LINES = 10.0
@@ -109,7 +112,9 @@ class Terminal:
 class Monitor:
     """Keeps a run's curves and says how it goes. On ranks other than 0 it does nothing."""
 
-    def __init__(self, config: Config, world: World, folder: Path, progress: Progress, start: int, steps: int) -> None:
+    def __init__(
+        self, config: Config, world: "World", folder: Path, progress: Progress, start: int, steps: int
+    ) -> None:
         """start: the first step of this attempt; steps: of the whole run, to which the bar counts."""
         self.config = config
         self.world = world
@@ -118,7 +123,7 @@ class Monitor:
         self._writer = _open_writer(folder, start) if world.is_main else None
         self._reset()
 
-    def count(self, batch: Batch) -> None:
+    def count(self, batch: "Batch") -> None:
         """Take note of a batch that was trained on; of the first one, keep a picture of its crops."""
         self._pictures += len(batch.labels)
         self._crops += len(batch.crops)
@@ -127,7 +132,7 @@ class Monitor:
             self._sheet_shown = True
             self._writer.add_image("crops", self._sheet(batch), batch.step)
 
-    def log(self, step: int, totals: Totals, lr: float) -> None:
+    def log(self, step: int, totals: "Totals", lr: float) -> None:
         """Write a point of the training curves. step: how many steps are done."""
         seconds = time.perf_counter() - self._since
         # Shares may differ by a sample, so the rates are of the global batch: this rank's share times the ranks.
@@ -142,6 +147,8 @@ class Monitor:
             "speed/data_wait": self._waited / seconds,
         }
         if self.world.device.type == "cuda":
+            import torch
+
             values["memory/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
         self._scalars(values, step)
         text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {pictures:,.0f} pictures/s"
@@ -190,8 +197,9 @@ class Monitor:
 
     _sheet_shown = False
 
-    def _sheet(self, batch: Batch) -> torch.Tensor:
+    def _sheet(self, batch: "Batch") -> "Tensor":
         """Crops as the network gets them, brought back to 0..1: a row a picture, a column a view."""
+        import torch
         from torchvision.utils import make_grid
 
         views = len(batch.crops) // len(batch.labels)
