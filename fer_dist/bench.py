@@ -1,19 +1,32 @@
 """Measurements behind `fer-dist bench`."""
 
+import multiprocessing
+import resource
 import shutil
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from fer_dist.data.audit import audit
+from fer_dist.data.pictures import jpeg_bytes, png_bytes
 from fer_dist.data.shards import BuildOptions, build_shards
-from fer_dist.data.sources import LeftOut, open_source
+from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.data.workers import in_processes
 
 PROCESSES = 2
 CHUNK = 1024
+
+COPIES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
+"""How the copies that an audit is tried on are made; the first is exact, the others near."""
+
+PICTURES_PER_COPY = 100
 
 
 @dataclass(frozen=True)
@@ -32,9 +45,35 @@ class ShardBench:
     def ratio(self) -> float:
         return self.build_seconds / self.pillow_seconds
 
+
+@dataclass(frozen=True)
+class ResizeBench:
+    """Building shards of resized pictures in one process and in two; medians over the repeats, which alternate."""
+
+    pictures: int
+    repeats: int
+    one_seconds: float
+    two_seconds: float
+
     @property
-    def pictures_per_second(self) -> float:
-        return self.pictures / self.build_seconds
+    def ratio(self) -> float:
+        return self.one_seconds / self.two_seconds
+
+
+@dataclass(frozen=True)
+class AuditBench:
+    """An audit of drawn pictures, some of which are copies of others.
+
+    peak_bytes: of the process that compares, its own and what it maps; each of the two that decode needs less.
+    planted, found: copies by how they were made. false_alarms: pictures in a group of copies that belong to none.
+    """
+
+    pictures: int
+    seconds: float
+    peak_bytes: int
+    planted: dict[str, int]
+    found: dict[str, int]
+    false_alarms: int
 
 
 def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3) -> ShardBench:
@@ -45,18 +84,105 @@ def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3)
     """
     release = open_source(source, raw)
     paths = [entry.path for entry in release.samples() if not isinstance(entry, LeftOut)]
-    options = BuildOptions(workers=PROCESSES)
     sum(in_processes(_decode_files, _chunks(paths), PROCESSES))
     build, pillow = [], []
     for _ in range(repeats):
         start = time.perf_counter()
         sum(in_processes(_decode_files, _chunks(paths), PROCESSES))
         pillow.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        build_shards(release, out, options)
-        build.append(time.perf_counter() - start)
-        shutil.rmtree(out)
+        build.append(_build_seconds(release, out, BuildOptions(workers=PROCESSES)))
     return ShardBench(len(paths), repeats, statistics.median(build), statistics.median(pillow))
+
+
+def bench_resize(raw: str, out: Path, source: str, resize: int, repeats: int = 3) -> ResizeBench:
+    """Build a release's shards with every picture resized, in one process and in two, in turn. out: as above."""
+    release = open_source(source, raw)
+    pictures = sum(not isinstance(entry, LeftOut) for entry in release.samples())
+    options = BuildOptions(resize=resize, workers=1)
+    _build_seconds(release, out, replace(options, workers=PROCESSES))  # fills the page cache
+    one, two = [], []
+    for _ in range(repeats):
+        one.append(_build_seconds(release, out, options))
+        two.append(_build_seconds(release, out, replace(options, workers=PROCESSES)))
+    return ResizeBench(pictures, repeats, statistics.median(one), statistics.median(two))
+
+
+def bench_audit(count: int, folder: Path) -> AuditBench:
+    """Draw pictures with copies among them, build shards, and audit these in a fresh process.
+
+    folder: for the shards, 5 KB a picture; it must not exist yet.
+    """
+    build_shards(Drawn(count), folder, BuildOptions(workers=PROCESSES))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_audit_drawn, count, folder / "train").result()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of random light and shade, 40x40; after every hundredth comes a copy of it."""
+
+    count: int
+    dataset: str = "drawn"
+    variant: str = "random pictures with copies among them"
+    emotions: tuple[str, ...] = ("happiness",)
+
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for number in range(self.count):
+            yield Sample(f"{number:09d}", "train", "happiness", str(number))
+
+    def read(self, sample: Sample) -> Picture:
+        number = int(sample.path)
+        how = copied(number)
+        image = _draw(number - 1 if how else number)
+        if "mirrored" in how:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if how == "smaller" or "larger" in how:
+            side = 30 if how == "smaller" else 60
+            image = image.resize((side, side), Image.Resampling.BICUBIC)
+        if "compressed" in how:
+            return Picture(jpeg_bytes(image, 50), "jpg")
+        return Picture(png_bytes(image), "png")
+
+
+def copied(number: int) -> str:
+    """How the drawn picture of this number was copied from the one before it; empty where it was not."""
+    turn, rest = divmod(number, PICTURES_PER_COPY)
+    return COPIES[turn % len(COPIES)] if rest == 1 else ""
+
+
+def _build_seconds(release: Source, out: Path, options: BuildOptions) -> float:
+    start = time.perf_counter()
+    build_shards(release, out, options)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(out)
+    return seconds
+
+
+def _draw(number: int) -> Image.Image:
+    noise = np.random.default_rng(number).integers(0, 256, (7, 7), dtype=np.uint8)
+    return Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC)
+
+
+def _audit_drawn(count: int, folder: Path) -> AuditBench:
+    start = time.perf_counter()
+    report = audit([folder], workers=PROCESSES)
+    seconds = time.perf_counter() - start
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    planted = {how: sum(copied(number) == how for number in _copies(count)) for how in COPIES}
+    found = dict.fromkeys(COPIES, 0)
+    false_alarms = 0
+    for group in report.groups:
+        numbers = sorted(int(picture.key) for picture in group.members)
+        how = copied(numbers[-1])
+        if how and numbers == [numbers[-1] - 1, numbers[-1]]:
+            found[how] += 1
+        else:
+            false_alarms += len(numbers)
+    return AuditBench(count, seconds, peak_bytes, planted, found, false_alarms)
+
+
+def _copies(count: int) -> range:
+    return range(1, count, PICTURES_PER_COPY)
 
 
 def _chunks(paths: list[str]) -> Iterator[list[str]]:
@@ -66,8 +192,6 @@ def _chunks(paths: list[str]) -> Iterator[list[str]]:
 
 
 def _decode_files(paths: list[str]) -> int:
-    from PIL import Image
-
     for path in paths:
         with Image.open(path) as image:
             image.load()

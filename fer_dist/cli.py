@@ -1,17 +1,16 @@
 """The table of commands. Nothing heavy is imported before a command is chosen."""
 
-import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from fer_dist import __version__
+from fer_dist.bench_commands import bench
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional
+from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
 from fer_dist.shard_commands import shards
 
 
@@ -114,7 +113,7 @@ def _evaluate(arguments: Arguments) -> None:
     header = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
     terminal.table(header, rows)
     if flags.json:
-        _write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])
+        write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])
 
 
 def _demo(arguments: Arguments) -> None:
@@ -128,46 +127,11 @@ def _demo(arguments: Arguments) -> None:
         terminal.close()
 
 
-def _bench(arguments: Arguments) -> None:
-    from dataclasses import asdict
-    from tempfile import TemporaryDirectory
-
-    from fer_dist.bench import bench_shards
-    from fer_dist.monitor import Terminal
-
-    @dataclass(frozen=True)
-    class Bench:
-        """Measure side by side in one run: shards, building a release beside reading and decoding it with Pillow."""
-
-        what: Annotated[Literal["shards"], positional()]
-        """What is measured."""
-
-        raw: Annotated[str, positional()]
-        """Path of the release."""
-
-        source: str = "fer2013"
-        """Which release it is."""
-
-        repeats: int = 5
-        """Times that both are done, in turn; medians are printed."""
-
-        json: str = ""
-        """File for the figures as JSON as well."""
-
-    flags = parse(Bench, arguments, "bench")
-    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
-        found = bench_shards(flags.raw, Path(folder) / "shards", flags.source, flags.repeats)
-    row = [f"{found.pictures:,}", str(found.repeats), f"{found.build_seconds:.2f}", f"{found.pillow_seconds:.2f}"]
-    Terminal().table(["pictures", "n", "build s", "Pillow s", "build / Pillow"], [[*row, f"{found.ratio:.2f}"]])
-    if flags.json:
-        _write_json(flags.json, asdict(found) | {"ratio": found.ratio})
-
-
 COMMANDS = {
-    "shards": Command("build, index, verify: from labelled faces to WebDataset shards", shards),
+    "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
     "evaluate": Command("score every model on every set", _evaluate),
-    "bench": Command("shards: measure side by side in one run", _bench),
+    "bench": Command("shards, resize, audit: measure side by side in one run", bench),
     "demo": Command("the whole study in small, on faces that it draws itself", _demo),
 }
 
@@ -175,15 +139,6 @@ COMMANDS = {
 def _overview() -> str:
     head = "usage: fer-dist COMMAND ...\n\nDistributed training for facial emotion recognition.\n\n"
     return head + listing(COMMANDS) + "\nfer-dist COMMAND --help says more. --debug shows the traceback of an error.\n"
-
-
-def _write_json(path: str, content: Any) -> None:
-    from fer_dist.data.manifest import write_atomically
-
-    try:
-        write_atomically(Path(path), json.dumps(content, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise InputError(f"--json {path}: cannot be written ({error.strerror})") from None
 
 
 def _report(error: BaseException) -> int:

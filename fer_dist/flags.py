@@ -1,12 +1,15 @@
-"""Tables of commands, and flags from dataclasses by tyro; a mistyped flag is answered with one line."""
+"""Tables of commands, flags from dataclasses by tyro (a mistyped one is answered with one line), and --json."""
 
 import contextlib
 import dataclasses
 import io
+import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_dist.errors import InputError
@@ -73,6 +76,33 @@ def _one_line(box: str) -> str:
     if unknown:
         return f"unknown flag {unknown[1]}" + (f"; did you mean {unknown[2]}?" if unknown[2] else "; see --help")
     return text
+
+
+def check_outputs(**files: str) -> None:
+    """Try the files that a command is to write, before the long work whose end they are.
+
+    files: name of the flag -> path, empty where it is not given. Raises InputError for one that cannot be written.
+    """
+    for name, path in files.items():
+        if path:
+            folder = Path(path).parent
+            flag = f"--{name.replace('_', '-')} {path}"
+            if not folder.is_dir():
+                raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another place")
+            if Path(path).is_dir():
+                raise InputError(f"{flag}: a folder; name a file in it")
+            if not os.access(folder, os.W_OK):
+                raise InputError(f"{flag}: {folder} cannot be written; choose another place")
+
+
+def write_json(path: str, content: Any) -> None:
+    """Write what a command found to the file of its --json. Raises InputError where that cannot be."""
+    from fer_dist.data.manifest import write_atomically
+
+    try:
+        write_atomically(Path(path), json.dumps(content, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise InputError(f"--json {path}: cannot be written ({error.strerror})") from None
 
 
 def positional() -> Any:

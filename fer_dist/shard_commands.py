@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional
+from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
 
 
 def shards(arguments: Arguments) -> None:
@@ -94,6 +94,109 @@ def _index(arguments: Arguments) -> None:
     terminal.say(f"{flags.folder}: {manifest.samples:,} pictures in {len(manifest.shards)} shards")
 
 
+def _describe(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
+    from fer_dist.data.describe import describe, sheet_rows, split_folders
+    from fer_dist.data.sheets import check_sheet_path, contact_sheet
+    from fer_dist.monitor import Terminal
+    from fer_dist.shard_tables import count_table, property_table
+
+    @dataclass(frozen=True)
+    class Describe:
+        """Say what shard sets hold: counts beside the published ones, what the pictures are like, what was left out."""
+
+        paths: Annotated[tuple[str, ...], positional()]
+        """Folders of shards, or folders that hold several: OUT/train, or OUT for every split."""
+
+        json: str = ""
+        """File for all of it as JSON as well."""
+
+        sheet: str = ""
+        """File, .png or .jpg, for a contact sheet as well: a row of pictures for each split and emotion."""
+
+        per_emotion: int = 12
+        """Pictures in a row of the sheet, spread evenly over all of the emotion."""
+
+        seed: int = 0
+        """Another number puts other pictures on the sheet."""
+
+    flags = parse(Describe, arguments, "shards describe")
+    check_outputs(json=flags.json, sheet=flags.sheet)
+    if flags.sheet:
+        check_sheet_path(Path(flags.sheet))
+    folders = split_folders([Path(path) for path in flags.paths])
+    found = describe(folders)
+    terminal = Terminal()
+    for dataset in found:
+        terminal.table(*count_table(dataset))
+        terminal.table(*property_table(dataset))
+        for split in dataset.splits:
+            words = [split.built.get("variant"), split.built.get("command")]
+            terminal.say(f"{split.folder}: from {'; '.join(filter(None, words)) or 'an unknown source'}")
+    if flags.json:
+        write_json(flags.json, [asdict(dataset) for dataset in found])
+    if flags.sheet:
+        contact_sheet(sheet_rows(folders, flags.per_emotion, flags.seed), Path(flags.sheet))
+        terminal.say(f"{flags.sheet}: contact sheet, up to {flags.per_emotion} pictures of each split and emotion")
+
+
+def _audit(arguments: Arguments) -> None:
+    from fer_dist.data.audit import audit
+    from fer_dist.data.clean import pictures_to_leave_out, worst_groups
+    from fer_dist.data.copies import SIMILAR
+    from fer_dist.data.describe import split_folders
+    from fer_dist.data.leave_out import save_leave_out
+    from fer_dist.data.sheets import check_sheet_path, contact_sheet
+    from fer_dist.monitor import Terminal
+    from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
+
+    @dataclass(frozen=True)
+    class Audit:
+        """Look for what makes scores wrong: copies within and between sets, contradicting labels, blank pictures."""
+
+        paths: Annotated[tuple[str, ...], positional()]
+        """Folders of shards, or folders that hold several: OUT/train, or OUT for every split."""
+
+        similar: float = SIMILAR
+        """Similarity of two pictures, mirrored or not, from which they are near copies: 0.9 to 1."""
+
+        json: str = ""
+        """File for all of it as JSON as well, every group of copies with its keys."""
+
+        sheet: str = ""
+        """File, .png or .jpg, for a contact sheet of the worst groups as well."""
+
+        write_clean: str = ""
+        """File for the list of pictures to leave out; train takes it as --data.leave-out, evaluate as --leave-out."""
+
+        workers: int = 0
+        """Processes that decode; 0 means one for each core."""
+
+    flags = parse(Audit, arguments, "shards audit")
+    check_outputs(json=flags.json, sheet=flags.sheet, write_clean=flags.write_clean)
+    if flags.sheet:
+        check_sheet_path(Path(flags.sheet))
+    terminal = Terminal()
+    folders = split_folders([Path(path) for path in flags.paths])
+    try:
+        report = audit(folders, flags.similar, flags.workers, terminal.count("pictures"))
+    finally:
+        terminal.close()
+    for table in (set_table(report), copy_table(report), shared_table(report)):
+        if table[1]:
+            terminal.table(*table)
+    if flags.json:
+        write_json(flags.json, audit_json(report))
+    if flags.write_clean:
+        rows = pictures_to_leave_out(report)
+        save_leave_out(flags.write_clean, rows)
+        terminal.say(f"{flags.write_clean}: {len(rows):,} pictures to leave out")
+    if flags.sheet:
+        contact_sheet(worst_groups(report), Path(flags.sheet))
+        terminal.say(f"{flags.sheet}: contact sheet of the worst groups")
+
+
 def _verify(arguments: Arguments) -> None:
     from fer_dist.data.verify import verify_shards
     from fer_dist.monitor import Terminal
@@ -124,5 +227,7 @@ def _verify(arguments: Arguments) -> None:
 SHARD_COMMANDS = {
     "build": Command("SOURCE RAW OUT: turn a release into shards", _build),
     "index": Command("FOLDER: give tars that others made an index and a manifest", _index),
+    "describe": Command("PATH...: counts beside the published ones, sizes, colours, facts; a contact sheet", _describe),
+    "audit": Command("PATH...: copies, leaks, contradicting labels and blank pictures in and between sets", _audit),
     "verify": Command("FOLDER...: compare shards with their manifest, and decode each picture", _verify),
 }

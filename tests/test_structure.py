@@ -15,10 +15,11 @@ FLOORS = [
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
-        "runs",
+        "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
+        "data.audit", "data.clean",
     },
     {"train", "session", "estimate", "evaluate", "report"},
-    {"cli", "flags", "shard_commands", "demo", "bench"},
+    {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands"},
 ]  # fmt: skip
 DOORS = {"ray": {"ray_jobs"}, "nvidia": {"data.pipeline"}, "deepspeed": {"engine"}}
 ANYTHING = {"bench", "doctor"}

@@ -1,0 +1,210 @@
+"""Look over shard sets for what makes scores wrong: copies across splits, labels that contradict, blank pictures."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_dist.data.copies import SIMILAR, exact_groups, joined, near_pairs
+from fer_dist.data.listing import Progress
+from fer_dist.data.manifest import load_manifest
+from fer_dist.data.scan import Scan, scan_sets
+from fer_dist.errors import InputError
+
+Integers = NDArray[np.int64]
+Kind = Literal["exact", "near"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One picture that the audit names. dataset, split: of its set."""
+
+    dataset: str
+    split: str
+    shard: str
+    key: str
+    emotion: str
+    folder: Path = field(compare=False, default=Path())
+
+    @property
+    def set(self) -> str:
+        return f"{self.dataset}-{self.split}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are copies of each other, in the order of the sets. kind: by their pixels, or nearly."""
+
+    kind: Kind
+    members: tuple[Found, ...]
+
+    @property
+    def spans_splits(self) -> bool:
+        """Whether two splits of one data set share the picture."""
+        return any(len({member.split for member in own}) > 1 for own in self._by_dataset())
+
+    @property
+    def spans_datasets(self) -> bool:
+        return len({member.dataset for member in self.members}) > 1
+
+    @property
+    def conflicts(self) -> bool:
+        """Whether one data set labels the picture in two ways; two data sets may well differ."""
+        return any(len({member.emotion for member in own}) > 1 for own in self._by_dataset())
+
+    def _by_dataset(self) -> list[list[Found]]:
+        names = sorted({member.dataset for member in self.members})
+        return [[member for member in self.members if member.dataset == name] for name in names]
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """One shard set. counts: by emotion; sizes: (width, height) -> pictures; grey: pictures without colour."""
+
+    name: str
+    samples: int
+    counts: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    grey: int
+    blank: tuple[Found, ...]
+    undecodable: tuple[Found, ...]
+
+    @property
+    def imbalance(self) -> float:
+        """Pictures of the largest emotion for each one of the smallest that is there at all."""
+        present = [count for count in self.counts.values() if count]
+        return max(present) / min(present)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How many pictures of the set `name` have a copy in the set `other`. near: near ones that are not exact."""
+
+    name: str
+    other: str
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What was found.
+
+    similar: the similarity from which two pictures count as near copies.
+    exact_copies: pictures with the pixels of an earlier one. near_copies: pictures with other pixels than all earlier
+    ones that are near copies of one of those. mirrored_pairs: pairs of near copies of which one is the other mirrored.
+    """
+
+    similar: float
+    sets: tuple[SetSummary, ...]
+    groups: tuple[Group, ...]
+    shared: tuple[Shared, ...]
+    exact_copies: int
+    near_copies: int
+    mirrored_pairs: int
+
+    def of(self, kind: Kind) -> list[Group]:
+        return [group for group in self.groups if group.kind == kind]
+
+
+def audit(
+    folders: Sequence[Path], similar: float = SIMILAR, workers: int = 0, progress: Progress | None = None
+) -> AuditReport:
+    """Compare every picture of these sets with every other one, by way of an index.
+
+    Memory grows by about 250 bytes a picture, a file in the temporary folder by 126; time a little faster than the
+    number of pictures. progress: called with the pictures read and their total.
+    Raises InputError for a set that is not whole, two sets of one name, and a similarity out of range.
+    """
+    if not 0.9 <= similar <= 1:
+        raise InputError(f"--similar {similar}: give a similarity from 0.9 (other photographs of a pose) to 1 (equal)")
+    manifests = [load_manifest(folder) for folder in folders]
+    names = [manifest.name for manifest in manifests]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]}: two of the sets have this name; give one of them, or build one with --dataset")
+    with tempfile.TemporaryDirectory(prefix="fer-dist-audit-") as scratch:
+        return _compared(scan_sets(folders, manifests, Path(scratch), workers, progress), similar)
+
+
+def _compared(scan: Scan, similar: float) -> AuditReport:
+    everywhere = np.arange(len(scan))
+    whole = np.flatnonzero(scan.decodes)
+    exact = everywhere.copy()
+    exact[whole] = whole[exact_groups(scan.pixels[whole])]
+    firsts = np.flatnonzero((exact == everywhere) & scan.decodes & ~scan.is_blank)
+    pairs = near_pairs(np.asarray(scan.features[firsts]), similar)
+    near_firsts = firsts[joined(len(firsts), pairs.first, pairs.second)]
+    near = everywhere.copy()
+    near[firsts] = near_firsts
+    near = near[exact]
+    # Several copies of one picture, and nothing near them, are no near group.
+    in_near_group = np.isin(near, near_firsts[near_firsts != firsts])
+    in_exact_group = (np.bincount(exact, minlength=len(scan)) > 1)[exact]
+    found = _named(scan, np.flatnonzero(in_exact_group | in_near_group | ~scan.decodes | scan.is_blank))
+    groups = (*_groups("exact", exact, found), *_groups("near", np.where(in_near_group, near, -1), found))
+    return AuditReport(
+        similar,
+        tuple(_summary(scan, number, found) for number in range(len(scan.manifests))),
+        groups,
+        tuple(_shared(scan, exact, near)),
+        exact_copies=int((exact != everywhere).sum()),
+        near_copies=int((near_firsts != firsts).sum()),
+        mirrored_pairs=int(pairs.is_mirrored.sum()),
+    )
+
+
+def _named(scan: Scan, places: Integers) -> dict[int, Found]:
+    found = {}
+    for place, number, shard, key in scan.located(places):
+        manifest = scan.manifests[number]
+        emotion = scan.emotion(place, number)
+        found[place] = Found(manifest.dataset, manifest.split, shard, key, emotion, scan.folders[number])
+    return found
+
+
+def _groups(kind: Kind, roots: Integers, found: dict[int, Found]) -> Iterable[Group]:
+    """The groups of two and more, in the order of their first picture. roots: -1 for what is in none."""
+    places = np.array([place for place in found if roots[place] >= 0], dtype=np.int64)
+    order = places[np.argsort(roots[places], kind="stable")]
+    for _, members in groupby(order.tolist(), key=lambda place: int(roots[place])):
+        group = tuple(found[place] for place in members)
+        if len(group) > 1:
+            yield Group(kind, group)
+
+
+def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
+    manifest = scan.manifests[number]
+    own = [place for place, picture in found.items() if picture.set == manifest.name]
+    sizes = dict(Counter(scan.sizes[number]).most_common())
+    blank = tuple(found[place] for place in own if scan.is_blank[place])
+    undecodable = tuple(found[place] for place in own if not scan.decodes[place])
+    return SetSummary(manifest.name, manifest.samples, manifest.counts, sizes, scan.grey[number], blank, undecodable)
+
+
+def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
+    """For each two sets the pictures of the one with a copy in the other; sets that share none are left away."""
+    everywhere = np.arange(len(scan))
+    sets = scan.sets_of(everywhere)
+    holds_exact, holds_near = (_holders(roots, sets, len(scan.manifests)) for roots in (exact, near))
+    for number, manifest in enumerate(scan.manifests):
+        own = everywhere[sets == number]
+        for other, other_manifest in enumerate(scan.manifests):
+            if other != number:
+                has_exact, has_near = holds_exact[other][exact[own]], holds_near[other][near[own]]
+                counts = int(has_exact.sum()), int((has_near & ~has_exact).sum())
+                if any(counts):
+                    yield Shared(manifest.name, other_manifest.name, *counts)
+
+
+def _holders(roots: Integers, sets: Integers, count: int) -> NDArray[np.bool_]:
+    """[sets, pictures]: whether a set holds a picture of the group with that root."""
+    holds = np.zeros((count, len(roots)), dtype=bool)
+    holds[sets, roots] = True
+    return holds

@@ -1,0 +1,82 @@
+"""Which pictures to leave out so that scores can be trusted, and which groups of copies a person should look at."""
+
+from collections.abc import Iterable
+
+from fer_dist.data.audit import AuditReport, Found, Group
+from fer_dist.data.leave_out import LeaveOut
+from fer_dist.data.scan import read_picture
+from fer_dist.data.sheets import Row, Tile
+
+HELD_OUT = ("val", "test")
+"""Splits that training must not see; later ones weigh more: what test and val share is left out of val."""
+
+MOST_ROWS, MOST_TILES = 30, 10
+
+
+def pictures_to_leave_out(report: AuditReport) -> list[LeaveOut]:
+    """The pictures to leave out of each set, in the order of the sets' copies; a picture once, with its first reason.
+
+    A picture that has no content or does not decode. Of each group of copies, exact ones first: in train and val all
+    that have a copy in a later split (train before val before test) of any set; in train all whose label is
+    contradicted within their data set; and of those that are left in one set, all but the first.
+    """
+    reasons: dict[Found, str] = {}
+    for summary in report.sets:
+        reasons |= dict.fromkeys(summary.undecodable, "does not decode") | dict.fromkeys(summary.blank, "blank")
+    for group in sorted(report.groups, key=lambda group: group.kind):
+        for picture, reason in _too_many(group):
+            reasons.setdefault(picture, reason)
+    return [LeaveOut(p.set, p.shard, p.key, p.emotion, reason) for p, reason in reasons.items()]
+
+
+def worst_groups(report: AuditReport) -> list[Row]:
+    """Rows for a contact sheet: the groups that harm most, then blank pictures, then what does not decode."""
+    order = sorted(report.groups, key=_harm, reverse=True)
+    rows = [_row(_title(group), group.members) for group in order[:MOST_ROWS]]
+    blank = [picture for summary in report.sets for picture in summary.blank]
+    broken = [picture for summary in report.sets for picture in summary.undecodable]
+    rows += [_row(f"{len(blank)} blank pictures", blank)] if blank else []
+    return rows + ([_row(f"{len(broken)} pictures that do not decode", broken)] if broken else [])
+
+
+def _too_many(group: Group) -> Iterable[tuple[Found, str]]:
+    name = "copy" if group.kind == "exact" else "near copy"
+    kept: set[str] = set()
+    for picture in group.members:
+        later = [other for other in group.members if _rank(other) > _rank(picture)]
+        own = {other.emotion for other in group.members if other.dataset == picture.dataset}
+        if later:
+            yield picture, f"{name} of a picture in {later[0].set}"
+        elif len(own) > 1 and _rank(picture) == 0:
+            yield picture, f"{name} with another label"
+        elif picture.set in kept:
+            yield picture, f"{name} of another picture of its set"
+        else:
+            kept.add(picture.set)
+
+
+def _rank(picture: Found) -> int:
+    return HELD_OUT.index(picture.split) + 1 if picture.split in HELD_OUT else 0
+
+
+def _harm(group: Group) -> tuple[bool, bool, bool, int]:
+    """What makes a group worse than another: a leak and a contradiction, a leak, a contradiction, many copies."""
+    return group.spans_splits, group.conflicts, group.kind == "exact", len(group.members)
+
+
+def _title(group: Group) -> str:
+    words = [f"{len(group.members)} {'copies' if group.kind == 'exact' else 'near copies'}"]
+    sets = sorted({picture.set for picture in group.members})
+    words.append(f"in {', '.join(sets)}")
+    if group.conflicts:
+        words.append(f"labels differ: {', '.join(sorted({picture.emotion for picture in group.members}))}")
+    return "; ".join(words)
+
+
+def _row(title: str, pictures: Iterable[Found]) -> Row:
+    shown = list(pictures)
+    more = f" (the first {MOST_TILES} are shown)" if len(shown) > MOST_TILES else ""
+    tiles = [
+        Tile(read_picture(p.folder / p.shard, p.key), f"{p.split} {p.emotion}\n{p.key}") for p in shown[:MOST_TILES]
+    ]
+    return Row(title + more, tuple(tiles))

@@ -1,0 +1,263 @@
+"""What shard sets hold: counts beside the published ones, what the pictures are like, and rows for a contact sheet.
+
+Of a large set some pictures are looked at, spread evenly over it, and of those the headers only: nothing is decoded.
+"""
+
+import io
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_dist.data.manifest import MANIFEST, Manifest, load_manifest
+from fer_dist.data.order import Integers, Positions, hashed
+from fer_dist.data.pictures import DECODE_ERRORS
+from fer_dist.data.reader import Reader
+from fer_dist.data.sheets import Row, Tile
+from fer_dist.data.sources import ALL, SOURCES, source_module
+from fer_dist.errors import InputError
+
+MOST_LOOKED_AT = 2000
+"""Pictures of a split whose header and json are read; in a random order, their shares are right within 2.2 points."""
+
+MOST_SHARDS = 64
+"""Shards that they are taken from: the lines of an index stay in memory, 0.8 MB for 4,096 samples."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+LABEL = ("emotion", "dataset")
+NOTHING: tuple[Any, ...] = (None, "", [])
+"""Values of a fact that state nothing."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of pictures in order of their area. common: how many have the most common size."""
+
+    smallest: Size
+    median: Size
+    largest: Size
+    most_common: Size
+    common: int
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What some pictures of a split are like.
+
+    pictures: how many were looked at.
+    sizes:    as stored, before a tag turns the picture upright; None where no header could be read.
+    colours:  grey, colour, palette or unreadable, by the header -> pictures.
+    facts:    name of a fact -> samples whose json states it.
+    subjects: different people among them.
+    """
+
+    pictures: int
+    sizes: Sizes | None
+    colours: dict[str, int]
+    facts: dict[str, int]
+    subjects: int
+
+
+@dataclass(frozen=True)
+class SplitDescription:
+    """One shard set. built, left_out: as its manifest says."""
+
+    folder: str
+    split: str
+    samples: int
+    counts: dict[str, int]
+    shards: int
+    bytes: int
+    looked: Looked
+    built: dict[str, Any]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The counts of a split that the authors of a release state, beside those found.
+
+    splits: where the pictures are here: in the split of the same name, and in those that were cut from it.
+    stated, found: the same keys: emotions and ALL, or ALL alone where only totals are published.
+    """
+
+    splits: tuple[str, ...]
+    stated: dict[str, int]
+    found: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """The splits of one data set that lie beside each other. published: empty where that is not known."""
+
+    dataset: str
+    splits: tuple[SplitDescription, ...]
+    published: tuple[Published, ...]
+
+
+def split_folders(paths: Sequence[Path]) -> list[Path]:
+    """The shard sets at these paths, each a set or a folder of sets; each set once, of a folder train and val first.
+
+    A path that is neither comes back as it is. Raises InputError where no path is given.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for folder in [path] if (path / MANIFEST).is_file() else _sets_in(path) or [path]:
+            found.setdefault(folder.resolve(), folder)
+    if not found:
+        raise InputError("name a folder of shards, or one that holds several: OUT/train, or OUT")
+    return list(found.values())
+
+
+def describe(folders: Sequence[Path]) -> list[DatasetDescription]:
+    """Describe shard sets, gathered by data set and place.
+
+    Raises InputError for a folder that is no shard set, and for a tar or an index that is missing or not whole.
+    """
+    places: dict[tuple[str, Path], list[SplitDescription]] = defaultdict(list)
+    for folder in folders:
+        manifest = load_manifest(folder)
+        places[manifest.dataset, folder.resolve().parent].append(_describe_split(folder, manifest))
+    return [
+        DatasetDescription(dataset, tuple(splits), tuple(_published(dataset, place, {split.split for split in splits})))
+        for (dataset, place), splits in places.items()
+    ]
+
+
+def sheet_rows(folders: Sequence[Path], per_emotion: int, seed: int = 0) -> Iterator[Row]:
+    """A row for each split and emotion, with so many pictures spread evenly over those of the emotion.
+
+    seed: another one takes other pictures. Captions are keys. Held at a time are the pictures of one split.
+    """
+    if per_emotion < 1:
+        raise InputError(f"--per-emotion {per_emotion}: show at least 1 picture of each")
+    for folder in folders:
+        manifest = load_manifest(folder)
+        tiles = _tiles(folder, manifest, per_emotion, seed)
+        for emotion, count in manifest.counts.items():
+            if count:
+                shown = f"{len(tiles[emotion])} of {count:,}"
+                yield Row(f"{manifest.name}: {emotion}, {shown}", tuple(tiles[emotion]))
+
+
+def evenly(total: int, count: int, seed: int = 0) -> Integers:
+    """At most count different numbers from 0 to total - 1, in order and at equal distances; the seed moves them all."""
+    count = min(total, count)
+    start = int(hashed(seed)) % max(total, 1)
+    return (np.arange(count, dtype=np.int64) * total + start) // max(count, 1)
+
+
+def _sets_in(folder: Path) -> list[Path]:
+    folders = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
+    return sorted(folders, key=lambda split: (split.name != "train", split.name != "val", split))
+
+
+def _describe_split(folder: Path, manifest: Manifest) -> SplitDescription:
+    return SplitDescription(
+        folder=str(folder),
+        split=manifest.split,
+        samples=manifest.samples,
+        counts=manifest.counts,
+        shards=len(manifest.shards),
+        bytes=sum(shard.bytes for shard in manifest.shards),
+        looked=_look(folder, manifest),
+        built=manifest.built,
+        left_out=manifest.left_out,
+    )
+
+
+def _published(dataset: str, place: Path, described: set[str]) -> Iterator[Published]:
+    """The published counts of the described splits; nothing for a data set that is no release."""
+    by_split = source_module(dataset).PUBLISHED if dataset in SOURCES else {}
+    beside = [load_manifest(folder) for folder in _sets_in(place)] if by_split else []
+    here = {manifest.split: manifest for manifest in beside if manifest.dataset == dataset}
+    has_cut = any(manifest.built.get("val_fraction", 0) > 0 for manifest in here.values())
+    # What the authors do not know as a split was cut from train: val by its fraction, test by folds of subjects.
+    origin = {name: "train" if name not in by_split or (name == "val" and has_cut) else name for name in here}
+    for split, stated in by_split.items():
+        parts = [name for name in here if origin[name] == split]
+        if described.isdisjoint(parts) or (split == "train" and has_cut and "val" not in here):
+            continue
+        found: Counter[str] = Counter()
+        for part in parts:
+            found.update(here[part].counts)
+        names = [] if set(stated) == {ALL} else [name for name in {**found, **stated} if name != ALL]
+        yield Published(
+            splits=tuple(parts),
+            stated={name: stated.get(name, 0) for name in names} | {ALL: stated.get(ALL, sum(stated.values()))},
+            found={name: found[name] for name in names} | {ALL: found.total()},
+        )
+
+
+def _look(folder: Path, manifest: Manifest) -> Looked:
+    reader = Reader(folder, manifest.emotions)
+    shards = evenly(len(reader.counts), MOST_SHARDS)
+    places = _located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
+    positions = Positions(shards[places.shard], places.position)
+    headers = [_header(content) for content in reader.read(positions).content]
+    facts: Counter[str] = Counter()
+    subjects: set[str] = set()
+    for stated in reader.facts(positions):
+        names = [name for name, value in stated.items() if name not in LABEL and value not in NOTHING]
+        facts.update(names)
+        if "subject" in names:
+            subjects.add(str(stated["subject"]))
+    colours = dict(Counter(colour for _, colour in headers).most_common())
+    return Looked(len(headers), _sizes([size for size, _ in headers if size]), colours, dict(facts), len(subjects))
+
+
+def _sizes(sizes: list[Size]) -> Sizes | None:
+    if not sizes:
+        return None
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    return Sizes(ordered[0], ordered[(len(sizes) - 1) // 2], ordered[-1], *Counter(sizes).most_common(1)[0])
+
+
+def _header(content: NDArray[np.uint8]) -> tuple[Size | None, str]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of very large pictures, and this one is not decoded.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content.data))
+    except DECODE_ERRORS:
+        return None, "unreadable"
+    return image.size, {"L": "grey", "P": "palette"}.get(Image.getmodebase(image.mode), "colour")
+
+
+def _tiles(folder: Path, manifest: Manifest, per_emotion: int, seed: int) -> dict[str, list[Tile]]:
+    """The chosen pictures of each emotion, in the order of the set. Of the shards they lie in, all labels are read."""
+    wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for emotion, count in manifest.counts.items():
+        counts = np.array([shard.counts.get(emotion, 0) for shard in manifest.shards])
+        positions = _located(counts, evenly(count, per_emotion, seed))
+        for number, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
+            wanted[number][emotion].append(position)
+    reader = Reader(folder, manifest.emotions)
+    tiles: dict[str, list[Tile]] = defaultdict(list)
+    for number, chosen in sorted(wanted.items()):
+        everything = np.arange(reader.counts[number])
+        samples = reader.read(Positions(np.full_like(everything, number), everything))
+        for emotion, ranks in chosen.items():
+            places = np.flatnonzero(samples.labels == manifest.emotions.index(emotion))
+            if ranks[-1] >= len(places):
+                raise InputError(
+                    f"{folder / manifest.shards[number].file}: {len(places)} of {emotion}, fewer than the manifest "
+                    f"says; look closer with: fer-dist shards verify {folder}"
+                )
+            tiles[emotion] += [Tile(samples.content[place].tobytes(), samples.keys[place]) for place in places[ranks]]
+    return tiles
+
+
+def _located(counts: Integers, places: Integers) -> Positions:
+    """Shard and position of places that count through all shards. counts: samples of each shard."""
+    ends = np.cumsum(counts)
+    shard = np.searchsorted(ends, places, side="right")
+    return Positions(shard, places - (ends[shard] - counts[shard]))

@@ -1,0 +1,91 @@
+"""The list of pictures to leave out: what an audit of shard sets wrote, one JSON object a line.
+
+Lists name pictures of several sets; each reader takes the lines of its own. The shards stay as they are.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from fer_dist.data.manifest import Manifest, write_atomically
+from fer_dist.errors import InputError
+
+REMEDY = "write it anew with: fer-dist shards audit PATH... --write-clean FILE"
+
+Listed = dict[str, dict[str, str]]
+"""The pictures of one set that are left out: file name of the shard -> key -> emotion."""
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """One picture to leave out, and why. set: "<dataset>-<split>"; shard: file name of the tar."""
+
+    set: str
+    shard: str
+    key: str
+    emotion: str
+    reason: str
+
+
+FIELDS = tuple(field.name for field in fields(LeaveOut))
+
+
+def save_leave_out(path: str | Path, rows: Iterable[LeaveOut]) -> None:
+    """Write a list in one step, in the order given. Raises InputError where that cannot be."""
+    try:
+        write_atomically(Path(path), "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def load_leave_out(path: str | Path, set_name: str) -> Listed:
+    """The lines of one set; a picture that is listed for several reasons counts once. set_name: "<dataset>-<split>".
+
+    Raises InputError, naming file and line, for a line that is not one of a list, and where there is no such file.
+    """
+    listed: Listed = {}
+    try:
+        with Path(path).open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                row = _row(line, f"{path}:{number}")
+                if row.set == set_name:
+                    listed.setdefault(row.shard, {})[row.key] = row.emotion
+    except OSError as error:
+        raise InputError(f"{path}: no list of pictures to leave out ({error.strerror}); {REMEDY}") from None
+    return listed
+
+
+def check_leave_out(path: str | Path, listed: Listed, manifest: Manifest) -> None:
+    """Raises InputError where a list names a shard that the set lacks, or more pictures of an emotion than it holds."""
+    counts = {shard.file: shard.counts for shard in manifest.shards}
+    for file, emotions in listed.items():
+        if file not in counts:
+            raise InputError(f"{path}: names {file}, which {manifest.name} does not have; {stale(manifest.name)}")
+        for emotion, count in Counter(emotions.values()).items():
+            held = counts[file].get(emotion, 0)
+            if count > held:
+                raise InputError(
+                    f"{path}: names {count} of {emotion} in {file}, which holds {held}; {stale(manifest.name)}"
+                )
+
+
+def stale(set_name: str) -> str:
+    """What is the matter with a list that does not fit its set, and what to do."""
+    return f"the list was made for another build of {set_name}: {REMEDY}"
+
+
+def _row(line: bytes, place: str) -> LeaveOut:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{place}: not a line of a list of pictures to leave out (no JSON object); {REMEDY}")
+    missing = [name for name in FIELDS if not isinstance(content.get(name), str)]
+    if missing:
+        raise InputError(
+            f"{place}: not a line of a list of pictures to leave out (no {', '.join(missing)} as text); {REMEDY}"
+        )
+    return LeaveOut(*(content[name] for name in FIELDS))

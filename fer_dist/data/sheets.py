@@ -1,0 +1,147 @@
+"""Contact sheets: many pictures on one, in rows under titles, for a person to look at."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from fer_dist.data.manifest import write_atomically
+from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes, png_bytes
+from fer_dist.errors import InputError
+
+SIDE = 96
+"""Side of a tile in pixels: twice that of FER2013's faces, and enough to judge an expression."""
+
+COLUMNS = 12
+"""Tiles beside each other; with the default side a sheet is 1,256 pixels wide, which a browser shows whole."""
+
+GAP = 8
+TITLE_SIZE, CAPTION_SIZE = 15, 11
+PAPER, INK, MISSING = "#ffffff", "#1b1b1f", "#d9d9de"
+JPEG_QUALITY = 90
+FORMS = (".png", ".jpg", ".jpeg")
+LONGEST_JPEG = 65_500
+"""Pixels; libjpeg writes no picture that is higher or wider."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture and what stands below it.
+
+    content: the encoded picture, as a shard holds it; one that does not decode gets a grey tile that says so.
+    caption: ASCII, for Pillow's own font has little more; keys are. Each of its lines is cut at its start to fit, for
+             names mostly differ at their end.
+    """
+
+    content: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures that belong together, below a title; those that do not fit beside each other go on in the next line."""
+
+    title: str
+    tiles: tuple[Tile, ...]
+
+
+def contact_sheet(rows: Iterable[Row], path: Path, side: int = SIDE, columns: int = COLUMNS) -> None:
+    """Draw rows of pictures into one picture file, whole or not at all.
+
+    rows: any iterable; of a generator one row at a time is held with its encoded pictures. The sheet grows with them,
+          so the caller says how many there are.
+    path: its extension is one of FORMS.
+    side: width and height of a tile in pixels. Pictures keep their shape, are made as large as fits, and are centred.
+    Raises InputError where the sheet cannot be written there, or is higher than a JPEG can be.
+    """
+    check_sheet_path(path)
+    strips = [_strip(row, side, columns) for row in rows] or [_strip(Row("nothing to show", ()), side, columns)]
+    width = max(strip.width for strip in strips) + 2 * GAP
+    height = sum(strip.height + GAP for strip in strips) + GAP
+    is_jpeg = path.suffix.lower() != ".png"
+    if is_jpeg and height > LONGEST_JPEG:
+        raise InputError(f"{path}: {height} pixels high, and a JPEG has at most {LONGEST_JPEG}; name it .png")
+    sheet = Image.new("RGB", (width, height), PAPER)
+    top = GAP
+    for strip in strips:
+        sheet.paste(strip, (GAP, top))
+        top += strip.height + GAP
+    try:
+        write_atomically(path, jpeg_bytes(sheet, JPEG_QUALITY) if is_jpeg else png_bytes(sheet))
+    except OSError as error:
+        raise InputError(f"{path}: the sheet cannot be written ({error.strerror}); choose another place") from error
+
+
+def check_sheet_path(path: Path) -> None:
+    """Raises InputError where no sheet can be written: worth asking before long work whose end the sheet is."""
+    if path.suffix.lower() not in FORMS:
+        raise InputError(f"{path}: a sheet is a picture; give it one of the extensions {', '.join(FORMS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another place")
+
+
+def _strip(row: Row, side: int, columns: int) -> Image.Image:
+    """A row's title, and below it its tiles in as many lines as they need."""
+    title_font, font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(CAPTION_SIZE)
+    title = _cut_at_end(row.title, title_font, columns * (side + GAP) - GAP)
+    captions = [tile.caption.split("\n") for tile in row.tiles]
+    cell = side + max(map(len, captions), default=0) * _line_height(font) + GAP
+    head = _line_height(title_font) + GAP // 2
+    tiles_width = min(columns, len(row.tiles)) * (side + GAP) - GAP
+    width = max(tiles_width, round(title_font.getlength(title)) + 1)
+    strip = Image.new("RGB", (width, head + -(-len(row.tiles) // columns) * cell), PAPER)
+    draw = ImageDraw.Draw(strip)
+    draw.text((0, 0), title, INK, title_font)
+    for number, (tile, lines) in enumerate(zip(row.tiles, captions, strict=True)):
+        left, top = number % columns * (side + GAP), head + number // columns * cell
+        picture = _picture(tile.content, side)
+        strip.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
+        for place, line in enumerate(lines):
+            y = top + side + place * _line_height(font)
+            draw.text((left + side / 2, y), _cut_at_start(line, font, side), INK, font, anchor="ma")
+    return strip
+
+
+def _picture(content: bytes, side: int) -> Image.Image:
+    """The upright picture, as large as fits into the tile."""
+    try:
+        with warnings.catch_warnings():
+            # What decodes with a warning was noted when it was built; here it is shown.
+            warnings.simplefilter("ignore")
+            image = ImageOps.exif_transpose(decode(content))
+            if image.mode.startswith("I"):
+                # Of 16 bits Pillow would cut off what is above 255.
+                image = image.point(lambda value: value / 256).convert("L")
+            image = image.convert("RGB")
+    except DECODE_ERRORS:
+        return _missing(side)
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _missing(side: int) -> Image.Image:
+    tile = Image.new("RGB", (side, side), MISSING)
+    font = ImageFont.load_default(CAPTION_SIZE)
+    ImageDraw.Draw(tile).text((side / 2, side / 2), "does not\ndecode", INK, font, anchor="mm", align="center")
+    return tile
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _line_height(font: Font) -> int:
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow without FreeType: its one font has no sizes"
+    return sum(font.getmetrics())
+
+
+def _cut_at_start(text: str, font: Font, width: int) -> str:
+    cuts = (f"…{text[start:]}" if start else text for start in range(len(text)))
+    return next((cut for cut in cuts if font.getlength(cut) <= width), "")
+
+
+def _cut_at_end(text: str, font: Font, width: int) -> str:
+    cuts = (f"{text[:end]}…" if end < len(text) else text for end in range(len(text), 0, -1))
+    return next((cut for cut in cuts if font.getlength(cut) <= width), "")
