@@ -1,6 +1,7 @@
 """The table of commands. Nothing heavy is imported before a command is chosen."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -90,6 +91,8 @@ def _evaluate(arguments: Arguments) -> None:
         json: str = ""
         """File for the table of scores as JSON as well."""
 
+    # Training's name for the flag is taken here too.
+    arguments = [re.sub(r"^--data\.leave[-_]out(?==|$)", "--leave-out", word) for word in arguments]
     flags = parse(Evaluate, arguments, "evaluate")
     terminal = Terminal()
     try:

@@ -50,6 +50,9 @@ class DataConfig:
     drop_extra: bool = False
     """Leave out pictures of emotions that the model does not have, instead of stopping."""
 
+    leave_out: str = ""
+    """File of pictures to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
+
     lanes: int = 0
     """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
     0: the largest divisor of the batch size that is at most 128."""
@@ -124,8 +127,11 @@ class TrainConfig:
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises linearly to lr."""
 
+    loss: Literal["hard", "soft"] = "hard"
+    """Target of a picture: its emotion, or the shares of emotions that its soft label gives, where it has one."""
+
     label_smoothing: float = 0.0
-    """Share of each label that is spread evenly over all emotions."""
+    """Share of each target that is spread evenly over all emotions."""
 
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Arithmetic of the forward and backward pass. Weights, statistics and the optimiser stay in float32."""
@@ -234,11 +240,7 @@ def check(config: Config) -> None:
         raise InputError(f"--data.hue {data.hue} is out of range; it is a share of a turn and must lie in 0..0.5")
     rules: dict[str, tuple[Any, bool, str]] = {
         "--train.momentum": (train.momentum, 0 <= train.momentum < 1, "lie in 0..1, 1 excluded"),
-        "--train.nesterov": (
-            train.nesterov,
-            not train.nesterov or train.momentum > 0,
-            "be off at momentum 0",
-        ),
+        "--train.nesterov": (train.nesterov, not train.nesterov or train.momentum > 0, "be off at momentum 0"),
         "--train.weight-decay": (train.weight_decay, train.weight_decay >= 0, "be at least 0"),
         "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
         "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),

@@ -55,12 +55,14 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         pictures = len(batch.labels)
+        targets = batch.labels if batch.targets is None else batch.targets
         size = self.config.train.micro_batch or pictures
         for start in range(0, pictures, size):
             last = start + size >= pictures
-            part = slice(start * self.views, (start + size) * self.views)
+            part = slice(start, start + size)
+            crops = batch.crops[start * self.views : (start + size) * self.views]
             with nullcontext() if last else self._unsynchronised():
-                loss = self._loss(batch.crops[part], batch.labels[start : start + size], batch.step)
+                loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
                 self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -99,8 +101,11 @@ class Engine:
         if state:
             self.scaler.load_state_dict(state)
 
-    def _loss(self, crops: Tensor, labels: Tensor, step: int) -> Tensor:
-        """The loss of some pictures, scaled so that the ranks' mean is the mean over the global batch."""
+    def _loss(self, crops: Tensor, targets: Tensor, labels: Tensor, step: int) -> Tensor:
+        """The loss of some pictures, scaled so that the ranks' mean is the mean over the global batch.
+
+        targets: int64 [B], outputs of the model, or float32 [B, K], shares of them.
+        """
         config = self.config.train
         half = HALF.get(config.precision)
         with torch.autocast(crops.device.type, half, enabled=half is not None):
@@ -108,12 +113,12 @@ class Engine:
         logits = logits.unflatten(0, (-1, self.views))
         mean_logits = logits.mean(1)
         if self.config.data.views == "fold":
-            losses = F.cross_entropy(mean_logits, labels, reduction="none", label_smoothing=config.label_smoothing)
+            losses = F.cross_entropy(mean_logits, targets, reduction="none", label_smoothing=config.label_smoothing)
         else:
             losses = (
                 F.cross_entropy(
                     logits.flatten(0, 1),
-                    labels.repeat_interleave(self.views),
+                    targets.repeat_interleave(self.views, 0),
                     reduction="none",
                     label_smoothing=config.label_smoothing,
                 )

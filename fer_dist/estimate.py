@@ -9,13 +9,13 @@ import torch
 
 from fer_dist.checkpoint import build, network_of, on_device
 from fer_dist.config import Config, to_json
-from fer_dist.data.loader import Batch, open_reader
+from fer_dist.data.loader import Batch
 from fer_dist.data.order import Positions
 from fer_dist.data.pipeline import views_of
 from fer_dist.data.reader import Samples
 from fer_dist.engine import Engine
 from fer_dist.runs import resolved
-from fer_dist.session import check_job, open_order
+from fer_dist.session import check_job, open_order, open_training_set
 from fer_dist.world import World, pick_device
 
 STEPS = 3
@@ -36,14 +36,12 @@ class Estimate:
 def estimate(config: Config) -> Estimate:
     """Take a few steps of one worker's share on noise, and scale to the run."""
     device = pick_device(config.run.device)
-    network = network_of(config)
-    reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
-    order = open_order(config, reader)
+    order = open_order(config, open_training_set(config))
     workers = max(config.ray.workers, 1)
     share = -(-config.train.batch_size // workers)
     views = views_of(config.data)
     pictures = share if device.type == "cuda" else min(share, max(1, CROPS_ON_CPU // views))
-    model = on_device(build(network), device)
+    model = on_device(build(network_of(config)), device)
     engine = Engine(config, model, World(0, 1, device))
     seconds = _time_steps(engine, _noise(pictures, views, config.data.crop, device))
     steps = config.train.epochs * order.steps_per_epoch
@@ -102,5 +100,4 @@ def _noise(pictures: int, views: int, crop: int, device: torch.device) -> Batch:
     crops = torch.randn(pictures * views, crop, crop, 3, device=device).permute(0, 3, 1, 2)
     labels = torch.zeros(pictures, dtype=torch.int64, device=device)
     nothing = torch.zeros(0, dtype=torch.int64).numpy()
-    samples = Samples([], nothing, [], nothing.astype("uint64"), [])
-    return Batch(0, crops, labels, samples, Positions(nothing, nothing), 0.0)
+    return Batch(0, crops, labels, None, Samples([], nothing, [], []), Positions(nothing, nothing), 0.0)

@@ -49,6 +49,9 @@ class EvaluateConfig:
     drop_extra: bool = False
     """Leave out pictures of emotions that a model does not have, instead of stopping."""
 
+    leave_out: str = ""
+    """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
+
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
 
@@ -112,7 +115,7 @@ def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None]
         )
     device = pick_device(config.device)
     models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
-    data = DataConfig(drop_extra=config.drop_extra, on_bad=config.on_bad)
+    data = DataConfig(drop_extra=config.drop_extra, leave_out=config.leave_out, on_bad=config.on_bad)
     readers = [
         [open_reader(path, network.emotions, data, "--data") for path in config.data] for _, network, _ in models
     ]
@@ -122,10 +125,17 @@ def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None]
         for reader in model_readers:
             name = reader.manifest.name
             predictions, bad = _predict_set(config, network, model, reader, device)
-            results.append(Result(path.name, name, _save(path, name, predictions), bad))
+            measures = scored(predictions, reader)
+            _save(path, name, predictions, measures)
+            results.append(Result(path.name, name, measures, bad))
             if progress:
                 progress(len(results), len(config.models) * len(config.data))
     return results
+
+
+def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
+    """The scores of a set's table, and how many pictures a list left out of it."""
+    return scores(predictions) | {"left_out": reader.left_out}
 
 
 def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
@@ -145,15 +155,13 @@ def _predict_set(
     return predict(model, network, loader, World(0, 1, device), attributes=True), loader.bad
 
 
-def _save(path: Path, name: str, predictions: Predictions) -> dict[str, Any]:
+def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
     folder = path if path.is_dir() else path.parent
-    measures = scores(predictions)
     save_predictions(predictions_path(folder, name), predictions)
     save_scores(folder, name, measures)
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")
-    return measures
 
 
 def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:

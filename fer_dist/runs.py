@@ -1,10 +1,12 @@
 """Run folders: made once, with the resolved configuration in them, and entered again only with the same one."""
 
+import hashlib
 import json
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fer_dist import __version__
 from fer_dist.config import Config, differences, from_json, to_json
@@ -12,13 +14,19 @@ from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 
 CONFIG = "config.json"
+LIST_HASH = "leave_out_sha256"
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
 
 
 def resolved(config: Config, preset: str) -> Config:
     """The configuration with absolute paths and a run name: a Ray worker runs in a folder of its own."""
-    data = replace(config.data, train=_absolute(config.data.train), val=_absolute(config.data.val))
+    data = replace(
+        config.data,
+        train=_absolute(config.data.train),
+        val=_absolute(config.data.val),
+        leave_out=_absolute(config.data.leave_out),
+    )
     train = replace(config.train, init_from=_absolute(config.train.init_from))
     name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
@@ -50,6 +58,8 @@ def _check_folder(config: Config, folder: Path, resume: bool) -> None:
         raise InputError(f"{folder}: a file stands there; choose another --run.name")
     if (folder / CONFIG).is_file():
         changed = differences(load_config(folder), config)
+        if not changed and _content(folder).get(LIST_HASH, "") != _list_hash(config):
+            changed = [f"data.leave_out {config.data.leave_out} has other lines now"]
         if changed:
             advice = "go on with the same settings, or choose another --run.name"
             raise InputError(f"{folder}: holds a run with another configuration ({'; '.join(changed)}); {advice}")
@@ -75,6 +85,8 @@ def open_run_folder(config: Config, preset: str) -> Path:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --run.root") from None
     if not (folder / CONFIG).is_file():
         content = {"fer_dist": __version__, "preset": preset, "config": to_json(config)}
+        if config.data.leave_out:
+            content[LIST_HASH] = _list_hash(config)
         write_atomically(folder / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     return folder
 
@@ -83,11 +95,22 @@ def load_config(folder: Path) -> Config:
     """The configuration that a run folder was made with. Raises InputError where it holds none."""
     path = folder / CONFIG
     try:
-        return from_json(json.loads(path.read_text())["config"])
+        return from_json(_content(folder)["config"])
     except FileNotFoundError:
         raise InputError(f"{folder}: not a run folder (no {CONFIG})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the configuration of a run ({error})") from None
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    return content
+
+
+def _list_hash(config: Config) -> str:
+    """sha256 of the list of pictures to leave out: its lines decide the order as much as its path."""
+    path = config.data.leave_out
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _absolute(path: str) -> str:

@@ -6,23 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fer_dist import config as settings
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, load_network, network_of, on_device
 from fer_dist.config import Config
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
-from fer_dist.data.order import Order
+from fer_dist.data.order import Order, Positions
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError, SharedError
-from fer_dist.evaluate import predict
-from fer_dist.metrics import scores
+from fer_dist.evaluate import predict, scored
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.world import World, default_threads
 
 VALIDATION_BATCH = 256
+SOFT_LOOK = 256
+"""Pictures in which a soft label is looked for before soft training starts."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Session:
         if not self.validation:
             return
         predictions = predict(self.engine.model, self.network, self.validation, self.world)
-        self.scores = scores(predictions)
+        self.scores = scored(predictions, self.validation.reader)
         self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
         if done == self.steps and self.world.is_main:
             name = self.validation.reader.manifest.name
@@ -121,7 +123,7 @@ def open_session(job: Job, world: World) -> Session:
     """Open a run where its newest checkpoint left it, or at step 0 with fresh weights or those of train.init_from."""
     config = job.config
     network = network_of(config)
-    reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
+    reader = open_training_set(config)
     order = open_order(config, reader)
 
     def warn(text: str) -> None:
@@ -134,7 +136,7 @@ def open_session(job: Job, world: World) -> Session:
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
     monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
-    monitor.say(Message(_opening(config, world, order, begun, steps)))
+    monitor.say(Message(_opening(config, world, reader, begun, steps)))
     half = world.device.type == "cuda" and config.train.precision != "fp32"
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads or default_threads())
     loader = training_loader(config.data, reader, order, placement, begun, steps)
@@ -175,11 +177,13 @@ def _ledger_path(folder: Path, rank: int) -> Path:
     return path
 
 
-def _opening(config: Config, world: World, order: Order, start: int, steps: int) -> str:
+def _opening(config: Config, world: World, reader: Reader, start: int, steps: int) -> str:
     where = f"{world.size} workers" if world.size > 1 else "1 worker"
+    less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
+    pictures = f"{reader.counts.sum():,} pictures{less}"
     done = f", from step {start}" if start else ""
     return (
-        f"{config.run.name}: {order.samples:,} pictures, {steps:,} steps in {config.train.epochs} epochs{done}, "
+        f"{config.run.name}: {pictures}, {steps:,} steps in {config.train.epochs} epochs{done}, "
         f"{where} on {world.device.type}"
     )
 
@@ -208,6 +212,11 @@ def fitting_network(network: Network, source: str) -> tuple[Network, dict[str, t
     return theirs, tensors
 
 
+def open_training_set(config: Config) -> Reader:
+    soft = config.train.loss == "soft"
+    return open_reader(config.data.train, network_of(config).emotions, config.data, "--data.train", soft)
+
+
 def open_order(config: Config, reader: Reader) -> Order:
     data, train = config.data, config.train
     return Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)
@@ -217,9 +226,11 @@ def check_job(config: Config, workers: int) -> None:
     """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
     settings.check(config)
     network = network_of(config)
-    reader = open_reader(config.data.train, network.emotions, config.data, "--data.train")
+    reader = open_training_set(config)
     order = open_order(config, reader)
     order.share(0, max(workers, 1))
+    if reader.soft:
+        _check_soft(reader)
     if config.data.val:
         validation = open_reader(config.data.val, network.emotions, config.data, "--data.val")
         if validation.manifest.split == "test":
@@ -229,3 +240,15 @@ def check_job(config: Config, workers: int) -> None:
             )
     if config.train.init_from:
         fitting_network(network, config.train.init_from)
+
+
+def _check_soft(reader: Reader) -> None:
+    """Raises InputError where the first pictures of the set have no soft label: then hardly any has one."""
+    shard = int(np.flatnonzero(reader.counts)[0])
+    position = np.arange(min(SOFT_LOOK, reader.counts[shard]))
+    found = reader.facts(Positions(np.full_like(position, shard), position))
+    if all(facts.get("soft") is None for facts in found):
+        raise InputError(
+            f"--train.loss soft: none of the first {len(found)} pictures of {reader.folder} has a soft label (soft in "
+            "its json); use --train.loss hard, or a set that has them, as of fer-dist shards build ferplus"
+        )

@@ -124,6 +124,15 @@ def test_an_evaluation_sees_each_sample_exactly_once(folder: Path, world: int) -
     assert keys([batch for rank in ranks for batch in rank]) == [sample.key for sample in faces(41)]
 
 
+def test_an_evaluation_hashes_no_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr("fer_dist.data.reader.sample_id", lambda key: hashed.append(key) or 0)
+    assert len(keys(evaluate(folder))) == 41
+    assert not hashed
+    train(folder, stop=1)
+    assert hashed
+
+
 def test_an_evaluation_has_the_same_pixels_for_every_world_size(folder: Path) -> None:
     whole = torch.cat([batch.crops for batch in evaluate(folder, batch_size=41)])
     parts = [batch.crops for rank in range(3) for batch in evaluate(folder, rank, 3, batch_size=4)]

@@ -16,7 +16,7 @@ FLOORS = [
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
-        "data.audit", "data.clean",
+        "data.audit", "data.clean", "data.opened",
     },
     {"train", "session", "estimate", "evaluate", "report"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands"},

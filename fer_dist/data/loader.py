@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad, 
 from fer_dist.data.reader import Reader, Samples
 from fer_dist.errors import InputError, WorkError
 
+NO_IDS = np.zeros(0, dtype=np.uint64)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -25,12 +28,14 @@ class Batch:
 
     crops:  [B * V, 3, H, W] on the device, channels-last, a picture's V crops in a row.
     labels: int64 [B] on the device, outputs of the model.
+    targets: float32 [B, K] on the device, shares of the outputs; None where labels are the targets.
     wait_seconds: how long the caller stood still for it.
     """
 
     step: int
     crops: Tensor
     labels: Tensor
+    targets: Tensor | None
     samples: Samples
     positions: Positions
     wait_seconds: float
@@ -76,8 +81,9 @@ class Loader:
         def give() -> Inputs:
             flight = again.popleft() if again else self._next(waiting)
             flying.append(flight)
-            ids, epochs = flight.samples.ids, np.array([flight.epoch])
-            return Inputs(flight.samples.content, draw(self.graph.data, self.seed, epochs, ids))
+            # Evaluation uses no draw, and would hash every key for nothing.
+            ids = flight.samples.ids if self.graph.augment else NO_IDS
+            return Inputs(flight.samples.content, draw(self.graph.data, self.seed, np.array([flight.epoch]), ids))
 
         crops = Crops(self.graph, give)
         while True:
@@ -92,10 +98,15 @@ class Loader:
                 crops = Crops(self.graph, give)
                 continue
             flight = flying.popleft()
-            labels = torch.from_numpy(flight.samples.labels).to(self.graph.device, non_blocking=True)
+            samples = flight.samples
+            labels = self._on_device(samples.labels)
+            targets = None if samples.targets is None else self._on_device(samples.targets)
             flat = pixels.flatten(0, 1).permute(0, 3, 1, 2)
             waited = time.perf_counter() - begun
-            yield Batch(flight.step, flat, labels, flight.samples, flight.positions, waited)
+            yield Batch(flight.step, flat, labels, targets, samples, flight.positions, waited)
+
+    def _on_device(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.graph.device, non_blocking=True)
 
     def _next(self, waiting: Iterator[tuple[int, int, Positions]]) -> "_Flight":
         while True:
@@ -160,8 +171,8 @@ class _Flight:
             [s.content[i] for i in pick],
             s.labels[keep],
             [s.keys[i] for i in pick],
-            s.ids[keep],
             [s.places[i] for i in pick],
+            None if s.targets is None else s.targets[keep],
         )
         positions = Positions(self.positions.shard[keep], self.positions.position[keep])
         return replace(self, positions=positions, samples=samples)
@@ -198,9 +209,11 @@ def name_bad(bad: dict[str, str]) -> str:
     return ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
 
 
-def open_reader(folder: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str) -> Reader:
-    """A reader whose errors name the flag that the folder came from."""
+def open_reader(
+    folder: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
+) -> Reader:
+    """A reader whose errors name the flag that the folder came from. soft: its samples come with targets."""
     try:
-        return Reader(folder, model_emotions, data.drop_extra)
+        return Reader(folder, model_emotions, data.drop_extra, data.leave_out, soft)
     except InputError as error:
         raise InputError(f"{flag}: {error}") from None

@@ -5,8 +5,7 @@ only the lines that are asked for are parsed.
 """
 
 import hashlib
-import json
-import mmap
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.manifest import Manifest, index_path, key_of, load_index_lines, load_manifest
+from fer_dist.data.leave_out import Listed, check_leave_out, load_leave_out, stale
+from fer_dist.data.manifest import Manifest, index_path, load_manifest
+from fer_dist.data.opened import OpenedTar
 from fer_dist.data.order import Hashes, Integers, Positions
-from fer_dist.emotions import columns_of
+from fer_dist.emotions import columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
 MOST_OPEN = 512
 """Tars that stay mapped: more than the shards that 128 lanes touch at once."""
-
-PICTURES = {"jpg", "jpeg", "png"}
 
 
 @dataclass(frozen=True)
@@ -32,47 +31,77 @@ class Samples:
 
     content: the encoded picture of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
-    keys:    of each sample; ids: uint64 [n], the first 8 bytes of sha256(key).
-    places:  the shard of each, for messages.
+    keys:    of each sample; places: the shard of each, for messages.
+    targets: float32 [n, K], each row sums to 1; None where soft labels were not asked for.
     """
 
     content: list[NDArray[np.uint8]]
     labels: Integers
     keys: list[str]
-    ids: Hashes
     places: list[str]
+    targets: NDArray[np.float32] | None = None
+
+    @property
+    def ids(self) -> Hashes:
+        """uint64 [n], what stands for each sample in every draw. Hashed when asked for: evaluation draws nothing."""
+        return np.array([sample_id(key) for key in self.keys], dtype=np.uint64)
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
 class Reader:
-    """Reads the samples of one shard set whose emotions the model has."""
+    """Reads the samples of one shard set whose emotions the model has, less those of a list.
 
-    def __init__(self, folder: str | Path, model_emotions: tuple[str, ...], drop_extra: bool = False) -> None:
+    counts: samples of each shard; left_out: how many more there were without the list.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        model_emotions: tuple[str, ...],
+        drop_extra: bool = False,
+        leave_out: str = "",
+        soft: bool = False,
+    ) -> None:
         """folder: a shard set. drop_extra: samples of emotions that the model does not have are passed over.
 
+        leave_out: file of pictures to leave out (see leave_out.py), empty for none. soft: samples come with targets.
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
-        manifest says; and for emotions that the model does not have, unless drop_extra.
+        manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
         self.folder = Path(folder)
+        self.emotions = model_emotions
+        self.leave_out = leave_out
+        self.soft = soft
         self.manifest: Manifest = load_manifest(folder)
         present = tuple(name for name, count in self.manifest.counts.items() if count)
         columns_of(present, model_emotions, drop_extra)
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
         kept = {name for name, column in zip(self.manifest.emotions, self.columns, strict=True) if column is not None}
-        self.counts = np.array(
+        self._counts = np.array(
             [sum(shard.counts[e] for e in shard.counts if e in kept) for shard in self.manifest.shards]
         )
-        self._open: OrderedDict[int, _Tar] = OrderedDict()
+        """Without the list."""
+        self._listed: Listed = {}
+        if leave_out:
+            self._listed = load_leave_out(leave_out, self.manifest.name)
+            check_leave_out(leave_out, self._listed, self.manifest)
+        # From the list alone: to open every index would take as long as the set is large.
+        listed = [self._listed.get(shard.file, {}).values() for shard in self.manifest.shards]
+        self.counts = self._counts - np.array([sum(e in kept for e in emotions) for emotions in listed])
+        self.left_out = int(self._counts.sum() - self.counts.sum())
+        self._open: OrderedDict[int, OpenedTar] = OrderedDict()
         for shard in self.manifest.shards:
             self._check(shard.file, shard.bytes)
-        if self.counts.sum() == 0:
+        if self._counts.sum() == 0:
             raise InputError(f"{folder}: no picture has an emotion of the model ({', '.join(model_emotions)})")
+        if self.counts.sum() == 0:
+            raise InputError(f"{folder}: {leave_out} leaves out all of its {self.left_out} pictures; give another list")
 
     def read(self, positions: Positions) -> Samples:
         """The samples at these positions. Raises InputError, naming shard and key, where one is not whole."""
-        content, labels, keys, places = [], [], [], []
+        content, labels, keys, places, targets = [], [], [], [], []
         for shard, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             tar = self._tar(shard)
             key, picture, label = tar.sample(position)
@@ -82,35 +111,56 @@ class Reader:
                     f"{tar.path.name}: {key}: label {label} is none of the manifest's emotions; "
                     f"look closer with: fer-dist shards verify {self.folder}"
                 )
+            if self.soft:
+                targets.append(self._target(tar, position, key, column))
             content.append(picture)
             labels.append(column)
             keys.append(key)
             places.append(tar.path.name)
-        ids = np.array([sample_id(key) for key in keys], dtype=np.uint64)
-        return Samples(content, np.array(labels, dtype=np.int64), keys, ids, places)
+        shares = np.array(targets, dtype=np.float32) if self.soft else None
+        return Samples(content, np.array(labels, dtype=np.int64), keys, places, shares)
 
     def keys(self, positions: Positions) -> list[str]:
         pairs = zip(positions.shard.tolist(), positions.position.tolist(), strict=True)
         return [self._tar(shard).key(position) for shard, position in pairs]
 
     def facts(self, positions: Positions) -> list[dict[str, Any]]:
-        """What the json of each sample says."""
+        """What the json of each sample says. Raises InputError, naming shard and key, where one does not parse."""
         pairs = zip(positions.shard.tolist(), positions.position.tolist(), strict=True)
         return [self._tar(shard).facts(position) for shard, position in pairs]
 
-    def _tar(self, shard: int) -> "_Tar":
+    def _target(self, tar: OpenedTar, position: int, key: str, column: int) -> list[float]:
+        soft = tar.facts(position).get("soft")
+        try:
+            shares = None if soft is None else shares_of(soft, self.emotions)
+        except ValueError as error:
+            raise InputError(
+                f"{tar.path.name}: {key}: its soft label {error}; mend its json, or train with --train.loss hard"
+            ) from None
+        return shares or [float(index == column) for index in range(len(self.emotions))]
+
+    def _tar(self, shard: int) -> OpenedTar:
         if shard in self._open:
             self._open.move_to_end(shard)
             return self._open[shard]
         entry = self.manifest.shards[shard]
-        tar = _Tar(self.folder / entry.file, entry.samples)
-        if self.counts[shard] != entry.samples:
+        tar = OpenedTar(self.folder / entry.file, entry.samples)
+        listed = self._listed.get(entry.file, {})
+        if listed:
+            tar.leave_out(listed)
+        if self._counts[shard] != entry.samples:
             tar.keep_only({label for label, column in enumerate(self.columns) if column is not None})
-            if len(tar.lines) != self.counts[shard]:
+        if len(tar.lines) != self.counts[shard]:
+            said = f"{len(tar.lines)} samples of the model's emotions"
+            if listed:
                 raise InputError(
-                    f"{tar.path}: {len(tar.lines)} samples of the model's emotions, but the manifest says "
-                    f"{self.counts[shard]}; look closer with: fer-dist shards verify {self.folder}"
+                    f"{self.leave_out}: leaves {said} in {tar.path} instead of {self.counts[shard]}; "
+                    f"{stale(self.manifest.name)}"
                 )
+            raise InputError(
+                f"{tar.path}: {said}, but the manifest says {self.counts[shard]}; "
+                f"look closer with: fer-dist shards verify {self.folder}"
+            )
         self._open[shard] = tar
         if len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)
@@ -127,70 +177,29 @@ class Reader:
             raise InputError(f"{index_path(path)}: missing index; make it with: fer-dist shards index {self.folder}")
 
 
-class _Tar:
-    """One mapped tar and the lines of its index."""
+def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
+    """A soft label as shares of the model's emotions, which sum to 1; None where it gives them nothing.
 
-    def __init__(self, path: Path, samples: int) -> None:
-        self.path = path
-        self.lines = load_index_lines(path)
-        if len(self.lines) != samples:
-            raise InputError(
-                f"{index_path(path)}: {len(self.lines)} samples, but the manifest says {samples}; "
-                f"make it anew with: fer-dist shards index {path.parent}"
-            )
-        with path.open("rb") as stream:
-            self.map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def sample(self, position: int) -> tuple[str, NDArray[np.uint8], int]:
-        """Key, encoded picture and label of a sample."""
-        words = self.lines[position].split()
-        picture = label = None
-        for at in range(0, len(words) - 3, 4):
-            extension = words[at]
-            if extension == "cls":
-                label = self._bytes(words, at)
-            elif extension in PICTURES:
-                picture = self._span(words, at)
-        key = key_of(words[3]) if len(words) > 3 else f"sample {position}"
-        if picture is None or label is None:
-            raise InputError(f"{self.path.name}: {key}: no {'picture' if picture is None else 'label (.cls)'}")
-        try:
-            number = int(label)
-        except ValueError:
-            raise InputError(f"{self.path.name}: {key}: its .cls holds {label[:20]!r}, not a number") from None
-        start, size = picture
-        return key, np.frombuffer(self.map, dtype=np.uint8, count=size, offset=start), number
-
-    def key(self, position: int) -> str:
-        return key_of(self.lines[position].split()[3])
-
-    def facts(self, position: int) -> dict[str, Any]:
-        words = self.lines[position].split()
-        for at in range(0, len(words) - 3, 4):
-            if words[at] == "json":
-                content: dict[str, Any] = json.loads(self._bytes(words, at))
-                return content
-        return {}
-
-    def keep_only(self, labels: set[int]) -> None:
-        """Forget the samples of other labels; positions count what is left."""
-        self.lines = [line for i, line in enumerate(self.lines) if self.sample(i)[2] in labels]
-
-    def _bytes(self, words: list[str], at: int) -> bytes:
-        start, size = self._span(words, at)
-        return self.map[start : start + size]
-
-    def _span(self, words: list[str], at: int) -> tuple[int, int]:
-        try:
-            start, size = int(words[at + 1]), int(words[at + 2])
-        except ValueError:
-            start = size = -1
-        if start < 0 or size < 0 or start + size > len(self.map):
-            raise InputError(
-                f"{index_path(self.path)}: {words[at + 3]} does not lie inside the tar; "
-                f"make it anew with: fer-dist shards index {self.path.parent}"
-            )
-        return start, size
+    soft: {emotion: share}, as the json of a sample has it; shares of emotions that the model lacks fall away.
+    Raises ValueError that says what is wrong with it.
+    """
+    if not isinstance(soft, dict):
+        raise ValueError(f"is a {type(soft).__name__}, not shares by emotion")
+    shares = [0.0] * len(emotions)
+    total = 0.0
+    for word, share in soft.items():
+        name = emotion_of_word(word)
+        if name is None:
+            raise ValueError(f"names {word!r}, which is no emotion that we know")
+        if not isinstance(share, int | float) or not 0 <= share < math.inf:
+            raise ValueError(f"gives {word} the share {share!r}")
+        total += share
+        if name in emotions:
+            shares[emotions.index(name)] += share
+    if not total > 0:
+        raise ValueError("has no share above 0")
+    left = sum(shares)
+    return [share / left for share in shares] if left > 0 else None
 
 
 def sample_id(key: str) -> int:
