@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from faces import ListedSource, encoded, folder_release, tree, write
+from faces import CountedSource, ListedSource, encoded, folder_release, tree, write
 from PIL import Image
 
 from fer_dist.cli import main
@@ -58,6 +58,14 @@ def test_a_set_with_mended_rows_is_overwritten_like_any_other(tmp_path: Path) ->
     build_shards(source, tmp_path / "out", BuildOptions(workers=1))
     build_shards(BoxedSource((boxed(2),)), tmp_path / "out", BuildOptions(workers=1, overwrite=True))
     assert load_manifest(tmp_path / "out" / "train").samples == 1
+
+
+@pytest.mark.parametrize(("count", "shards"), [(200, 1), (600, 3), (4800, 16)])
+def test_small_sets_have_enough_shards_for_all_cores(tmp_path: Path, count: int, shards: int) -> None:
+    source = CountedSource(count=count)
+    (manifest,) = build_shards(source, tmp_path / "out", BuildOptions(workers=1))
+    assert len(manifest.shards) == shards
+    assert manifest.built["shard_samples"] == max(256, count // 16)
 
 
 def test_faces_are_cut_resized_and_their_facts_moved(tmp_path: Path) -> None:

@@ -454,7 +454,7 @@ def test_a_val_that_was_cut_from_train_does_not_stay_beside_a_new_train(tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shard_samples": 0}, r"shard_samples 0: a shard holds at least 1 picture"),
+        ({"shard_samples": -1}, r"shard_samples -1: a shard holds at least 1 picture"),
         ({"val_fraction": 1.0}, r"val_fraction 1\.0: give a share from 0 to less than 1"),
         ({"val_fraction": -0.1}, r"val_fraction -0\.1: give a share"),
         ({"val_fraction": 0.01}, r"val_fraction 0\.01 of 6 pictures leaves val empty; choose another"),

@@ -33,6 +33,9 @@ BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
 MENDED = "mended.jsonl"
 
+SMALLEST_SHARD, LARGEST_SHARD = 256, 4096
+"""Pictures in a shard by default; 4,096 of FER2013's 48x48 faces are a tar of 18 MB."""
+
 SAMPLE_OVERHEAD = 2560
 """Bytes of a sample in a tar beside its picture: three headers, the label and a short json."""
 
@@ -41,8 +44,8 @@ SAMPLE_OVERHEAD = 2560
 class BuildFlags(FaceFlags):
     """How a release becomes shards, as far as a user says."""
 
-    shard_samples: int = 4096
-    """Pictures in a shard. The default gives tars of 18 MB for FER2013's 48x48 faces."""
+    shard_samples: int = 0
+    """Pictures in a shard. 0: a sixteenth of the split, from 256 to 4,096, so that small sets use all cores too."""
 
     val_fraction: float = 0.0
     """Share of train that becomes val, by emotion and never through a subject; for releases without a val split."""
@@ -85,8 +88,8 @@ def build_shards(source: Source, out: Path, options: BuildOptions, progress: Pro
 
 
 def _check_options(options: BuildOptions) -> None:
-    if options.shard_samples < 1:
-        raise InputError(f"shard_samples {options.shard_samples}: a shard holds at least 1 picture")
+    if options.shard_samples < 0:
+        raise InputError(f"shard_samples {options.shard_samples}: a shard holds at least 1 picture; 0 is the default")
     if not 0 <= options.val_fraction < 1:
         raise InputError(f"val_fraction {options.val_fraction}: give a share from 0 to less than 1, such as 0.1")
     if options.workers < 0:
@@ -221,9 +224,15 @@ def _tasks(source: Source, building: Path, listing: Listing, split: str, options
     lines = listing.unique(split)
     faces = FaceFlags(options.crop_faces, options.margin, options.resize, options.quality)
     number = 0
-    while batch := list(islice(lines, options.shard_samples)):
+    while batch := list(islice(lines, _shard_samples(listing, split, options))):
         yield PackTask(source, split, folder / f"{number:06d}", batch, faces, _versions())
         number += 1
+
+
+def _shard_samples(listing: Listing, split: str, options: BuildOptions) -> int:
+    """Pictures in a shard of this split. The number of workers plays no part: the bytes must not depend on it."""
+    sixteenth = -(-listing.samples[split].count // 16)
+    return options.shard_samples or min(max(sixteenth, SMALLEST_SHARD), LARGEST_SHARD)
 
 
 def _pack_split(task: PackTask) -> tuple[str, Packed]:
@@ -261,7 +270,7 @@ def _stage(
             "command": options.command,
             "variant": source.variant,
             "versions": _versions(),
-            "shard_samples": options.shard_samples,
+            "shard_samples": _shard_samples(listing, split, options),
             "val_fraction": options.val_fraction,
             "decoding_warnings": sum(result.warned for result in results),
             "mended": mended,
