@@ -15,7 +15,12 @@ import numpy as np
 from PIL import Image
 
 from fer_dist.data.audit import audit
-from fer_dist.data.pictures import jpeg_bytes, png_bytes
+from fer_dist.data.copies import Features, near_pairs
+from fer_dist.data.fingerprint import fingerprint
+from fer_dist.data.manifest import load_manifest
+from fer_dist.data.order import Positions
+from fer_dist.data.pictures import decode, jpeg_bytes, png_bytes
+from fer_dist.data.reader import Reader
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.data.workers import in_processes
@@ -76,6 +81,19 @@ class AuditBench:
     false_alarms: int
 
 
+@dataclass(frozen=True)
+class NearBench:
+    """Near copies made of the pictures of a set, one kind at a time, and looked for among all of them.
+
+    found: how many of the pictures were paired with their own copy. others: pairs of a picture with the copy of
+    another one, of which the picture itself is no near copy: false alarms, unless a person sees the same photograph.
+    """
+
+    pictures: int
+    found: dict[str, int]
+    others: dict[str, int]
+
+
 def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3) -> ShardBench:
     """Build a release's shards, and read and decode its picture files with Pillow, in turn.
 
@@ -117,6 +135,27 @@ def bench_audit(count: int, folder: Path) -> AuditBench:
         return pool.submit(_audit_drawn, count, folder / "train").result()
 
 
+def bench_near(folder: Path, count: int) -> NearBench:
+    """Make near copies of pictures of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
+
+    folder: a shard set. count: how many pictures at most.
+    """
+    originals = [content for content in _pictures_of(folder, count) if not fingerprint(content).is_blank]
+    features = _features_of(originals)
+    before = near_pairs(features)
+    known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))
+    found, others = {}, {}
+    for how in COPIES[1:]:
+        copies = _features_of([changed(_grey_or_rgb(decode(content)), how).content for content in originals])
+        pairs = near_pairs(np.concatenate([features, copies]))
+        first, second = pairs.first, pairs.second - len(originals)
+        across = (first < len(originals)) & (second >= 0)
+        hits = set(zip(first[across].tolist(), second[across].tolist(), strict=True))
+        found[how] = sum(one == other for one, other in hits)
+        others[how] = sum(one != other and (min(one, other), max(one, other)) not in known for one, other in hits)
+    return NearBench(len(originals), found, others)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Pictures of random light and shade, 40x40; after every hundredth comes a copy of it."""
@@ -133,21 +172,25 @@ class Drawn:
     def read(self, sample: Sample) -> Picture:
         number = int(sample.path)
         how = copied(number)
-        image = _draw(number - 1 if how else number)
-        if "mirrored" in how:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if how == "smaller" or "larger" in how:
-            side = 30 if how == "smaller" else 60
-            image = image.resize((side, side), Image.Resampling.BICUBIC)
-        if "compressed" in how:
-            return Picture(jpeg_bytes(image, 50), "jpg")
-        return Picture(png_bytes(image), "png")
+        return changed(_draw(number - 1 if how else number), how)
 
 
 def copied(number: int) -> str:
     """How the drawn picture of this number was copied from the one before it; empty where it was not."""
     turn, rest = divmod(number, PICTURES_PER_COPY)
     return COPIES[turn % len(COPIES)] if rest == 1 else ""
+
+
+def changed(image: Image.Image, how: str) -> Picture:
+    """A copy of a picture, made in one of the ways of COPIES. image: grey or RGB."""
+    if "mirrored" in how:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if how == "smaller" or "larger" in how:
+        scale = 0.75 if how == "smaller" else 1.5
+        image = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.BICUBIC)
+    if "compressed" in how:
+        return Picture(jpeg_bytes(image, 50), "jpg")
+    return Picture(png_bytes(image), "png")
 
 
 def _build_seconds(release: Source, out: Path, options: BuildOptions) -> float:
@@ -179,6 +222,25 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
         else:
             false_alarms += len(numbers)
     return AuditBench(count, seconds, peak_bytes, planted, found, false_alarms)
+
+
+def _pictures_of(folder: Path, count: int) -> Iterator[bytes]:
+    manifest = load_manifest(folder)
+    reader = Reader(folder, manifest.emotions)
+    ends = np.cumsum(reader.counts)
+    places = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
+    shard = np.searchsorted(ends, places, side="right")
+    position = places - (ends - reader.counts)[shard]
+    for content in reader.read(Positions(shard, position)).content:
+        yield content.tobytes()
+
+
+def _features_of(pictures: list[bytes]) -> Features:
+    return np.stack([fingerprint(content).features for content in pictures]).astype(np.float16)
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _copies(count: int) -> range:

@@ -118,8 +118,38 @@ def _audit(arguments: Arguments) -> None:
         write_json(flags.json, [asdict(one) for one in found])
 
 
+def _near(arguments: Arguments) -> None:
+    from fer_dist.bench import bench_near
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Near:
+        """Near copies made of a set's own pictures: how many an audit finds, and what else it takes for a copy."""
+
+        folder: Annotated[str, positional()]
+        """Folder of shards."""
+
+        count: int = 5000
+        """Pictures that are copied in each way, spread evenly over the set."""
+
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Near, arguments, "bench near")
+    check_outputs(json=flags.json)
+    found = bench_near(Path(flags.folder), flags.count)
+    rows = [
+        [how, f"{found.pictures:,}", f"{hits:,}", f"{100 * hits / found.pictures:.2f}", f"{found.others[how]:,}"]
+        for how, hits in found.found.items()
+    ]
+    Terminal().table(["copied", "pictures", "found", "found %", "taken for a copy of another"], rows)
+    if flags.json:
+        write_json(flags.json, asdict(found))
+
+
 BENCHES = {
     "shards": Command("RAW: building shards beside reading and decoding the same pictures with Pillow", _shards),
     "resize": Command("RAW: building shards of resized pictures in one process beside two", _resize),
+    "near": Command("FOLDER: near copies made of a set's own pictures, and how many are found", _near),
     "audit": Command("an audit of drawn pictures: time, memory, and what it finds of planted copies", _audit),
 }

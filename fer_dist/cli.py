@@ -134,7 +134,7 @@ COMMANDS = {
     "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
     "evaluate": Command("score every model on every set", _evaluate),
-    "bench": Command("shards, resize, audit: measure side by side in one run", bench),
+    "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
     "demo": Command("the whole study in small, on faces that it draws itself", _demo),
 }
 
