@@ -296,14 +296,23 @@ def test_bad_pictures_are_left_out_and_named_and_the_rest_is_built(tmp_path: Pat
 
 
 def test_of_two_samples_with_one_key_one_is_kept_wherever_they_stand(tmp_path: Path) -> None:
-    samples = [
-        Sample("a", "train", emotion, "x", facts={"id": emotion}) for emotion in ("sadness", "fear", "happiness")
-    ]
+    samples = [Sample("a", "train", "fear", "x", facts={"id": name}) for name in ("second", "first", "third")]
     for entries in (samples, samples[::-1]):
-        out = tmp_path / entries[0].emotion
+        out = tmp_path / str(entries[0].facts["id"])
         (manifest,) = build_shards(ListedSource(tuple(entries)), out, BuildOptions(workers=1))
         assert (manifest.samples, manifest.left_out) == (1, {"key comes twice": 2})
-        assert facts_of(out / "train")[0]["id"] == "fear"
+        assert facts_of(out / "train")[0]["id"] == "first"
+
+
+@pytest.mark.parametrize("val_fraction", [0.0, 0.5])
+def test_of_two_samples_with_one_key_and_two_labels_none_is_kept(tmp_path: Path, val_fraction: float) -> None:
+    emotions = ("happiness", "sadness", "fear")
+    clear = [Sample(f"k{n}", "train", emotions[n % 3], "x", facts={"id": str(n)}) for n in range(12)]
+    doubtful = [Sample("a", "train", emotion, "x", facts={"id": emotion}) for emotion in ("sadness", "fear", "fear")]
+    source = ListedSource((*clear, *doubtful))
+    train, *rest = build_shards(source, tmp_path / "out", BuildOptions(workers=1, val_fraction=val_fraction))
+    assert sum(manifest.samples for manifest in (train, *rest)) == 12
+    assert train.left_out == {"key comes twice, with other labels": 3}
 
 
 def test_a_shard_whose_pictures_are_all_bad_leaves_no_gap(tmp_path: Path) -> None:
@@ -323,20 +332,16 @@ def test_a_changed_format_is_named_in_the_json(tmp_path: Path) -> None:
     assert [f["original"] for f in facts_of(tmp_path / "out" / "train") if "original" in f] == ["a.bmp"]
 
 
-def test_a_picture_that_decodes_with_a_warning_is_kept_and_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from PIL import Image
-
+def test_a_picture_that_decodes_with_a_warning_is_kept_and_noted(tmp_path: Path) -> None:
     raw = folder_release(tmp_path / "raw", 3)
-    write(raw / "train" / "sad" / "large.jpg", encoded(1, side=48))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 48 - 1)
+    # A table of further pictures that cannot be read, which Pillow remarks and passes over.
+    plain, body = encoded(1), b"MPF\0garbage"
+    odd = plain[:2] + b"\xff\xe2" + (len(body) + 2).to_bytes(2, "big") + body + plain[2:]
+    write(raw / "train" / "sad" / "odd.jpg", odd)
     (manifest,) = build(raw, tmp_path / "out")
     assert (manifest.samples, manifest.built["decoding_warnings"]) == (4, 1)
-    warned = [fact for fact in facts_of(tmp_path / "out" / "train") if "decoding_warning" in fact]
-    assert [fact["id"] for fact in warned] == ["train/sad/large.jpg"]
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 48 // 2 - 1)
-    assert build(raw, tmp_path / "second")[0].left_out == {"does not decode": 1}
+    (warned,) = [fact for fact in facts_of(tmp_path / "out" / "train") if "decoding_warning" in fact]
+    assert (warned["id"], "malformed MPO" in str(warned["decoding_warning"])) == ("train/sad/odd.jpg", True)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])

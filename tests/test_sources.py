@@ -176,6 +176,22 @@ def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: 
     }
 
 
+@pytest.mark.parametrize("source", ["folder", "affectnet", "kdef", "ckplus"])
+def test_a_link_to_itself_stops_no_build(tmp_path: Path, source: str) -> None:
+    names = {
+        "folder": "train/happy/{}.jpg",
+        "affectnet": "train_set/1/{}.jpg",
+        "kdef": "AF01/{}.JPG",
+        "ckplus": "CK+48/happy/{}.png",
+    }
+    stem = {"kdef": "AF01HAS", "ckplus": "S010_004_00000017"}.get(source, "a")
+    path = write(tmp_path / names[source].format(stem), encoded(1))
+    for folder in (path.parent, path.parent.parent):
+        os.symlink("loop", folder / "loop")
+    found = samples_of(open_source(source, str(tmp_path)))
+    assert [sample.emotion for sample in found if sample.path == str(path)] == ["happiness"]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -23,8 +23,11 @@ NEIGHBOURS = 8
 MOST_SIGNS = 14
 """Signs, of 63, in which near copies may differ; more are not looked at closer."""
 
-CHUNK = 1 << 18
-"""Pairs that are compared at once: 66 MB of features."""
+FEW = 100
+"""Pictures below which the signs are those of the features themselves."""
+
+CHUNK = 1 << 16
+"""Pairs that are compared at once; a few arrays of 16 MB each."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def _signs(features: Features) -> NDArray[np.bool_]:
 
     The mean of what a mirror turns is taken as 0: a picture and its mirror image must have opposite signs there.
     """
-    mean = features.mean(axis=0, dtype=np.float64) if len(features) else np.zeros(FEATURES)
+    # Of a few pictures the mean lies between two copies as easily as between two others.
+    mean = features.mean(axis=0, dtype=np.float64) if len(features) >= FEW else np.zeros(FEATURES)
     levels = np.where(ODD, 0.0, mean).astype(np.float16)
     # A row a feature, since the numbers are made feature by feature.
     return np.stack([features[:, place] > levels[place] for place in range(FEATURES)])

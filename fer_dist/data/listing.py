@@ -5,6 +5,7 @@ A line is `<hex sha256 of the key> <json>`; sorting the text sorts by the hash.
 
 import hashlib
 import heapq
+import itertools
 import json
 import os
 from collections import Counter
@@ -133,15 +134,18 @@ class Listing:
         self.samples[split].add(line)
 
     def unique(self, split: str) -> Iterator[str]:
-        """The lines of a split in order; of equal keys the first, and the others are left out."""
-        before = ""
-        for line in self.samples[split]:
-            if line[:DIGEST] == before:
-                sample = sample_of(line, split)
-                self.left_out.add(split, name_of(sample), "key comes twice")
-                continue
-            before = line[:DIGEST]
-            yield line
+        """The lines of a split in order. Of equal keys the first is kept, or none where their emotions differ."""
+        for _, group in itertools.groupby(self.samples[split], key=lambda line: line[:DIGEST]):
+            first, *others = group
+            if others:
+                samples = [sample_of(line, split) for line in (first, *others)]
+                differ = len({sample.emotion for sample in samples}) > 1
+                for sample in samples if differ else samples[1:]:
+                    reason = "key comes twice, with other labels" if differ else "key comes twice"
+                    self.left_out.add(split, name_of(sample), reason)
+                if differ:
+                    continue
+            yield first
 
 
 def list_samples(source: Source, folder: Path, progress: Progress | None = None) -> Listing:

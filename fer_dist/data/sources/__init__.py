@@ -187,6 +187,14 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is one itself; a link that leads back to itself is not, where is_dir() raises."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def names_found(folder: Path, most: int = 8) -> str:
     """What lies in a folder, for an error message: the first names in order, and how many more."""
     names = sorted(readable(name) for name in os.listdir(folder))

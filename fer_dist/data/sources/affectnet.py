@@ -25,6 +25,7 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
+    is_folder,
     names_found,
     read_whole,
     readable,
@@ -171,7 +172,7 @@ class Classes:
     def _class_samples(self, folder: os.DirEntry[str], part: Part) -> Iterator[Sample | LeftOut]:
         code, place = folder.name, readable(part.place + folder.name)
         fault = fault_of(code, self.emotions)
-        if not folder.is_dir():
+        if not is_folder(folder):
             yield LeftOut(part.split, place, "not in a class folder")
         elif fault == "unknown code":
             yield LeftOut(part.split, place, "hidden" if _is_hidden(code) else fault)
@@ -290,7 +291,7 @@ def _stray(entry: os.DirEntry[str]) -> str:
     """Why a file among the pictures is none; empty where it is one."""
     if _is_hidden(entry.name):
         return "hidden"
-    if entry.is_dir():
+    if is_folder(entry):
         return "a folder among the pictures"
     return "" if is_picture_name(entry.name) else "not a picture by its extension"
 

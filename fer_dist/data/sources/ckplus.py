@@ -20,6 +20,7 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
+    is_folder,
     names_found,
     read_whole,
     readable,
@@ -244,12 +245,12 @@ def _folder_in(root: Path, places: tuple[str, ...]) -> Path | None:
 
 def _folders(*parents: Path) -> list[str]:
     """Names of the folders in any of the parents, in order; hidden ones and parents that are not there do not count."""
-    return sorted({entry.name for parent in parents for entry in _entries(parent) if entry.is_dir()})
+    return sorted({entry.name for parent in parents for entry in _entries(parent) if is_folder(entry)})
 
 
 def _files(parent: Path) -> list[str]:
     """Names of the files in a folder, in order. The release itself has hidden ones (.DS_Store), which do not count."""
-    return sorted(entry.name for entry in _entries(parent) if not entry.is_dir())
+    return sorted(entry.name for entry in _entries(parent) if not is_folder(entry))
 
 
 def _entries(parent: Path) -> list[os.DirEntry[str]]:

@@ -251,19 +251,19 @@ def _emotion(label: str, codes: dict[str, str]) -> str | None:
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of the row's last line, and the fields; without the header. A row that csv refuses has one empty field."""
+    """Number of the line, and its fields; without the header. A line that csv refuses has one empty field.
+
+    A field does not go on in the next line: a quote that is never closed would swallow the rows after it.
+    """
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         stream.readline()
-        reader = csv.reader(stream, delimiter=delimiter)
-        while True:
+        for number, line in enumerate(stream, 2):
             try:
-                row = next(reader)
-            except StopIteration:
-                return
+                row = next(csv.reader([line], delimiter=delimiter), [])
             except csv.Error:
                 row = [""]
             if row:
-                yield reader.line_num + 1, row
+                yield number, row
 
 
 def _row_fault(row: list[str], count: int) -> str:

@@ -131,9 +131,9 @@ def _photographs(root: Path, listing: Path) -> Path:
     with listing.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         names = [_fields(line)[0] for line in islice(stream, TRIED) if line.strip()]
     for folder in (root / place for place in FOLDERS):
-        if any((folder / name).is_file() for name in names):
+        if any(os.path.isfile(folder / name) for name in names):
             return folder
-    first = readable(names[0]) if names else "an empty list"
+    first = readable(names[0])[:80] if names else "an empty list"
     raise InputError(
         f"{root}: none of the first photographs of {listing.name} ({first}, ...) is here; looked in "
         f"{', '.join(FOLDERS[:-1])} and the folder itself; found: {names_found(root)}"

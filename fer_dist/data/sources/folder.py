@@ -14,6 +14,7 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     dataset_name,
+    is_folder,
     names_found,
     read_whole,
     readable,
@@ -97,7 +98,7 @@ class Folder:
         for parent, split in {Path(self.root): "", **splits}.items():
             with os.scandir(parent) as entries:
                 for entry in entries:
-                    if not entry.is_dir():
+                    if not is_folder(entry):
                         yield LeftOut(split, self._name(parent, entry.name), "not in a class folder")
 
     def _walk(self, path: str, inside: str, folder: ClassFolder) -> Iterator[Sample | LeftOut]:
@@ -105,7 +106,7 @@ class Folder:
         with os.scandir(path) as entries:
             for entry in entries:
                 name = f"{inside}/{entry.name}"
-                if entry.is_dir() and not entry.is_symlink() and not _is_hidden(entry.name):
+                if is_folder(entry) and not entry.is_symlink() and not _is_hidden(entry.name):
                     yield from self._walk(entry.path, name, folder)
                 elif reason := _fault(entry):
                     yield LeftOut(folder.split, self._name(folder.path.parent, name), reason)
@@ -127,7 +128,7 @@ def _fault(entry: os.DirEntry[str]) -> str:
     """Why a file does not become a sample; empty where it does."""
     if _is_hidden(entry.name):
         return "hidden"
-    if entry.is_dir():
+    if is_folder(entry):
         # A link may lead back up, and the walk would never end.
         return "a link to a folder"
     return "" if is_picture_name(entry.name) else "not a picture by its extension"

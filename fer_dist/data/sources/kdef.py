@@ -19,6 +19,7 @@ from fer_dist.data.sources import (
     Sample,
     Source,
     folder_at,
+    is_folder,
     names_found,
     read_whole,
     readable,
@@ -136,7 +137,7 @@ def _places(root: Path) -> Iterator[str]:
     if root.is_dir():
         with os.scandir(root) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if is_folder(entry):
                     yield from (f"{entry.name}/{name}" for name in os.listdir(entry.path))
                 else:
                     yield entry.name

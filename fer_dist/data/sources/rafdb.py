@@ -160,7 +160,7 @@ class Kaggle:
         unseen = set(labels or ())
         folder = os.path.join(self.root, split)
         for code in sorted(os.listdir(folder)):
-            if code in CODES["rafdb"]:
+            if code in CODES["rafdb"] and os.path.isdir(os.path.join(folder, code)):
                 with os.scandir(os.path.join(folder, code)) as entries:
                     for entry in entries:
                         unseen.discard(entry.name)
