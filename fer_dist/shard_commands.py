@@ -122,6 +122,8 @@ def _describe(arguments: Arguments) -> None:
         """Another number puts other pictures on the sheet."""
 
     flags = parse(Describe, arguments, "shards describe")
+    if flags.per_emotion < 1:
+        raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 picture of each")
     check_outputs(json=flags.json, sheet=flags.sheet)
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
@@ -131,6 +133,8 @@ def _describe(arguments: Arguments) -> None:
     for dataset in found:
         terminal.table(*count_table(dataset))
         terminal.table(*property_table(dataset))
+        if any(known.stated != {name: known.found[name] for name in known.stated} for known in dataset.published):
+            terminal.say("published: the whole release as its authors count it, with the default flags of its source")
         for split in dataset.splits:
             words = [split.built.get("variant"), split.built.get("command")]
             terminal.say(f"{split.folder}: from {'; '.join(filter(None, words)) or 'an unknown source'}")

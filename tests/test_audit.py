@@ -166,6 +166,14 @@ def test_the_list_keeps_held_out_pictures_and_one_of_each_set(report: AuditRepor
     }
 
 
+def test_near_copies_in_one_set_stay_whatever_their_labels(tmp_path: Path) -> None:
+    # Two expressions of one person before one wall are as near as this, and neither is wrong.
+    content = [sample("neutral", 6, changed(1, "larger")), sample("peak", 0, changed(1, "compressed"))]
+    found = audit([shard_set(tmp_path / "train", [content])])
+    assert [(group.kind, group.conflicts) for group in found.groups] == [("near", True)]
+    assert pictures_to_leave_out(found) == []
+
+
 def test_without_the_listed_pictures_there_is_nothing_left_to_list(tmp_path: Path) -> None:
     lots = np.random.default_rng(3)
     folders = []

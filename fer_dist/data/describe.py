@@ -137,8 +137,6 @@ def sheet_rows(folders: Sequence[Path], per_emotion: int, seed: int = 0) -> Iter
 
     seed: another one takes other pictures. Captions are keys. Held at a time are the pictures of one split.
     """
-    if per_emotion < 1:
-        raise InputError(f"--per-emotion {per_emotion}: show at least 1 picture of each")
     for folder in folders:
         manifest = load_manifest(folder)
         tiles = _tiles(folder, manifest, per_emotion, seed)
@@ -151,7 +149,7 @@ def sheet_rows(folders: Sequence[Path], per_emotion: int, seed: int = 0) -> Iter
 def evenly(total: int, count: int, seed: int = 0) -> Integers:
     """At most count different numbers from 0 to total - 1, in order and at equal distances; the seed moves them all."""
     count = min(total, count)
-    start = int(hashed(seed)) % max(total, 1)
+    start = int(hashed(seed % 2**64)) % max(total, 1)
     return (np.arange(count, dtype=np.int64) * total + start) // max(count, 1)
 
 
