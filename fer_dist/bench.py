@@ -1,6 +1,7 @@
 """Measurements behind `fer-dist bench`."""
 
 import multiprocessing
+import os
 import resource
 import shutil
 import statistics
@@ -24,6 +25,7 @@ from fer_dist.data.reader import Reader
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.data.workers import in_processes
+from fer_dist.errors import InputError
 
 PROCESSES = 2
 CHUNK = 1024
@@ -101,7 +103,9 @@ def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3)
     The files are read once before the clock runs, so that both find them in the page cache.
     """
     release = open_source(source, raw)
-    paths = [entry.path for entry in release.samples() if not isinstance(entry, LeftOut)]
+    paths = [entry.path for entry in release.samples() if not isinstance(entry, LeftOut) and not entry.length]
+    if not paths or not os.path.isfile(paths[0]):
+        raise InputError(f"{raw}: {release.variant} has no picture files to read; give a release that has")
     sum(in_processes(_decode_files, _chunks(paths), PROCESSES))
     build, pillow = [], []
     for _ in range(repeats):
@@ -141,6 +145,8 @@ def bench_near(folder: Path, count: int) -> NearBench:
     folder: a shard set. count: how many pictures at most.
     """
     originals = [content for content in _pictures_of(folder, count) if not fingerprint(content).is_blank]
+    if not originals:
+        raise InputError(f"{folder}: all of its pictures are blank")
     features = _features_of(originals)
     before = near_pairs(features)
     known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))

@@ -56,7 +56,7 @@ class Engine:
             group["lr"] = lr
         pictures = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
-        size = self.config.train.micro_batch or pictures
+        size = self.config.train.micro_batch or max(pictures, 1)
         for start in range(0, pictures, size):
             last = start + size >= pictures
             part = slice(start, start + size)
@@ -64,6 +64,8 @@ class Engine:
             with nullcontext() if last else self._unsynchronised():
                 loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
                 self.scaler.scale(loss).backward()
+        if not pictures:
+            self._take_part(batch.crops)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -132,6 +134,17 @@ class Engine:
             broke = ~torch.isfinite(total) & (self._bad_step < 0)
             self._bad_step = torch.where(broke, step, self._bad_step)
         return total * (self.world.size / config.batch_size)
+
+    def _take_part(self, crops: Tensor) -> None:
+        """Give the other ranks the gradient that they wait for where none of this one's pictures decodes: zeros.
+
+        crops: none, of the usual size. In evaluation mode, so that the batch statistics stay as they are.
+        """
+        self.trained.eval()
+        half = HALF.get(self.config.train.precision)
+        with torch.autocast(crops.device.type, half, enabled=half is not None):
+            logits = self.trained(crops.new_zeros(1, *crops.shape[1:]))
+        self.scaler.scale(logits.float().sum() * 0).backward()
 
     def _wrapped(self, model: nn.Module) -> nn.Module:
         """The module that the loss goes through: compiled where asked for, then DDP where there are several ranks."""

@@ -85,6 +85,16 @@ def test_a_turned_photograph_has_the_hash_of_the_upright_one() -> None:
     assert fingerprint(stream.getvalue()).pixels == fingerprint(png(image)).pixels
 
 
+def test_pictures_of_16_bits_are_told_apart_and_are_not_blank() -> None:
+    def deep(number: int) -> bytes:
+        return png(Image.fromarray(np.asarray(face(number)).astype(np.uint16) * 257))
+
+    first, second = fingerprint(deep(1)), fingerprint(deep(2))
+    assert first.pixels != second.pixels
+    assert not first.is_blank
+    assert first.pixels == fingerprint(png(face(1))).pixels
+
+
 def test_colour_size_and_emptiness_are_seen() -> None:
     colourful, grey = fingerprint(png(picture("fear", 1))), fingerprint(png(face(1, mode="RGB").convert("L")))
     assert (colourful.is_grey, grey.is_grey, grey.is_blank) == (False, True, False)
@@ -134,6 +144,13 @@ def test_the_index_finds_what_comparing_all_pairs_finds(drawn: list[Image.Image]
     assert found <= everything
     assert len(everything) > 50
     assert len(found) >= 0.99 * len(everything)
+
+
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_a_copy_is_found_among_few_pictures(drawn: list[Image.Image], others: int) -> None:
+    images = [png(drawn[0]), CHANGES["all of it"](drawn[0]), *(png(image) for image in drawn[1 : others + 1])]
+    pairs = near_pairs(features_of([fingerprint(image) for image in images]))
+    assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 1)]
 
 
 def test_blank_pictures_and_none_at_all_have_no_near_copies() -> None:

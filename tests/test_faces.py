@@ -47,6 +47,11 @@ def test_a_box_that_does_not_fit_is_mended_by_rule(box: list[float], kept: list[
     assert (facts.get("box"), facts["id"], mended) == (kept, "x", reason)
 
 
+@given(st.tuples(*[st.decimals(0, 40, places=2).map(float)] * 2, *[st.decimals("0.01", 40, places=2).map(float)] * 2))
+def test_a_box_inside_the_picture_is_left_as_it_is(box: tuple[float, ...]) -> None:
+    assert mend_box({"box": list(box)}, 80, 80) == ({"box": list(box)}, "")
+
+
 def test_a_mended_box_is_told_beside_what_the_source_mended() -> None:
     found = fitted(
         Picture(png_bytes(picture("fear", 1)), "png", "", {"box": [-1, 0, 9, 9]}, "said before"), FaceFlags()

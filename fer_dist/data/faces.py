@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 
-from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes
+from fer_dist.data.pictures import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
 from fer_dist.data.sources import Picture
 from fer_dist.errors import InputError
 
@@ -68,6 +67,8 @@ def fitted(picture: Picture, flags: FaceFlags) -> Picture:
         facts, mended = mend_box(picture.facts, *size)
         picture = replace(picture, facts=facts, mended="; ".join(filter(None, (picture.mended, mended))))
         return _changed(picture, _upright(image), flags) if has_changes else picture
+    except TooLargeError as error:
+        raise LeftOutError(str(error)) from None
     except DECODE_ERRORS as error:
         raise LeftOutError("does not decode") from error
 
@@ -80,13 +81,13 @@ def mend_box(facts: dict[str, Any], width: int, height: int) -> tuple[dict[str, 
     rest = {name: value for name, value in facts.items() if name != "box"}
     if not all(map(isfinite, facts["box"])) or box_width <= 0 or box_height <= 0:
         return rest, "face box without an area: dropped"
+    if x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height:
+        return facts, ""
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + box_width, width), min(y + box_height, height)
     if right <= left or bottom <= top:
         return rest, "face box outside the picture: dropped"
     inside = [left, top, right - left, bottom - top]
-    if inside == facts["box"]:
-        return facts, ""
     return {**rest, "box": inside}, "face box reached beyond the picture: cut at its edge"
 
 
@@ -112,7 +113,7 @@ def _changed(picture: Picture, image: Image.Image, flags: FaceFlags) -> Picture:
         left, top, right, bottom = square_around(facts["box"], flags.margin, *image.size)
         image = image.crop((left, top, right, bottom))
         facts = {**_moved(facts, left, top, 1.0, 1.0), "cut": [left, top, right - left, bottom - top]}
-    image = _plain(image)
+    image = plain(image)
     if flags.resize:
         facts = _moved(facts, 0, 0, flags.resize / image.width, flags.resize / image.height)
         image = image.resize((flags.resize, flags.resize), Image.Resampling.BICUBIC)
@@ -134,11 +135,3 @@ def _moved(facts: dict[str, Any], left: float, top: float, scale_x: float, scale
 
 def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Grey or RGB of 8 bits, which JPEG holds."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Of 16 bits Pillow would cut off what is above 255.
-        return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")

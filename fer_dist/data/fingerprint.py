@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fer_dist.data.pictures import DECODE_ERRORS, decode
+from fer_dist.data.pictures import DECODE_ERRORS, decode, plain
 
 SIDE = 16
 """Side of the small picture that is transformed. On 3,000 faces of FER2013, re-encoded at quality 30, mirrored, or
@@ -51,8 +51,7 @@ def fingerprint(content: bytes) -> Fingerprint:
     image = decode(content)
     try:
         image = ImageOps.exif_transpose(image)
-        if image.mode not in ("L", "RGB"):
-            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        image = plain(image)
         pixels = np.asarray(image)
         if pixels.ndim == 3 and _is_same(pixels):
             pixels = pixels[:, :, 0]

@@ -11,6 +11,7 @@ from tarfile import TarError
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
@@ -26,7 +27,7 @@ from fer_dist.data.manifest import (
     save_manifest,
 )
 from fer_dist.data.sources import names_found
-from fer_dist.data.tar import read_samples
+from fer_dist.data.tar import leads_out, read_samples
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.emotions import WORDS, emotion_of_word
 from fer_dist.errors import InputError
@@ -122,7 +123,7 @@ def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Ma
         )
     for done, shard in enumerate(manifest.shards, 1):
         tar = folder / shard.file
-        if not _is_indexed(tar, shard.samples):
+        if not is_indexed(tar):
             # Only the tar that the manifest speaks of gets an index: another one would hide its damage.
             found = _index(IndexTask(tar, manifest.emotions))
             if found.sha256 != shard.sha256:
@@ -133,10 +134,11 @@ def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Ma
     return manifest
 
 
-def _is_indexed(tar: Path, samples: int) -> bool:
+def is_indexed(tar: Path) -> bool:
+    """Whether the index beside a tar is the one that would be written for it now. A damaged tar has none."""
     try:
-        return len(load_index(tar)) == samples
-    except (InputError, UnicodeDecodeError):
+        return load_index(tar) == list(read_samples(tar))
+    except (InputError, TarError, OSError):
         return False
 
 
@@ -165,13 +167,19 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
     members = {member.extension: member for member in sample}
     if len(members) < len(sample):
         raise InputError(f"{place}: two files with the same extension")
-    if not any(extension in members for extension in PICTURES):
+    if leads_out(sample[0].name):
+        raise InputError(f"{place}: the name leads out of the folder that it would be unpacked in; name the files anew")
+    pictures = [extension for extension in PICTURES if extension in members]
+    if len(pictures) > 1:
+        raise InputError(f"{place}: {len(pictures)} pictures ({', '.join(pictures)}); expected one")
+    if not pictures:
         raise InputError(f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}")
-    found = []
-    if "cls" in members:
-        found.append(_by_number(_content(stream, members["cls"]), place, task.emotions))
-    if "json" in members:
-        found += _by_name(_content(stream, members["json"]), place, task.emotions)
+    try:
+        found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
+        named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from None
+    found += [named] if named else []
     if not found:
         raise InputError(f"{place}: no label; expected a number in .cls or an emotion in .json")
     if len(set(found)) > 1:
@@ -179,27 +187,16 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
     return found[0]
 
 
-def _by_number(content: bytes, place: str, emotions: tuple[str, ...]) -> str:
-    text = content.strip()
-    if not text.isdigit() or int(text) >= len(emotions):
-        shown = text[:20].decode("utf-8", "replace")
-        raise InputError(f"{place}: the label {shown!r} is not a number from 0 to {len(emotions) - 1}")
-    return emotions[int(text)]
-
-
-def _by_name(content: bytes, place: str, emotions: tuple[str, ...]) -> list[str]:
-    try:
-        facts = json.loads(content)
-    except ValueError:
-        raise InputError(f"{place}: its .json does not parse") from None
-    if not isinstance(facts, dict) or "emotion" not in facts:
-        return []
-    emotion = emotion_of_word(str(facts["emotion"]))
-    if emotion not in emotions:
-        raise InputError(f"{place}: the emotion {facts['emotion']!r} is not among {', '.join(emotions)}")
-    return [emotion]
+def _by_number(content: bytes, emotions: tuple[str, ...]) -> str:
+    number = number_in(content)
+    if number is None or not 0 <= number < len(emotions):
+        shown = content.strip()[:20].decode("utf-8", "replace")
+        raise ValueError(f"the label {shown!r} is not a number from 0 to {len(emotions) - 1}")
+    return emotions[number]
 
 
 def _content(stream: BinaryIO, member: Member) -> bytes:
+    if member.size > MOST_BYTES:
+        raise ValueError(f"its .{member.extension} has {member.size} bytes, too many for a label")
     stream.seek(member.offset)
     return stream.read(member.size)

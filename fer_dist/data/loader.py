@@ -14,12 +14,18 @@ from torch import Tensor
 
 from fer_dist.config import DataConfig
 from fer_dist.data.augment import draw
+from fer_dist.data.headers import MAX_PIXELS, pixel_count
 from fer_dist.data.order import Order, Positions, sequence
-from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad, looks_whole
+from fer_dist.data.pictures import fault_in
+from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad
 from fer_dist.data.reader import Reader, Samples
+from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError, WorkError
 
 NO_IDS = np.zeros(0, dtype=np.uint64)
+
+MOST_EMPTY = 16
+"""Steps in a row of which nothing decodes, after which a worker stops: then the set is broken, not a picture."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,14 @@ class Loader:
         reader: Reader,
         graph: Graph,
         batches: Callable[[], Iterator[tuple[int, int, Positions]]],
-        on_bad: str,
+        world: int,
         seed: int,
     ) -> None:
         """batches: gives (step, epoch, positions) in order. Use `training_loader` or `evaluation_loader`."""
         self.reader = reader
         self.graph = graph
         self.batches = batches
-        self.on_bad = on_bad
+        self.world = world
         self.seed = seed
         self.bad: dict[str, str] = {}
         """Pictures that did not decode and were left out: key -> shard."""
@@ -79,8 +85,17 @@ class Loader:
         """Batches that a broken graph had taken in, to be given once more."""
 
         def give() -> Inputs:
-            flight = again.popleft() if again else self._next(waiting)
-            flying.append(flight)
+            for _ in range(MOST_EMPTY):
+                flight = again.popleft() if again else self._next(waiting)
+                flying.append(flight)
+                if len(flight.samples):
+                    break
+                # The graph takes no empty batch; this one is given out in its turn.
+            else:
+                raise WorkError(
+                    f"step {flight.step}: none of this worker's pictures of {MOST_EMPTY} steps in a row decodes; "
+                    "look closer with fer-dist shards verify"
+                )
             # Evaluation uses no draw, and would hash every key for nothing.
             ids = flight.samples.ids if self.graph.augment else NO_IDS
             return Inputs(flight.samples.content, draw(self.graph.data, self.seed, np.array([flight.epoch]), ids))
@@ -91,12 +106,15 @@ class Loader:
             try:
                 pixels = crops.next()
             except StopIteration:
+                yield from map(self._empty, flying)
                 return
             except DecodeError as error:
                 again = deque(self._without_bad(list(flying) + list(again), error))
                 flying.clear()
                 crops = Crops(self.graph, give)
                 continue
+            while not len(flying[0].samples):
+                yield self._empty(flying.popleft())
             flight = flying.popleft()
             samples = flight.samples
             labels = self._on_device(samples.labels)
@@ -105,6 +123,13 @@ class Loader:
             waited = time.perf_counter() - begun
             yield Batch(flight.step, flat, labels, targets, samples, flight.positions, waited)
 
+    def _empty(self, flight: "_Flight") -> Batch:
+        """A batch of which nothing decodes: the step is taken without a picture, for the other ranks take it too."""
+        crop = self.graph.data.crop
+        crops = torch.zeros(0, 3, crop, crop, device=self.graph.device)
+        labels = self._on_device(flight.samples.labels)
+        return Batch(flight.step, crops, labels, None, flight.samples, flight.positions, wait_seconds=0)
+
     def _on_device(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self.graph.device, non_blocking=True)
 
@@ -112,9 +137,7 @@ class Loader:
         while True:
             step, epoch, positions = next(waiting)
             flight = _Flight(step, epoch, positions, self.reader.read(positions))
-            # DALI 2.4 may crash the process on a picture that is cut short in a batch, and never on one alone.
-            doubtful = [i for i, picture in enumerate(flight.samples.content) if not looks_whole(picture)]
-            self._note_bad(flight, doubtful)
+            self._note_bad(flight, self._doubtful(flight))
             for mended in self._less(flight, self._known_bad(flight)):
                 return mended
 
@@ -127,14 +150,21 @@ class Loader:
             raise WorkError(f"the decoder stopped, though each picture of the batch decodes alone: {error}") from error
         return [mended for flight in flights for mended in self._less(flight, self._known_bad(flight))]
 
+    def _doubtful(self, flight: "_Flight") -> list[int]:
+        """Pictures that must not go into a batch untried: DALI could crash on them, or ask for any amount of memory."""
+        sizes = [pixel_count(picture) for picture in flight.samples.content]
+        keys = flight.samples.keys
+        return [i for i, size in enumerate(sizes) if not 0 < size <= MAX_PIXELS and keys[i] not in self.bad]
+
     def _note_bad(self, flight: "_Flight", suspects: list[int]) -> None:
         """Decode each suspect alone, and keep or raise the names of those that do not decode."""
         content = [flight.samples.content[i] for i in suspects]
         for i in find_bad(content, self.graph.device):
             place, key = flight.samples.places[suspects[i]], flight.samples.keys[suspects[i]]
-            if self.on_bad == "stop":
+            if self.graph.data.on_bad == "stop":
+                fault = fault_in(content[i].tobytes()) or "does not decode"
                 raise WorkError(
-                    f"{place}: {key}: the picture does not decode; "
+                    f"{place}: {key}: the picture {fault}; "
                     "look closer with fer-dist shards verify, or go on without it with the on-bad flag: skip"
                 )
             self.bad[key] = place
@@ -145,13 +175,14 @@ class Loader:
     def _less(self, flight: "_Flight", bad: list[int]) -> list["_Flight"]:
         """The batch without those samples; no batch where an evaluation is left with nothing of it.
 
-        Raises WorkError where training is: the other ranks take this step, and wait for this one.
+        In training it is an empty one then, for the other ranks take this step. Raises WorkError where there are none.
         """
-        if len(bad) < len(flight.samples):
-            return [flight.without(np.array(bad, dtype=np.int64))] if bad else [flight]
-        if self.graph.augment:
-            raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} pictures decodes")
-        return []
+        if len(bad) == len(flight.samples):
+            if not self.graph.augment:
+                return []
+            if self.world == 1:
+                raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} pictures decodes")
+        return [flight.without(np.array(bad, dtype=np.int64))] if bad else [flight]
 
 
 @dataclass(frozen=True)
@@ -184,12 +215,19 @@ def training_loader(
     """The augmented batches of optimiser steps start to stop - 1, this rank's lanes of each."""
     share = len(order.share(placement.rank, placement.world)) * order.per_lane
 
-    def batches() -> Iterator[tuple[int, int, Positions]]:
-        for step in range(start, stop):
-            yield step, step // order.steps_per_epoch, order.batch(step, placement.rank, placement.world)
+    def positions_of(step: int) -> Positions:
+        return order.batch(step, placement.rank, placement.world)
 
+    def batches() -> Iterator[tuple[int, int, Positions]]:
+        for step, positions in reader.ahead(range(start, stop), positions_of):
+            yield step, step // order.steps_per_epoch, positions
+
+    if reader.remote:
+        # The shards of a lane's block are needed throughout its steps.
+        block = range(start, min(stop, start + max(1, order.block // order.per_lane)))
+        reader.remote.check_room(positions_of(step) for step in block[:: max(1, len(block) // 16)])
     graph = Graph(data, True, share, placement.device, placement.half, placement.threads)
-    return Loader(reader, graph, batches, data.on_bad, order.seed)
+    return Loader(reader, graph, batches, placement.world, order.seed)
 
 
 def evaluation_loader(data: DataConfig, reader: Reader, placement: Placement, batch_size: int) -> Loader:
@@ -198,10 +236,11 @@ def evaluation_loader(data: DataConfig, reader: Reader, placement: Placement, ba
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
         parts = sequence(reader.counts, placement.rank, placement.world, batch_size)
-        yield from ((step, 0, positions) for step, positions in enumerate(parts))
+        for step, positions in reader.ahead(range(len(parts)), parts.__getitem__):
+            yield step, 0, positions
 
     graph = Graph(data, False, batch_size, placement.device, placement.half, placement.threads)
-    return Loader(reader, graph, batches, data.on_bad, seed=0)
+    return Loader(reader, graph, batches, placement.world, seed=0)
 
 
 def name_bad(bad: dict[str, str]) -> str:
@@ -210,10 +249,10 @@ def name_bad(bad: dict[str, str]) -> str:
 
 
 def open_reader(
-    folder: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
+    place: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
 ) -> Reader:
-    """A reader whose errors name the flag that the folder came from. soft: its samples come with targets."""
+    """A reader whose errors name the flag that the place came from. soft: its samples come with targets."""
     try:
-        return Reader(folder, model_emotions, data.drop_extra, data.leave_out, soft)
+        return Reader(open_set(str(place), data), model_emotions, data.drop_extra, data.leave_out, soft)
     except InputError as error:
         raise InputError(f"{flag}: {error}") from None

@@ -1,15 +1,20 @@
-"""One mapped tar and the lines of its index: a sample's bytes, label and facts by its position."""
+"""One mapped tar and the lines of its index: a sample's bytes, label and facts by its position.
 
-import json
+The index is not believed: a file counts only where the tar's own header in front of it has its name and size.
+"""
+
 import mmap
 from collections.abc import Container
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.manifest import index_path, key_of, load_index_lines
+from fer_dist.data.tar import is_member_at
 from fer_dist.errors import InputError
 
 PICTURES = {"jpg", "jpeg", "png"}
@@ -18,77 +23,126 @@ PICTURES = {"jpg", "jpeg", "png"}
 class OpenedTar:
     """One mapped tar and the lines of its index."""
 
-    def __init__(self, path: Path, samples: int) -> None:
+    def __init__(self, path: Path, samples: int, emotions: tuple[str, ...]) -> None:
+        """samples, emotions: what the manifest says of the tar and of the set."""
         self.path = path
+        self.emotions = emotions
         self.lines = load_index_lines(path)
         if len(self.lines) != samples:
-            raise InputError(
-                f"{index_path(path)}: {len(self.lines)} samples, but the manifest says {samples}; "
-                f"make it anew with: fer-dist shards index {path.parent}"
-            )
+            raise self._stale(f"{len(self.lines)} samples, but the manifest says {samples}")
         with path.open("rb") as stream:
-            self.map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            # An empty file cannot be mapped.
+            self.map = (
+                mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else mmap.mmap(-1, 1)
+            )
+        self._starts = self._first_bytes()
+        if any(one >= other for one, other in pairwise(self._starts)):
+            raise self._stale("samples stand twice or out of their order")
 
     def sample(self, position: int) -> tuple[str, NDArray[np.uint8], int]:
-        """Key, encoded picture and label of a sample."""
-        words = self.lines[position].split()
+        """Key, encoded picture and label of a sample: an index into the set's emotions, or a number beyond them.
+
+        The label is that of its .cls, or of its .json where it has no .cls. Raises InputError, naming shard and key.
+        """
+        words = self._words(position)
+        key = key_of(words[3])
         picture = label = None
-        for at in range(0, len(words) - 3, 4):
+        for at in range(0, len(words), 4):
             extension = words[at]
             if extension == "cls":
-                label = self._bytes(words, at)
+                label = self._bytes(words, at, key)
             elif extension in PICTURES:
-                picture = self._span(words, at)
-        key = key_of(words[3]) if len(words) > 3 else f"sample {position}"
-        if picture is None or label is None:
-            raise InputError(f"{self.path.name}: {key}: no {'picture' if picture is None else 'label (.cls)'}")
-        try:
-            number = int(label)
-        except ValueError:
-            raise InputError(f"{self.path.name}: {key}: its .cls holds {label[:20]!r}, not a number") from None
+                if picture is not None:
+                    raise InputError(f"{self.path.name}: {key}: two pictures")
+                picture = self._span(words, at, key)
+        if picture is None:
+            raise InputError(f"{self.path.name}: {key}: no picture")
+        if not self._starts[position] <= picture[0] < self._starts[position + 1]:
+            # Else two lines could name one sample.
+            raise self._stale(f"{key} reaches beyond the next sample")
+        number = self._named(position, key) if label is None else number_in(label)
+        if number is None:
+            raise InputError(f"{self.path.name}: {key}: its .cls holds {(label or b'')[:20]!r}, not a number")
         start, size = picture
         return key, np.frombuffer(self.map, dtype=np.uint8, count=size, offset=start), number
 
     def key(self, position: int) -> str:
-        return _key_in(self.lines[position])
+        return self._key_in(self.lines[position])
 
     def facts(self, position: int) -> dict[str, Any]:
-        words = self.lines[position].split()
-        for at in range(0, len(words) - 3, 4):
+        """What the json of a sample says; nothing where it has none. Raises InputError, naming shard and key."""
+        words = self._words(position)
+        for at in range(0, len(words), 4):
             if words[at] == "json":
+                key = key_of(words[3])
                 try:
-                    content = json.loads(self._bytes(words, at))
-                except ValueError:
-                    content = None
-                if not isinstance(content, dict):
-                    raise InputError(f"{self.path.name}: {self.key(position)}: its .json is not an object")
-                return content
+                    return facts_in(self._bytes(words, at, key))
+                except ValueError as error:
+                    raise InputError(f"{self.path.name}: {key}: {error}") from None
         return {}
 
     def leave_out(self, keys: Container[str]) -> None:
         """Forget the samples of these keys; positions count what is left."""
-        self.lines = [line for line in self.lines if _key_in(line) not in keys]
+        self._keep([line for line in self.lines if self._key_in(line) not in keys])
 
     def keep_only(self, labels: set[int]) -> None:
         """Forget the samples of other labels; positions count what is left."""
-        self.lines = [line for i, line in enumerate(self.lines) if self.sample(i)[2] in labels]
+        self._keep([line for i, line in enumerate(self.lines) if self.sample(i)[2] in labels])
 
-    def _bytes(self, words: list[str], at: int) -> bytes:
-        start, size = self._span(words, at)
+    def _keep(self, lines: list[str]) -> None:
+        self.lines = lines
+        self._starts = self._first_bytes()
+
+    def _first_bytes(self) -> list[int]:
+        """Where the first file of each sample lies, and at last where the tar ends."""
+        try:
+            return [*(int(line.split(None, 2)[1]) for line in self.lines), len(self.map)]
+        except (IndexError, ValueError):
+            raise self._stale("a line is not whole") from None
+
+    def _named(self, position: int, key: str) -> int:
+        """The label that the sample's json names."""
+        try:
+            emotion = emotion_in(self.facts(position), self.emotions)
+        except ValueError as error:
+            raise InputError(f"{self.path.name}: {key}: {error}") from None
+        if emotion is None:
+            raise InputError(f"{self.path.name}: {key}: no label (.cls), and no emotion in its .json")
+        return self.emotions.index(emotion)
+
+    def _words(self, position: int) -> list[str]:
+        words = self.lines[position].split()
+        if len(words) % 4 or not words:
+            raise self._stale(f"the line of sample {position} is not whole")
+        return words
+
+    def _key_in(self, line: str) -> str:
+        words = line.split(None, 4)
+        if len(words) < 4:
+            raise self._stale(f"a line is not whole: {line[:40]!r}")
+        return key_of(words[3])
+
+    def _bytes(self, words: list[str], at: int, key: str) -> bytes:
+        start, size = self._span(words, at, key)
+        if size > MOST_BYTES:
+            raise InputError(f"{self.path.name}: {key}: its .{words[at]} has {size} bytes, too many for a label")
         return self.map[start : start + size]
 
-    def _span(self, words: list[str], at: int) -> tuple[int, int]:
+    def _span(self, words: list[str], at: int, key: str) -> tuple[int, int]:
+        """Where a file lies: first byte and size. Raises InputError where the tar has another one there."""
+        extension, name = words[at], words[at + 3]
         try:
             start, size = int(words[at + 1]), int(words[at + 2])
         except ValueError:
             start = size = -1
         if start < 0 or size < 0 or start + size > len(self.map):
-            raise InputError(
-                f"{index_path(self.path)}: {words[at + 3]} does not lie inside the tar; "
-                f"make it anew with: fer-dist shards index {self.path.parent}"
-            )
+            raise self._stale(f"{name} does not lie inside the tar")
+        if not is_member_at(self.map, start, size, name):
+            raise self._stale(f"{name} does not lie where it says; it is the index of another tar")
+        if name != f"{key}.{extension}" and (key_of(name), name[len(key) + 1 :].lower()) != (key, extension):
+            raise self._stale(f"{name} stands among the files of {key}")
         return start, size
 
-
-def _key_in(line: str) -> str:
-    return key_of(line.split(None, 4)[3])
+    def _stale(self, what: str) -> InputError:
+        remedy = f"make it anew with: fer-dist shards index {self.path.parent}"
+        return InputError(f"{index_path(self.path)}: {what}; {remedy}")

@@ -2,14 +2,21 @@
 
 import io
 import struct
+import warnings
 import zlib
 
+import numpy as np
 from PIL import Image, ImageOps
+
+from fer_dist.data.headers import MAX_PIXELS
 
 EXTENSIONS = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pbm", "pnm")
 )
 """Extensions of files that are taken for pictures, in lower case and without the dot."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
+"""Pillow's names of what those extensions stand for. It knows others, and runs another program for some of them."""
 
 PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
 """Pillow's modes that PNG can hold as they are."""
@@ -30,6 +37,14 @@ DECODE_ERRORS = (
 """What Pillow raises for damaged bytes: its decoders trust offsets and lengths that they read from the file."""
 
 
+TOO_LARGE = "too large to decode"
+"""Reason of pictures that are left out; more than MAX_PIXELS."""
+
+
+class TooLargeError(ValueError):
+    """A picture of more than MAX_PIXELS, which is not decoded."""
+
+
 def is_picture_name(name: str) -> bool:
     """Whether a file name ends as a picture's does, in any case."""
     return name.rpartition(".")[2].lower() in EXTENSIONS
@@ -42,11 +57,41 @@ def extension_of(content: bytes) -> str:
     return "png" if content.startswith(b"\x89PNG\r\n\x1a\n") else ""
 
 
-def decode(content: bytes) -> Image.Image:
-    """The whole picture, decoded. Raises ValueError where the bytes are not a whole picture."""
+def opened(content: bytes) -> Image.Image:
+    """The picture by its header, not decoded. Raises TooLargeError, or one of DECODE_ERRORS."""
+    with warnings.catch_warnings():
+        # Pillow itself warns above 89 million pixels, and refuses above twice as many.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise TooLargeError(TOO_LARGE) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise TooLargeError(TOO_LARGE)
+    return image
+
+
+def fault_in(content: bytes) -> str:
+    """What a picture's header alone rules out: that it decodes, or that it is small enough. Empty where it is fine."""
     try:
-        image = Image.open(io.BytesIO(content))
+        opened(content)
+    except TooLargeError:
+        return f"is {TOO_LARGE}, with more than {MAX_PIXELS} pixels"
+    except DECODE_ERRORS:
+        return "does not decode"
+    return ""
+
+
+def decode(content: bytes) -> Image.Image:
+    """The whole picture, decoded.
+
+    Raises ValueError where the bytes are not a whole picture; TooLargeError, which is one, for more than MAX_PIXELS.
+    """
+    try:
+        image = opened(content)
         image.load()
+    except TooLargeError:
+        raise
     except DECODE_ERRORS as error:
         raise ValueError(f"does not decode ({type(error).__name__})") from error
     return image
@@ -66,6 +111,14 @@ def to_png(content: bytes) -> bytes:
         return png_bytes(image if image.mode in PNG_MODES else image.convert("RGB"))
     except DECODE_ERRORS as error:
         raise ValueError(f"does not become a PNG ({type(error).__name__})") from error
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """The picture in grey or RGB of 8 bits, which every encoder and every comparison can take."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Of 16 bits Pillow would cut off what is above 255.
+        return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
 
 
 def png_bytes(image: Image.Image) -> bytes:

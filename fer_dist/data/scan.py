@@ -1,6 +1,7 @@
 """Fingerprints of every picture of several shard sets, in arrays: what an audit compares."""
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -167,7 +168,9 @@ def _scan_shard(task: ScanTask) -> ScannedShard:
     sizes: Counter[tuple[int, int]] = Counter()
     grey = 0
     try:
-        with tar.open("rb") as stream:
+        with tar.open("rb") as stream, warnings.catch_warnings():
+            # What decodes with a warning was noted when it was built.
+            warnings.simplefilter("ignore")
             for place, members in enumerate(samples):
                 labels[place] = _label_of(stream, members, task)
                 try:

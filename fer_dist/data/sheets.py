@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from fer_dist.data.manifest import write_atomically
-from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes, png_bytes
+from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
 from fer_dist.errors import InputError
 
 SIDE = 96
@@ -110,11 +110,7 @@ def _picture(content: bytes, side: int) -> Image.Image:
         with warnings.catch_warnings():
             # What decodes with a warning was noted when it was built; here it is shown.
             warnings.simplefilter("ignore")
-            image = ImageOps.exif_transpose(decode(content))
-            if image.mode.startswith("I"):
-                # Of 16 bits Pillow would cut off what is above 255.
-                image = image.point(lambda value: value / 256).convert("L")
-            image = image.convert("RGB")
+            image = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
     except DECODE_ERRORS:
         return _missing(side)
     scale = side / max(image.size)

@@ -1,11 +1,14 @@
 """Tar files as WebDataset uses them: written in USTAR form, always with the same bytes; read member by member."""
 
 import hashlib
+import io
+import mmap
+import os
 import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from fer_dist.data.manifest import Member, key_of
@@ -15,6 +18,13 @@ RECORD = 20 * BLOCK
 """A tar ends with two empty blocks and is then filled to a whole record, as tarfile and GNU tar do."""
 
 NAME_LENGTH = 100
+
+MOST_HEADER = 16 * 1024
+"""Bytes of a PAX or GNU header that are read: four times the longest path that Linux knows."""
+
+# Where the fields of a header begin, and the two kinds of a regular file. POSIX.1-1988.
+_SIZE, _TIME, _KIND, _PREFIX = 124, 136, 156, 345
+_REGULAR = b"0\0"
 
 # Mode 0644, owner and group 0; the size, the time 0 and a checksum; a regular file; nobody's name. POSIX.1-1988.
 _HEAD = b"0000644\0" + 2 * b"0000000\0"
@@ -79,23 +89,64 @@ class TarWriter:
 def read_members(path: Path) -> Iterator[Member]:
     """The files in any uncompressed tar, in order, with the names and offsets that DALI's index wants.
 
-    Folders, links and hidden files are passed over, as wds2idx does. Extensions come in lower case, as webdataset gives
-    them. Blanks in a name come as %20, because the index separates its fields by blanks; bytes that are not UTF-8
-    likewise.
-    Raises tarfile.TarError or OSError where the tar is damaged or cut short.
+    Folders, links, devices, hidden files and files without an extension are passed over: nothing is ever unpacked.
+    Extensions come in lower case, as webdataset gives them. Blanks in a name come as %20, because the index separates
+    its fields by blanks; bytes that are not UTF-8 likewise.
+    Raises tarfile.TarError or OSError where the tar is damaged or cut short, also between two members.
     """
-    with tarfile.open(path, "r:") as tar:
-        size = path.stat().st_size
-        for info in tar:
-            base = info.name.rpartition("/")[2]
-            if info.isreg() and base and not base.startswith("."):
-                if info.offset_data + info.size > size:
-                    raise tarfile.ReadError(f"{info.name} is cut short")
-                name = re.sub(r"[\s\udc80-\udcff]", lambda found: quote(found[0], errors="surrogateescape"), info.name)
-                extension = base.partition(".")[2].lower()
-                yield Member(extension, info.offset_data, info.size, name)
-            # tarfile keeps all that it has seen, unless it is told to forget.
-            tar.members = []  # type: ignore[attr-defined]
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            with tarfile.open(fileobj=cast(BinaryIO, _Careful(stream)), mode="r:") as tar:
+                for info in tar:
+                    if info.size < 0 or info.offset_data + info.size > size:
+                        raise tarfile.ReadError(f"{info.name} is cut short: it would take {info.size} bytes")
+                    if info.issparse():
+                        raise tarfile.ReadError(f"{info.name} is a sparse file")
+                    base = info.name.rpartition("/")[2]
+                    extension = base.partition(".")[2].lower()
+                    if info.isreg() and extension and not base.startswith("."):
+                        yield Member(as_indexed(extension), info.offset_data, info.size, as_indexed(info.name))
+                    # tarfile keeps all that it has seen, unless it is told to forget.
+                    tar.members = []  # type: ignore[attr-defined]
+                end = tar.offset
+        # Of numbers that no file has, and of a thousand long names in a row.
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise tarfile.ReadError(f"a header makes no sense ({type(error).__name__})") from error
+        _check_end(stream, end, size)
+
+
+def as_indexed(name: str) -> str:
+    """A member's name as it stands in an index: without blanks, and without bytes that are not UTF-8."""
+    return re.sub(r"[\s\udc80-\udcff]", lambda found: quote(found[0], errors="surrogateescape"), name)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a member's name is absolute or climbs: who unpacks it, or makes a path of its key, could be misled."""
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def is_member_at(tar: mmap.mmap, start: int, size: int, name: str) -> bool:
+    """Whether this file's content lies here, by the header in front of it. name: as in an index.
+
+    Names that PAX or GNU keep in front of the header take some 100 times as long as plain ones.
+    """
+    plain = name.encode()
+    if start >= BLOCK and len(plain) < NAME_LENGTH:
+        header = tar[start - BLOCK : start - BLOCK + _KIND]
+        is_named = header.startswith(plain + b"\0") and not tar[start - BLOCK + _PREFIX]
+        if is_named and header.endswith(b"%011o\0" % size, _SIZE, _TIME) and tar[start - BLOCK + _KIND] in _REGULAR:
+            return True
+    for before in (1, *range(3, MOST_HEADER // BLOCK + 3)):
+        part = tar[max(start - before * BLOCK, 0) : max(start, 0)]
+        try:
+            with tarfile.open(fileobj=io.BytesIO(part), mode="r:") as headers:
+                info = headers.next()
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError):
+            continue
+        if info and info.offset_data == before * BLOCK and (info.size, as_indexed(info.name)) == (size, name):
+            return info.isreg() and not info.issparse()
+    return False
 
 
 def read_samples(path: Path) -> Iterator[list[Member]]:
@@ -108,3 +159,33 @@ def read_samples(path: Path) -> Iterator[list[Member]]:
         sample.append(member)
     if sample:
         yield sample
+
+
+def _check_end(stream: BinaryIO, end: int, size: int) -> None:
+    """Raises tarfile.ReadError unless the tar ends here in an empty block, and only such follow.
+
+    tarfile takes a damaged header for the end, without a word.
+    """
+    stream.seek(end)
+    block = stream.read(BLOCK)
+    if len(block) < BLOCK:
+        raise tarfile.ReadError(f"it is cut short at byte {size}")
+    while block:
+        if block.count(0) < len(block):
+            raise tarfile.ReadError(f"it seems to end at byte {end}, but more follows: a header is damaged there")
+        block = stream.read(1 << 20)
+
+
+class _Careful:
+    """A file that tarfile reads headers from: at a time no more than a header can mean.
+
+    One that lies about its size would have tarfile read the whole tar into memory.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.seek, self.tell, self._stream = stream.seek, stream.tell, stream
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MOST_HEADER:
+            raise tarfile.ReadError(f"a header says that it is {size} bytes long, but {MOST_HEADER} are the most")
+        return self._stream.read(size)

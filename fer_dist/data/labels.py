@@ -1,0 +1,41 @@
+"""What the label files of a sample say: the number in .cls, the emotion by name in .json."""
+
+import json
+from typing import Any
+
+from fer_dist.emotions import emotion_of_word
+
+LONGEST = 64
+"""Bytes of a .cls that are read; Python refuses numbers of thousands of digits with an error of its own."""
+
+MOST_BYTES = 16 << 20
+"""Of a .cls or a .json that is read into memory."""
+
+
+def number_in(content: bytes) -> int | None:
+    """The number in a .cls, with blanks around it and zeros before it or not; None where it holds no decimal number."""
+    if len(content) > LONGEST:
+        return None
+    # int() alone would take +3 and 1_0 as well.
+    return int(content) if content.isdigit() or content.strip().removeprefix(b"-").isdigit() else None
+
+
+def facts_in(content: bytes) -> dict[str, Any]:
+    """What a .json says. Raises ValueError, which says what is wrong with it, where it is no JSON object."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ValueError("its .json does not parse") from None
+    if not isinstance(facts, dict):
+        raise ValueError("its .json is not an object")
+    return facts
+
+
+def emotion_in(facts: dict[str, Any], emotions: tuple[str, ...]) -> str | None:
+    """The emotion that a .json names; None where it names none. Raises ValueError where that is none of the set's."""
+    if "emotion" not in facts:
+        return None
+    emotion = emotion_of_word(str(facts["emotion"]))
+    if emotion not in emotions:
+        raise ValueError(f"the emotion {str(facts['emotion'])[:20]!r} is not among {', '.join(emotions)}")
+    return emotion
