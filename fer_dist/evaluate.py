@@ -12,6 +12,7 @@ from torch import nn
 
 from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config import DataConfig
+from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Loader, Placement, evaluation_loader, open_reader
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader
@@ -21,7 +22,7 @@ from fer_dist.metrics import Predictions, scores
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.world import World, default_threads, pick_device
 
-NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code"}
+NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class EvaluateConfig:
     """Run folders, or .safetensors files (their results then go beside them)."""
 
     data: tuple[str, ...]
-    """Folders of shards."""
+    """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
 
     checkpoint: str = "last"
     """Which checkpoint of each run: last, best, or a step."""
@@ -54,6 +55,12 @@ class EvaluateConfig:
 
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
+
+    cache: str = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,18 @@ def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None]
         )
     device = pick_device(config.device)
     models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
-    data = DataConfig(drop_extra=config.drop_extra, leave_out=config.leave_out, on_bad=config.on_bad)
+    data = DataConfig(
+        drop_extra=config.drop_extra,
+        leave_out=config.leave_out,
+        on_bad=config.on_bad,
+        cache=config.cache,
+        cache_gb=config.cache_gb,
+    )
     readers = [
         [open_reader(path, network.emotions, data, "--data") for path in config.data] for _, network, _ in models
     ]
+    if config.leave_out:
+        check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
     results = []
     for (path, network, model), model_readers in zip(models, readers, strict=True):
         model = on_device(model, device)
@@ -167,6 +182,14 @@ def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, A
 def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:
     """What the release says of each picture in plain values (subject, pose, ...): name -> one value a picture."""
     facts = reader.facts(positions)
-    names = sorted({name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))})
-    names = [name for name in names if name not in NOT_ATTRIBUTES and all(name in fact for fact in facts)]
-    return {name: np.array([fact[name] for fact in facts]) for name in names}
+    plain = {name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))}
+    return {name: _column([fact.get(name) for fact in facts]) for name in sorted(plain - NOT_ATTRIBUTES)}
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """One attribute of all pictures; None where the release does not state it of a picture."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds <= {int, float} and kinds not in ({str}, {bool}):
+        # What is a number here and a word there is a word.
+        values = [None if value is None else str(value) for value in values]
+    return np.array(values, dtype=object if None in values else None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_dist import __version__
 from fer_dist.config import Config, differences, from_json, to_json
+from fer_dist.data.location import is_url
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 
@@ -25,6 +26,7 @@ def resolved(config: Config, preset: str) -> Config:
         config.data,
         train=_absolute(config.data.train),
         val=_absolute(config.data.val),
+        cache=_absolute(config.data.cache),
         leave_out=_absolute(config.data.leave_out),
     )
     train = replace(config.train, init_from=_absolute(config.train.init_from))
@@ -114,7 +116,8 @@ def _list_hash(config: Config) -> str:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve()) if path else ""
+    """A path that means the same in every folder; a URL does already."""
+    return str(Path(path).expanduser().resolve()) if path and not is_url(path) else path
 
 
 def _check_writable(nearest: Path, folder: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_dist import config as settings
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, load_network, network_of, on_device
 from fer_dist.config import Config
+from fer_dist.config_checks import check
+from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
 from fer_dist.data.order import Order, Positions
 from fer_dist.data.reader import Reader
@@ -124,6 +125,7 @@ def open_session(job: Job, world: World) -> Session:
     config = job.config
     network = network_of(config)
     reader = open_training_set(config)
+    _stop_with(job, reader)
     order = open_order(config, reader)
 
     def warn(text: str) -> None:
@@ -141,7 +143,7 @@ def open_session(job: Job, world: World) -> Session:
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads or default_threads())
     loader = training_loader(config.data, reader, order, placement, begun, steps)
     loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
-    validation = _open_validation(config, network, placement)
+    validation = _open_validation(job, network, placement)
     ledger = _ledger_path(job.folder, world.rank) if config.run.ledger else None
     return Session(job, world, network, engine, order, loader, validation, checkpoints, monitor, steps, ledger)
 
@@ -163,12 +165,20 @@ def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | 
     return engine
 
 
-def _open_validation(config: Config, network: Network, placement: Placement) -> Loader | None:
+def _open_validation(job: Job, network: Network, placement: Placement) -> Loader | None:
+    config = job.config
     if not config.data.val:
         return None
     reader = open_reader(config.data.val, network.emotions, config.data, "--data.val")
+    _stop_with(job, reader)
     # Float32, as every evaluation: half precision there would cost accuracy without a word.
     return evaluation_loader(config.data, reader, replace(placement, half=False), VALIDATION_BATCH)
+
+
+def _stop_with(job: Job, reader: Reader) -> None:
+    """Let a run that is asked to stop not wait for a store that does not answer."""
+    if reader.remote:
+        reader.remote.stop_requested = job.stop_requested
 
 
 def _ledger_path(folder: Path, rank: int) -> Path:
@@ -224,13 +234,14 @@ def open_order(config: Config, reader: Reader) -> Order:
 
 def check_job(config: Config, workers: int) -> None:
     """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
-    settings.check(config)
+    check(config)
     network = network_of(config)
     reader = open_training_set(config)
     order = open_order(config, reader)
     order.share(0, max(workers, 1))
     if reader.soft:
         _check_soft(reader)
+    readers = [reader]
     if config.data.val:
         validation = open_reader(config.data.val, network.emotions, config.data, "--data.val")
         if validation.manifest.split == "test":
@@ -238,6 +249,9 @@ def check_job(config: Config, workers: int) -> None:
                 f"--data.val {config.data.val} is a test split; a test split is read once, by fer-dist evaluate. "
                 "Cut a validation split from train: fer-dist shards build ... --val-fraction 0.1"
             )
+        readers.append(validation)
+    if config.data.leave_out:
+        check_named(config.data.leave_out, [reader.manifest.name for reader in readers])
     if config.train.init_from:
         fitting_network(network, config.train.init_from)
 

@@ -264,6 +264,20 @@ def test_evaluation_with_a_list_is_the_table_without_those_pictures(
     assert (after["samples"], after["left_out"]) == (47, 3)
 
 
+def test_a_list_of_other_sets_is_no_list_for_these(
+    trained: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "other.jsonl"
+    written(path, LeaveOut("rafdb-train", "rafdb-train-000000.tar", "a", "fear", "blank"))
+    message = "names pictures of rafdb-train and none of synthetic_wild-"
+    assert main(["train", *arguments(shards, tmp_path, "new", "--data.leave-out", str(path))]) == 2
+    assert message in capsys.readouterr().err
+    words = ["evaluate", "--models", str(trained), "--data", str(shards / "test"), "--device", "cpu"]
+    assert main([*words, "--leave-out", str(path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_run_is_resumed_with_the_same_list_alone(
     trained: Path, shards: Path, rows: list[LeaveOut], capsys: pytest.CaptureFixture
 ) -> None:

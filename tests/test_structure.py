@@ -10,19 +10,24 @@ import fer_dist
 
 PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
-    {"errors", "config", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment", "data"},
+    {
+        "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
+        "data.location", "data",
+    },
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
-        "data.audit", "data.clean", "data.opened",
+        "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
+        "data.headers", "data.labels",
     },
     {"train", "session", "estimate", "evaluate", "report"},
-    {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands"},
+    {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
+     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers"},
 ]  # fmt: skip
 DOORS = {"ray": {"ray_jobs"}, "nvidia": {"data.pipeline"}, "deepspeed": {"engine"}}
-ANYTHING = {"bench", "doctor"}
+ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -57,6 +57,20 @@ def load_leave_out(path: str | Path, set_name: str) -> Listed:
     return listed
 
 
+def check_named(path: str | Path, set_names: Iterable[str]) -> None:
+    """Raises InputError where a list names pictures, but none of any of these sets: it would leave out nothing."""
+    wanted = sorted(set(set_names))
+    named: set[str] = set()
+    with Path(path).open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            named.add(_row(line, f"{path}:{number}").set)
+    if named and not named & set(wanted):
+        raise InputError(
+            f"{path}: names pictures of {', '.join(sorted(named))} and none of {', '.join(wanted)}; "
+            "give the list of these sets, or leave the flag away"
+        )
+
+
 def check_leave_out(path: str | Path, listed: Listed, manifest: Manifest) -> None:
     """Raises InputError where a list names a shard that the set lacks, or more pictures of an emotion than it holds."""
     counts = {shard.file: shard.counts for shard in manifest.shards}

@@ -7,22 +7,28 @@ only the lines that are asked for are parsed.
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.config import DataConfig
 from fer_dist.data.leave_out import Listed, check_leave_out, load_leave_out, stale
-from fer_dist.data.manifest import Manifest, index_path, load_manifest
+from fer_dist.data.manifest import Manifest
 from fer_dist.data.opened import OpenedTar
 from fer_dist.data.order import Hashes, Integers, Positions
+from fer_dist.data.remote import RemoteShards
+from fer_dist.data.shard_set import ShardSet, open_set
 from fer_dist.emotions import columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
 MOST_OPEN = 512
 """Tars that stay mapped: more than the shards that 128 lanes touch at once."""
+
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True)
@@ -58,23 +64,27 @@ class Reader:
 
     def __init__(
         self,
-        folder: str | Path,
+        place: str | Path | ShardSet,
         model_emotions: tuple[str, ...],
         drop_extra: bool = False,
         leave_out: str = "",
         soft: bool = False,
     ) -> None:
-        """folder: a shard set. drop_extra: samples of emotions that the model does not have are passed over.
+        """place: of a shard set (see location.py), or what `open_set` gave; a remote one is cached where the settings
+        say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
         leave_out: file of pictures to leave out (see leave_out.py), empty for none. soft: samples come with targets.
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
-        self.folder = Path(folder)
+        opened = place if isinstance(place, ShardSet) else open_set(str(place), DataConfig())
+        self.remote = opened.remote
+        self.folder = folder = opened.location.shown
+        """Path of a local set, address of a remote one."""
         self.emotions = model_emotions
         self.leave_out = leave_out
         self.soft = soft
-        self.manifest: Manifest = load_manifest(folder)
+        self.manifest: Manifest = opened.manifest
         present = tuple(name for name, count in self.manifest.counts.items() if count)
         columns_of(present, model_emotions, drop_extra)
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
@@ -86,14 +96,12 @@ class Reader:
         self._listed: Listed = {}
         if leave_out:
             self._listed = load_leave_out(leave_out, self.manifest.name)
-            check_leave_out(leave_out, self._listed, self.manifest)
+            check_leave_out(leave_out, self._listed, opened.whole)
         # From the list alone: to open every index would take as long as the set is large.
         listed = [self._listed.get(shard.file, {}).values() for shard in self.manifest.shards]
         self.counts = self._counts - np.array([sum(e in kept for e in emotions) for emotions in listed])
         self.left_out = int(self._counts.sum() - self.counts.sum())
         self._open: OrderedDict[int, OpenedTar] = OrderedDict()
-        for shard in self.manifest.shards:
-            self._check(shard.file, shard.bytes)
         if self._counts.sum() == 0:
             raise InputError(f"{folder}: no picture has an emotion of the model ({', '.join(model_emotions)})")
         if self.counts.sum() == 0:
@@ -120,6 +128,18 @@ class Reader:
         shares = np.array(targets, dtype=np.float32) if self.soft else None
         return Samples(content, np.array(labels, dtype=np.int64), keys, places, shares)
 
+    def ahead(
+        self, steps: Iterable[Step], positions_of: Callable[[Step], Positions]
+    ) -> Iterator[tuple[Step, Positions]]:
+        """Each step with its positions. The shards of a remote set are fetched before the steps that need them."""
+        if self.remote:
+            return self.remote.ahead(steps, positions_of, self._close)
+        return ((step, positions_of(step)) for step in steps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which maps the tars itself."""
+        return self.__dict__ | {"_open": OrderedDict()}
+
     def keys(self, positions: Positions) -> list[str]:
         pairs = zip(positions.shard.tolist(), positions.position.tolist(), strict=True)
         return [self._tar(shard).key(position) for shard, position in pairs]
@@ -144,7 +164,7 @@ class Reader:
             self._open.move_to_end(shard)
             return self._open[shard]
         entry = self.manifest.shards[shard]
-        tar = OpenedTar(self.folder / entry.file, entry.samples)
+        tar = self._opened(shard)
         listed = self._listed.get(entry.file, {})
         if listed:
             tar.leave_out(listed)
@@ -162,19 +182,35 @@ class Reader:
                 f"look closer with: fer-dist shards verify {self.folder}"
             )
         self._open[shard] = tar
-        if len(self._open) > MOST_OPEN:
-            self._open.popitem(last=False)
+        while len(self._open) > MOST_OPEN or (self.remote and self._is_too_much(self.remote)):
+            self._close(next(iter(self._open)))
         return tar
 
-    def _check(self, file: str, size: int) -> None:
-        path = self.folder / file
-        remedy = f"build the set again, or look closer with: fer-dist shards verify {self.folder}"
-        if not path.is_file():
-            raise InputError(f"{path}: named in the manifest but missing; {remedy}")
-        if path.stat().st_size != size:
-            raise InputError(f"{path}: {path.stat().st_size} bytes, but the manifest says {size}; {remedy}")
-        if not index_path(path).is_file():
-            raise InputError(f"{index_path(path)}: missing index; make it with: fer-dist shards index {self.folder}")
+    def _opened(self, shard: int) -> OpenedTar:
+        entry, emotions = self.manifest.shards[shard], self.manifest.emotions
+        if not self.remote:
+            return OpenedTar(Path(self.folder) / entry.file, entry.samples, emotions)
+        was_discarded = False
+        while True:
+            path = self.remote.path(shard)
+            try:
+                return OpenedTar(path, entry.samples, emotions)
+            except (InputError, FileNotFoundError) as error:
+                self.remote.release(shard)
+                # Gone again where other processes needed the room; else the index is damaged, here or in the store.
+                if self.remote.has(shard):
+                    self.remote.discard_index(shard)
+                    if was_discarded:
+                        raise InputError(f"{self.folder}/{entry.file}: in its copy here: {error}") from None
+                    was_discarded = True
+
+    def _is_too_much(self, remote: RemoteShards) -> bool:
+        """Whether more of the cache is mapped than this reader's share; what it needs at once may be more."""
+        return len(self._open) > 1 and sum(self.manifest.shards[shard].bytes for shard in self._open) > remote.share
+
+    def _close(self, shard: int) -> None:
+        if self._open.pop(shard, None) and self.remote:
+            self.remote.release(shard)
 
 
 def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:

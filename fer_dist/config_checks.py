@@ -1,0 +1,71 @@
+"""Settings that cannot be meant, each answered with the flag and the remedy."""
+
+import os
+from typing import Any
+
+from fer_dist.config import Config
+from fer_dist.errors import InputError
+
+
+def check(config: Config) -> None:
+    """Look for values that cannot be meant. Raises InputError with the flag and the remedy."""
+    data, train = config.data, config.train
+    if not data.train:
+        raise InputError("--data.train is missing; give the folder of training shards, as shards/train")
+    if data.crop > data.size:
+        raise InputError(
+            f"--data.crop {data.crop} is larger than --data.size {data.size}; choose a crop of at most {data.size}"
+        )
+    for flag, (value, minimum) in _least(config).items():
+        if not value >= minimum:
+            raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
+    for flag, (setting, is_right, rule) in _rules(config).items():
+        if not is_right:
+            raise InputError(f"{flag} {setting} is out of range; it must {rule}")
+    if config.ray.workers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
+    if train.schedule == "step" and train.step_epochs <= 0:
+        raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def _least(config: Config) -> dict[str, tuple[float, float]]:
+    """Flag -> its value, and the smallest one that it may have."""
+    data, train = config.data, config.train
+    return {
+        "--data.size": (data.size, 1),
+        "--data.crop": (data.crop, 1),
+        "--data.block": (data.block, 1),
+        "--data.lanes": (data.lanes, 0),
+        "--data.threads": (data.threads, 0),
+        "--data.prefetch": (data.prefetch, 0),
+        "--data.cache-gb": (data.cache_gb, 0.001),
+        "--model.width": (config.model.width, config.model.reduction),
+        "--model.reduction": (config.model.reduction, 1),
+        "--train.epochs": (train.epochs, 1),
+        "--train.batch-size": (train.batch_size, 1),
+        "--train.micro-batch": (train.micro_batch, 0),
+        "--train.lr": (train.lr, 0),
+        "--train.log-every": (train.log_every, 1),
+        "--train.keep-last": (train.keep_last, 1),
+        "--train.save-every-steps": (train.save_every_steps, 0),
+        "--train.warmup-epochs": (train.warmup_epochs, 0),
+        "--ray.workers": (config.ray.workers, 0),
+    }
+
+
+def _rules(config: Config) -> dict[str, tuple[Any, bool, str]]:
+    """Flag -> its value, whether it may have it, and what it must be."""
+    data, train = config.data, config.train
+    scales = {f"--data.{name}": getattr(data, name) for name in ("brightness", "contrast", "saturation")}
+    return {
+        **{flag: (scale, 0 <= scale < 1, "lie in 0..1, 1 excluded") for flag, scale in scales.items()},
+        "--data.hue": (data.hue, 0 <= data.hue <= 0.5, "lie in 0..0.5, for it is a share of a turn"),
+        "--train.momentum": (train.momentum, 0 <= train.momentum < 1, "lie in 0..1, 1 excluded"),
+        "--train.nesterov": (train.nesterov, not train.nesterov or train.momentum > 0, "be off at momentum 0"),
+        "--train.weight-decay": (train.weight_decay, train.weight_decay >= 0, "be at least 0"),
+        "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
+        "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),
+        "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),
+        "--ray.max-failures": (config.ray.max_failures, config.ray.max_failures >= 0, "be at least 0"),
+        "--ray.cpus-per-worker": (config.ray.cpus_per_worker, config.ray.cpus_per_worker >= 0, "be at least 0"),
+    }

@@ -1,0 +1,214 @@
+"""The files of a shard set in a remote store, through fsspec: listed in one go, fetched whole, tried again."""
+
+import errno
+import random
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fer_dist.data.location import WEB, Location, without_secrets
+from fer_dist.errors import InputError, WorkError
+
+Result = TypeVar("Result")
+
+CONNECT_SECONDS = 10.0
+STALL_SECONDS = 30.0
+"""A connection that gives no byte for so long is given up, and another one is tried."""
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+MOST_MANIFEST_BYTES = 1 << 30
+DAMAGE = {"FlexibleChecksumError", "ChecksumError"}
+FOR_GOOD = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError", "InvalidURL"}
+"""The stores' own errors, by name, since their packages need not be installed: what came was damaged on its way or in
+the store; and what no second try mends."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long something is tried: waits double from first to longest, each times a random share."""
+
+    tries: int = 6
+    first_seconds: float = 0.5
+    longest_seconds: float = 20.0
+    most_seconds: float = 300.0
+    """No try begins later than this after the first one."""
+
+
+class Damaged(Exception):
+    """What came is not what the manifest says."""
+
+
+class Store:
+    """One folder of a remote store."""
+
+    def __init__(self, location: Location, patience: Patience | None = None) -> None:
+        self.location = location
+        self.patience = patience or Patience()
+        self.moved = time.monotonic()
+        """When a byte last came."""
+
+    def read(self, name: str) -> bytes:
+        """A whole small file. Raises InputError where it cannot be had."""
+        with tempfile.TemporaryDirectory(prefix="fer-dist-") as scratch:
+            target = Path(scratch) / "file"
+            try:
+                self.fetch(name, target, MOST_MANIFEST_BYTES)
+            except WorkError as error:
+                raise InputError(str(error)) from None
+            return target.read_bytes()
+
+    def sizes(self) -> dict[str, int] | None:
+        """Name -> bytes of every file in the folder, asked for in one go; None where a store gives no lists.
+
+        Raises InputError where the folder cannot be listed.
+        """
+        if self.location.protocol in WEB:
+            return None
+
+        def ask() -> dict[str, int]:
+            found = self._files().ls(self.location.folder, detail=True)
+            return {entry["name"].rpartition("/")[2]: int(entry["size"] or 0) for entry in found}
+
+        try:
+            return self._tried(ask, self.location.shown)
+        except WorkError as error:
+            raise InputError(str(error)) from None
+
+    def fetch(self, name: str, target: Path, most_bytes: int, check: Callable[[Path], None] | None = None) -> None:
+        """Write a file of the folder to target, trying again where that may help.
+
+        most_bytes: a longer file is not taken. check: raises Damaged where what came is wrong.
+        Raises WorkError that names the file, the store and the cause.
+        """
+
+        def get() -> None:
+            self._files().get_file(self.location.of(name), str(target), callback=_watch(self, most_bytes))
+            if check:
+                check(target)
+
+        self._tried(get, f"{name} in {self.location.shown}")
+
+    def _files(self) -> Any:
+        """The file system: fsspec keeps one for each set of options, and makes another one after a fork."""
+        import fsspec
+
+        protocol = self.location.protocol
+        try:
+            return fsspec.filesystem(protocol, **_options(protocol))
+        except ImportError:
+            extra = EXTRAS.get(protocol)
+            remedy = f"pip install 'fer-dist[{extra}]'" if extra else "install the package that fsspec has for it"
+            raise WorkError(f"{self.location.shown}: {protocol}:// needs another package: {remedy}") from None
+        except ValueError:
+            raise WorkError(
+                f"{self.location.shown}: no store is known as {protocol}://; there are s3, gs, https, memory and file"
+            ) from None
+
+    def _tried(self, action: Callable[[], Result], what: str) -> Result:
+        patience = self.patience
+        begun = time.monotonic()
+        damaged = 0
+        for number in range(1, patience.tries + 1):
+            self.moved = time.monotonic()
+            try:
+                return action()
+            # Each store raises errors of its own kinds, which fsspec does not unify; what is our own is let through.
+            except (WorkError, InputError, TypeError, AttributeError, NameError, AssertionError):
+                raise
+            except Exception as error:
+                damaged += _is_damage(error)
+                if _is_local(error):
+                    raise WorkError(
+                        f"{what}: the cache cannot be written ({_cause(error)}); see --data.cache"
+                    ) from None
+                wait = random.uniform(0.5, 1) * min(
+                    patience.first_seconds * 2 ** (number - 1), patience.longest_seconds
+                )
+                too_late = time.monotonic() + wait - begun > patience.most_seconds
+                if _is_for_good(error) or damaged > 1 or number == patience.tries or too_late:
+                    tries = f" in {number} tries" if number > 1 else ""
+                    raise WorkError(f"{what}: cannot be had{tries}: {_cause(error)}; {_remedy(error)}") from None
+            time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+
+def _watch(store: Store, most_bytes: int) -> Any:
+    """Ends a transfer that brings more than it should, and notes that bytes come."""
+    from fsspec.callbacks import Callback
+
+    class Watch(Callback):
+        def relative_update(self, inc: int = 1) -> None:
+            super().relative_update(inc)
+            store.moved = time.monotonic()
+            if self.value > most_bytes:
+                raise Damaged(f"it has more than the {most_bytes:,} bytes that it should have")
+
+    return Watch()
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """How a store is spoken to: with time limits for silence, and no memory of old lists."""
+    if protocol in WEB:
+        from aiohttp import ClientTimeout
+
+        return {
+            "client_kwargs": {
+                "timeout": ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALL_SECONDS)
+            }
+        }
+    if protocol in ("s3", "s3a"):
+        # Tried again here, where the tries are counted.
+        return {"use_listings_cache": False, "config_kwargs": {"retries": {"total_max_attempts": 1}}}
+    if protocol in ("gs", "gcs"):
+        return {"use_listings_cache": False}
+    return {}
+
+
+def _is_for_good(error: Exception) -> bool:
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return status not in (408, 429)
+    return isinstance(error, FileNotFoundError | PermissionError | ValueError) or type(error).__name__ in FOR_GOOD
+
+
+def _is_damage(error: Exception) -> bool:
+    return isinstance(error, Damaged) or type(error).__name__ in DAMAGE
+
+
+def _is_local(error: Exception) -> bool:
+    """Whether the disk under the cache is at fault: stores do not raise these."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _cause(error: Exception) -> str:
+    """One line without addresses that hold secrets."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return f"HTTP {status} {getattr(error, 'message', '')}".strip()
+    if isinstance(error, Damaged):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "not found"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = re.sub(r"\s+", " ", without_secrets(text))[:200]
+    if isinstance(error, PermissionError):
+        return f"access denied ({text})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "look at the address, and at the files beside it"
+    if (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in FOR_GOOD
+        or getattr(error, "status", 0) in (401, 403)
+    ):
+        return "look at the address, and at the store's credentials in the environment"
+    if _is_damage(error):
+        return "upload the set again from its source, or look closer there with: fer-dist shards verify"
+    return "look at the store, and start again: what is cached is kept"
