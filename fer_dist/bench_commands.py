@@ -4,10 +4,10 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, check_outputs, listing, parse, pick, positional, write_json
+from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
 
 
 def bench(arguments: Arguments) -> None:
@@ -39,6 +39,7 @@ def _shards(arguments: Arguments) -> None:
 
     flags = parse(Shards, arguments, "bench shards")
     check_outputs(json=flags.json)
+    _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_shards(flags.raw, Path(folder) / "shards", flags.source, flags.repeats)
     row = [f"{found.pictures:,}", str(found.repeats), f"{found.build_seconds:.2f}", f"{found.pillow_seconds:.2f}"]
@@ -72,6 +73,7 @@ def _resize(arguments: Arguments) -> None:
 
     flags = parse(Resize, arguments, "bench resize")
     check_outputs(json=flags.json)
+    _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_resize(flags.raw, Path(folder) / "shards", flags.source, flags.resize, flags.repeats)
     row = [f"{found.pictures:,}", str(found.repeats), f"{found.one_seconds:.2f}", f"{found.two_seconds:.2f}"]
@@ -97,10 +99,7 @@ def _audit(arguments: Arguments) -> None:
 
     flags = parse(Audit, arguments, "bench audit")
     check_outputs(json=flags.json)
-    try:
-        counts = [int(word) for word in flags.counts.split(",")]
-    except ValueError:
-        raise InputError(f"--counts {flags.counts}: give whole numbers separated by commas") from None
+    counts = _integers("--counts", flags.counts)
     found = []
     for count in counts:
         with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
@@ -137,6 +136,7 @@ def _near(arguments: Arguments) -> None:
 
     flags = parse(Near, arguments, "bench near")
     check_outputs(json=flags.json)
+    _at_least_one("--count", flags.count)
     found = bench_near(Path(flags.folder), flags.count)
     rows = [
         [how, f"{found.pictures:,}", f"{hits:,}", f"{100 * hits / found.pictures:.2f}", f"{found.others[how]:,}"]
@@ -147,9 +147,133 @@ def _near(arguments: Arguments) -> None:
         write_json(flags.json, asdict(found))
 
 
+def _order(arguments: Arguments) -> None:
+    from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
+    from fer_dist.bench_tables import first_batch_table, order_table, real_table
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Order:
+        """What sets of growing size cost to open and to draw batches from, and what a resumed loader waits for."""
+
+        counts: str = "10000,100000,1000000,10000000,100000000,1000000000"
+        """Numbers of samples, separated by commas, 10,000 a shard. Only their manifests are written."""
+
+        real: int = 0
+        """Samples of a set that is really written and read as well, 2 KB each in the temporary folder. 0: none."""
+
+        repeats: int = 31
+        """Times that a loader is opened at step 0 and in the middle of the last epoch, in turn; medians are printed."""
+
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Order, arguments, "bench order")
+    check_outputs(json=flags.json)
+    counts = _integers("--counts", flags.counts)
+    if min(counts) < 1 or flags.real < 0 or flags.repeats < 1:
+        raise InputError("bench order: --counts and --repeats must be at least 1, and --real at least 0")
+    sizes, terminal = [], Terminal()
+    for count in counts:
+        with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+            sizes.append(bench_order(count, Path(folder)))
+    terminal.table(*order_table(sizes))
+    content: dict[str, Any] = {"sizes": [asdict(one) for one in sizes]}
+    if flags.real:
+        with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+            real = bench_real(flags.real, Path(folder))
+        terminal.table(*real_table(real))
+        content["real"] = asdict(real)
+    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+        first = bench_first_batch(20_000, Path(folder), flags.repeats)
+    terminal.table(*first_batch_table(first))
+    if flags.json:
+        write_json(flags.json, content | {"first_batch": asdict(first) | {"ratio": first.ratio}})
+
+
+def _shuffle(arguments: Arguments) -> None:
+    from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
+    from fer_dist.bench_tables import coverage_table, mix_table
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Shuffle:
+        """How well the order mixes sets that are mixed and sorted by class, beside a true permutation."""
+
+        samples: int = 290_000
+        """Samples of the set: in 29 shards, and in one single tar."""
+
+        batch_size: int = 640
+        """Samples of a batch."""
+
+        lanes: str = "1,20,128"
+        """Lanes that are tried beside the default, separated by commas; each divides the batch size."""
+
+        blocks: str = "1024,4096,65536"
+        """Blocks that are tried with each of them."""
+
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Shuffle, arguments, "bench shuffle")
+    check_outputs(json=flags.json)
+    lanes, blocks = _integers("--lanes", flags.lanes), _integers("--blocks", flags.blocks)
+    if min(*lanes, *blocks, flags.batch_size) < 1:
+        raise InputError("bench shuffle: --lanes, --blocks and --batch-size must be at least 1")
+    mixes = list(bench_shuffle(flags.samples, flags.batch_size, lanes, blocks))
+    average = expected(flags.samples, flags.batch_size)
+    Terminal().table(*mix_table(average, mixes))
+    # A third of the samples is the tail: in a batch of the usual size it would be too small to be counted.
+    coverage = bench_coverage(shards=29, shard_samples=100, batch_size=1000, seeds=100)
+    Terminal().table(*coverage_table(coverage))
+    if flags.json:
+        rows = {"mix": [asdict(one) for one in mixes], "coverage": [asdict(one) for one in coverage]}
+        write_json(flags.json, {"expected": asdict(average)} | rows)
+
+
+def _loader(arguments: Arguments) -> None:
+    from fer_dist.bench_loader import LoaderBench, bench_loader, contest_table
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Loader:
+        """Our loader beside DALI's reader, torch, webdataset and litdata, with the same transforms and without any."""
+
+        config: Annotated[LoaderBench, flat()]
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Loader, arguments, "bench loader")
+    check_outputs(json=flags.json)
+    terminal, contests = Terminal(), []
+    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+        for contest in bench_loader(flags.config, Path(folder) / "set"):
+            for text in contest.skipped:
+                terminal.say(text)
+            terminal.table(*contest_table(contest))
+            contests.append(asdict(contest))
+    if flags.json:
+        write_json(flags.json, contests)
+
+
+def _integers(flag: str, text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"{flag} {text}: give whole numbers separated by commas") from None
+
+
+def _at_least_one(flag: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"{flag} {value}: give at least 1")
+
+
 BENCHES = {
+    "loader": Command("SHARDS: our loader beside others on the same pictures, and each of its stages", _loader),
     "shards": Command("RAW: building shards beside reading and decoding the same pictures with Pillow", _shards),
     "resize": Command("RAW: building shards of resized pictures in one process beside two", _resize),
     "near": Command("FOLDER: near copies made of a set's own pictures, and how many are found", _near),
     "audit": Command("an audit of drawn pictures: time, memory, and what it finds of planted copies", _audit),
+    "order": Command("what up to a billion samples cost to open and to draw from, and a resumed loader's wait", _order),
+    "shuffle": Command("how well the order mixes sets, also sorted ones, beside a true permutation", _shuffle),
 }
