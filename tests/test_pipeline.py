@@ -313,8 +313,8 @@ def damaged(kind: str, picture: bytes) -> bytes:
         "truncated": picture[: len(picture) // 2],
         "zeros": bytes(len(picture)),
         "garbage": b"no picture at all",
-        # Begins and ends as a JPEG does, so that it is found only when it breaks the graph.
-        "hollow": b"\xff\xd8\xff\xe0 no picture at all \xff\xd9",
+        # Built as a JPEG is, but without its tables, so that it is found only when it breaks the graph.
+        "hollow": picture.replace(b"\xff\xdb", b"\xff\xfe"),
         "empty": b"",
     }[kind]
 

@@ -39,17 +39,20 @@ class Augmentation:
 def draw(config: DataConfig, seed: int, epochs: NDArray[np.int64], ids: Hashes) -> Augmentation:
     """The augmentation of each sample. ids: uint64 [n], the first 8 bytes of sha256(key); epochs: [n] or [1]."""
 
-    def between(what: int, centre: float, spread: float) -> Floats:
-        # uniform lies in [0, 1), so a spread of 0 gives exactly the centre.
-        return (centre + spread * (2 * uniform(seed, epochs, what, ids) - 1)).astype(np.float32)
+    # All at once: for a batch of 64, seven calls take four times as long.
+    what = np.array([ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE, MIRROR, CORNER], dtype=np.uint64)[:, None]
+    angle, brightness, contrast, saturation, hue, mirror, corner = uniform(seed, epochs, what, ids)
 
-    chosen = (uniform(seed, epochs, CORNER, ids) * len(CORNERS)).astype(np.int64)
+    def between(share: NDArray[np.float64], centre: float, spread: float) -> Floats:
+        # A share lies in [0, 1), so a spread of 0 gives exactly the centre.
+        return (centre + spread * (2 * share - 1)).astype(np.float32)
+
     return Augmentation(
-        angle=between(ANGLE, 0, config.rotate_degrees),
-        brightness=between(BRIGHTNESS, 1, config.brightness),
-        contrast=between(CONTRAST, 1, config.contrast),
-        saturation=between(SATURATION, 1, config.saturation),
-        hue=between(HUE, 0, config.hue * 360),
-        mirror=(uniform(seed, epochs, MIRROR, ids) < 0.5).astype(np.int32) * int(config.flip),
-        corner=np.array(CORNERS, dtype=np.float32)[chosen],
+        angle=between(angle, 0, config.rotate_degrees),
+        brightness=between(brightness, 1, config.brightness),
+        contrast=between(contrast, 1, config.contrast),
+        saturation=between(saturation, 1, config.saturation),
+        hue=between(hue, 0, config.hue * 360),
+        mirror=(mirror < 0.5).astype(np.int32) * int(config.flip),
+        corner=np.array(CORNERS, dtype=np.float32)[(corner * len(CORNERS)).astype(np.int64)],
     )
