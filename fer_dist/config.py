@@ -66,10 +66,12 @@ class DataConfig:
 
     lanes: int = 0
     """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
-    0: the largest divisor of the batch size that is at most 128."""
+    0: the largest divisor of the batch size that is at most 128. Sets that are sorted by class need many: of 290,000
+    pictures 20 lanes left neighbouring batches alike (correlation 0.95), 128 did not."""
 
     block: int = 4096
-    """Samples of a lane that are shuffled together, at least. More mixes further and reads less in sequence."""
+    """Samples of a lane that are shuffled together, at least. More mixes further and reads less in sequence. Where tars
+    are sorted by class, give the samples divided by the lanes, or more: `fer-dist bench shuffle`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
@@ -78,8 +80,8 @@ class DataConfig:
     """Threads that decode and augment, for each worker. 0: one for each core of the worker, at most 8."""
 
     fused: bool = True
-    """Training pictures are toned before they are enlarged, and enlarged and turned in one step: many times faster on a
-    CPU, and within one grey level on average of each step by itself."""
+    """Training pictures are toned before they are enlarged, and turned by a faster operator that enlarges as well: two
+    to four times as fast on a CPU, and on average within one grey level of each step by itself."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from each channel after scaling to 0..1. ImageNet's."""
