@@ -38,7 +38,7 @@ def pixel_count(picture: NDArray[np.uint8]) -> int:
 
     picture: the encoded bytes.
     """
-    view = memoryview(picture)  # type: ignore[arg-type]  # numpy's arrays are buffers; its types do not say so
+    view = picture.data  # numpy's arrays are buffers; its types do not say so
     if view[:2] == b"\xff\xd8":
         return _jpeg_pixels(view) if view[-2:] == _JPEG_END or _JPEG_END in bytes(view[-64:]) else 0
     return _png_pixels(view) if view[:16] == _PNG_START and view[-12:] == _PNG_END else 0

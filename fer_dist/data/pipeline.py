@@ -195,7 +195,7 @@ def _turn(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     matrix = fn.transforms.scale(matrix, scale=fn.stack(sides[1], sides[0]) / size)
     if graph.device.type == "cuda":
         return fn.warp_affine(pictures, matrix=matrix, size=[size, size], fill_value=0)
-    # OpenCV's warp: it takes a tenth of the time of warp_affine on a CPU, and differs from it by 0.001 grey levels.
+    # OpenCV's warp: a sixth of the time of warp_affine and rotate on a CPU, and 0.001 grey levels from them.
     matrix = fn.cat(matrix, np.array([[0, 0, 1]], np.float32), axis=0)
     return fn.experimental.warp_perspective(pictures, matrix, size=[size, size])
 
