@@ -33,8 +33,7 @@ BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
 MENDED = "mended.jsonl"
 
-SMALLEST_SHARD, LARGEST_SHARD = 256, 4096
-"""Pictures in a shard by default; 4,096 of FER2013's 48x48 faces are a tar of 18 MB."""
+SMALLEST_SHARD, LARGEST_SHARD = 256, 4096  # of FER2013's 48x48 faces the largest is a tar of 18 MB
 
 SAMPLE_OVERHEAD = 2560
 """Bytes of a sample in a tar beside its picture: three headers, the label and a short json."""
@@ -231,8 +230,7 @@ def _tasks(source: Source, building: Path, listing: Listing, split: str, options
 
 def _shard_samples(listing: Listing, split: str, options: BuildOptions) -> int:
     """Pictures in a shard of this split. The number of workers plays no part: the bytes must not depend on it."""
-    sixteenth = -(-listing.samples[split].count // 16)
-    return options.shard_samples or min(max(sixteenth, SMALLEST_SHARD), LARGEST_SHARD)
+    return options.shard_samples or min(max(-(-listing.samples[split].count // 16), SMALLEST_SHARD), LARGEST_SHARD)
 
 
 def _pack_split(task: PackTask) -> tuple[str, Packed]:
