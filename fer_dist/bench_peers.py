@@ -218,7 +218,7 @@ def _streamed(common: Common, what: Callable[[bytes], Any], workers: int) -> Bat
 
 def _litdata() -> Any:
     try:
-        import litdata  # type: ignore[import-untyped]
+        import litdata
     except ModuleNotFoundError:
         raise PeerError("litdata is not installed; install it with: pip install 'fer-dist[peers]'") from None
     return litdata
