@@ -187,6 +187,11 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of a release: hidden, or what macOS puts into an archive."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a folder is one itself; a link that leads back to itself is not, where is_dir() raises."""
     try:

@@ -26,6 +26,7 @@ from fer_dist.data.sources import (
     clean_key,
     folder_at,
     is_folder,
+    is_hidden,
     names_found,
     read_whole,
     readable,
@@ -175,7 +176,7 @@ class Classes:
         if not is_folder(folder):
             yield LeftOut(part.split, place, "not in a class folder")
         elif fault == "unknown code":
-            yield LeftOut(part.split, place, "hidden" if _is_hidden(code) else fault)
+            yield LeftOut(part.split, place, "hidden" if is_hidden(code) else fault)
         else:
             with os.scandir(folder.path) as entries:
                 for entry in entries:
@@ -232,7 +233,7 @@ def _without_picture(part: Part) -> Iterator[LeftOut]:
     with os.scandir(f"{part.folder}/annotations") as entries:
         for entry in entries:
             stem = entry.name.removesuffix("_exp.npy")
-            if stem != entry.name and not _is_hidden(stem) and not _has_picture(f"{part.folder}/images/{stem}"):
+            if stem != entry.name and not is_hidden(stem) and not _has_picture(f"{part.folder}/images/{stem}"):
                 yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "picture is missing")
 
 
@@ -289,12 +290,8 @@ def _has_classes(folder: Path) -> bool:
 
 def _stray(entry: os.DirEntry[str]) -> str:
     """Why a file among the pictures is none; empty where it is one."""
-    if _is_hidden(entry.name):
+    if is_hidden(entry.name):
         return "hidden"
     if is_folder(entry):
         return "a folder among the pictures"
     return "" if is_picture_name(entry.name) else "not a picture by its extension"
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

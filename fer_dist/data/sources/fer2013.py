@@ -17,6 +17,7 @@ from fer_dist.data.sources import (
     Sample,
     Source,
     clean_key,
+    is_hidden,
     names_found,
     read_whole,
     readable,
@@ -180,7 +181,6 @@ def _fields(line: bytes) -> list[bytes]:
 
 def _check_classes(root: Path) -> None:
     for folder in sorted(path for split in ("train", "test") for path in (root / split).glob("*")):
-        hidden = folder.name.startswith(".") or folder.name == "__MACOSX"
-        if folder.is_dir() and not hidden and emotion_of_word(folder.name) not in EMOTIONS:
+        if folder.is_dir() and not is_hidden(folder.name) and emotion_of_word(folder.name) not in EMOTIONS:
             known = "angry, disgust, fear, happy, neutral, sad, surprise"
             raise InputError(f"{folder}: not a class of FER2013; its class folders are {known}")

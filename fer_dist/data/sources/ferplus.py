@@ -22,6 +22,7 @@ from fer_dist.data.sources import (
     clean_key,
     fer2013,
     folder_at,
+    is_hidden,
     names_found,
     read_whole,
     readable,
@@ -218,7 +219,7 @@ def _table_of(given: Path) -> Path | None:
 def _pictures(root: Path) -> Iterator[str]:
     """Paths of all pictures below a folder, in order."""
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name != "__MACOSX" and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
             if is_picture_name(name) and not name.startswith("."):
                 yield os.path.join(folder, name)

@@ -15,6 +15,7 @@ from fer_dist.data.sources import (
     clean_key,
     dataset_name,
     is_folder,
+    is_hidden,
     names_found,
     read_whole,
     readable,
@@ -106,7 +107,7 @@ class Folder:
         with os.scandir(path) as entries:
             for entry in entries:
                 name = f"{inside}/{entry.name}"
-                if is_folder(entry) and not entry.is_symlink() and not _is_hidden(entry.name):
+                if is_folder(entry) and not entry.is_symlink() and not is_hidden(entry.name):
                     yield from self._walk(entry.path, name, folder)
                 elif reason := _fault(entry):
                     yield LeftOut(folder.split, self._name(folder.path.parent, name), reason)
@@ -126,7 +127,7 @@ class Folder:
 
 def _fault(entry: os.DirEntry[str]) -> str:
     """Why a file does not become a sample; empty where it does."""
-    if _is_hidden(entry.name):
+    if is_hidden(entry.name):
         return "hidden"
     if is_folder(entry):
         # A link may lead back up, and the walk would never end.
@@ -134,12 +135,8 @@ def _fault(entry: os.DirEntry[str]) -> str:
     return "" if is_picture_name(entry.name) else "not a picture by its extension"
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _is_hidden(entry.name))
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:

@@ -20,6 +20,7 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
+    is_hidden,
     names_found,
     read_whole,
     readable,
@@ -153,7 +154,7 @@ class Tcce:
 def _files(root: Path) -> Iterator[str]:
     """Paths of all files below a folder, in order, less the hidden ones."""
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name != "__MACOSX" and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         yield from (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
