@@ -221,8 +221,16 @@ class Config:
 
 
 def to_json(config: Config) -> dict[str, Any]:
-    """The configuration as nested dicts, ready for json."""
+    """The configuration as nested dicts, ready for json; with the secrets that its URLs hold."""
     return dataclasses.asdict(config)
+
+
+def to_shown_json(config: Config) -> dict[str, Any]:
+    """The same for what is kept or printed: its URLs without user, password and query."""
+    return {
+        section: {name: without_secrets(value) if isinstance(value, str) else value for name, value in values.items()}
+        for section, values in to_json(config).items()
+    }
 
 
 def from_json(content: dict[str, Any]) -> Config:
@@ -264,6 +272,8 @@ def differences(old: Config, new: Config) -> list[str]:
         for item in dataclasses.fields(before):
             name = f"{section}.{item.name}"
             pair = getattr(before, item.name), getattr(after, item.name)
-            if name not in MAY_DIFFER and pair[0] != pair[1]:
-                found.append(f"{name} {without_secrets(str(pair[0]))} -> {without_secrets(str(pair[1]))}")
+            # What was kept has no secrets, and a new signature of the same address is no difference.
+            shown = [without_secrets(str(value)) for value in pair]
+            if name not in MAY_DIFFER and pair[0] != pair[1] and shown[0] != shown[1]:
+                found.append(f"{name} {shown[0]} -> {shown[1]}")
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fer_dist.checkpoint import build, network_of, on_device
-from fer_dist.config import Config, to_json
+from fer_dist.config import Config, to_shown_json
 from fer_dist.data.loader import Batch
 from fer_dist.data.order import Positions
 from fer_dist.data.pipeline import views_of
@@ -54,7 +54,7 @@ def dry_run(config: Config, preset: str) -> str:
     check_job(config, config.ray.workers)
     found = estimate(config)
     lines = [
-        json.dumps(to_json(config), indent=1),
+        json.dumps(to_shown_json(config), indent=1),
         f"run folder: {Path(config.run.root) / config.run.name} (not made: this is a dry run)",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, from {STEPS} steps on noise; "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fer_dist.config import Config, to_json
+from fer_dist.config import Config, to_shown_json
 
 if TYPE_CHECKING:
     # Commands about shards show their progress with this file and have no use for torch, which takes seconds to import.
@@ -174,7 +174,7 @@ class Monitor:
         """Write the settings beside the last scores, for TensorBoard's table of runs."""
         if self._writer:
             if scores:
-                settings = {f"{s}.{k}": v for s, part in to_json(self.config).items() for k, v in part.items()}
+                settings = {f"{s}.{k}": v for s, part in to_shown_json(self.config).items() for k, v in part.items()}
                 plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in settings.items()}
                 measures = {f"final/{name}": scores[name] for name in ("accuracy", "mean_over_classes", "macro_f1")}
                 self._writer.add_hparams(plain, measures, run_name=".")

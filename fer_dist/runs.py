@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist import __version__
-from fer_dist.config import Config, differences, from_json, to_json
+from fer_dist.config import Config, differences, from_json, to_shown_json
 from fer_dist.data.location import is_url
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
@@ -86,7 +86,7 @@ def open_run_folder(config: Config, preset: str) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --run.root") from None
     if not (folder / CONFIG).is_file():
-        content = {"fer_dist": __version__, "preset": preset, "config": to_json(config)}
+        content = {"fer_dist": __version__, "preset": preset, "config": to_shown_json(config)}
         if config.data.leave_out:
             content[LIST_HASH] = _list_hash(config)
         write_atomically(folder / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
