@@ -21,10 +21,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fer_dist.config import Config
+from fer_dist.data.location import is_url
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
+from fer_dist.run_folder import CHECKPOINTS, RunFolder, entered
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
 
@@ -83,13 +85,24 @@ def on_device(model: SEResNet18, device: torch.device) -> SEResNet18:
 class Checkpoints:
     """The checkpoints of one run folder."""
 
-    def __init__(self, run_folder: Path, keep_last: int = 2, warn: Callable[[str], None] = lambda text: None) -> None:
-        self.folder = run_folder / "checkpoints"
+    def __init__(
+        self,
+        run_folder: Path,
+        keep_last: int = 2,
+        warn: Callable[[str], None] = lambda text: None,
+        home: RunFolder | None = None,
+    ) -> None:
+        """home: where the run folder is the local copy of one in a store, or several processes could write to it."""
+        self.folder = run_folder / CHECKPOINTS
         self.keep_last = keep_last
         self.warn = warn
+        self.home = home
 
     def save(self, snapshot: Snapshot, network: Network) -> None:
-        """Write a checkpoint, list it, and drop those that are neither among the newest nor the best."""
+        """Write a checkpoint, list it, and drop those that are neither among the newest nor the best.
+
+        Raises WorkError where the disk is full, or another process goes on with the run.
+        """
         # What is listed from this step on is damaged: the run went on from an older checkpoint, and comes here again.
         entries = [entry for entry in self.entries() if entry.step < snapshot.step]
         # One key only: the format writes several in an order that changes, and the same state should be the same bytes.
@@ -118,6 +131,8 @@ class Checkpoints:
         temporary.rename(target)
         _flush_folder(self.folder)
         files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        if self.home:
+            self.home.check_owner()
         entries.append(Entry(snapshot.step, files, snapshot.score))
         kept = self._kept(entries)
         write_atomically(self.folder / LIST, json.dumps([asdict(entry) for entry in kept], indent=1).encode())
@@ -140,12 +155,15 @@ class Checkpoints:
 
     def newest(self) -> Snapshot | None:
         """The newest checkpoint whose files are what the list says. Damaged ones are passed over with a warning."""
+        found = self.newest_files()
+        return snapshot_of(*found) if found else None
+
+    def newest_files(self) -> tuple[Entry, dict[str, bytes]] | None:
+        """The same as its entry in the list and the content of its files."""
         for entry in reversed(self.entries()):
             contents = self._verified(entry)
             if contents:
-                state = json.loads(contents[STATE])
-                optimizer = load_tensors(contents[OPTIMIZER])
-                return Snapshot(entry.step, load_tensors(contents[MODEL]), optimizer, state, entry.score)
+                return entry, contents
         return None
 
     def model_file(self, which: str) -> Path:
@@ -187,6 +205,9 @@ class Checkpoints:
         for name, digest in entry.files.items():
             path = self.folder / str(entry.step) / name
             content = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(content).hexdigest() != digest and self.home:
+                self.home.bring(f"{CHECKPOINTS}/{entry.step}/{name}")
+                content = path.read_bytes() if path.is_file() else b""
             if hashlib.sha256(content).hexdigest() != digest:
                 self.warn(f"{path}: {'damaged' if content else 'missing'}; checkpoint {entry.step} is passed over")
                 return None
@@ -204,13 +225,22 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
+    """What the files of a checkpoint hold."""
+    state = json.loads(contents[STATE])
+    return Snapshot(entry.step, load_tensors(contents[MODEL]), load_tensors(contents[OPTIMIZER]), state, entry.score)
+
+
 def load_network(run: str | Path, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
-    """A network's description and weights, from a run folder or a .safetensors file.
+    """A network's description and weights, from a run folder (also at a URL) or a .safetensors file.
 
     Raises InputError where there is none, or the file is not one of ours.
     """
     path = Path(run)
-    if path.is_dir():
+    if is_url(str(run)):
+        home = entered(str(run))
+        path = Checkpoints(home.path, home=home).model_file(which)
+    elif path.is_dir():
         path = Checkpoints(path).model_file(which)
     if not path.is_file():
         raise InputError(f"{run}: no such run folder or .safetensors file")

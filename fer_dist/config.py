@@ -180,13 +180,18 @@ class RunConfig:
     """Where it runs and where the results go. May differ when a run is resumed."""
 
     root: str = "runs"
-    """Folder that holds the run folders."""
+    """Folder that holds the run folders, or a URL of a store (s3://bucket/runs, gs://...), to which they are sent
+    beside the training. On several hosts a URL, or a folder that all of them see."""
 
     name: str = ""
     """Name of the run folder. Empty: the preset's name and the time."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the network and the pictures. auto: CUDA where there is one."""
+
+    scratch: str = ""
+    """Folder on a local disk for the copy of a run whose root is a URL.
+    Empty: fer-dist/runs in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
 
     ledger: bool = False
     """Write the keys of each step, in their order, to ledger/<rank>.tsv: proof of what was trained on."""

@@ -14,8 +14,9 @@ from fer_dist.data.order import Positions
 from fer_dist.data.pipeline import views_of
 from fer_dist.data.reader import Samples
 from fer_dist.engine import Engine
+from fer_dist.job_checks import check_job
 from fer_dist.runs import resolved
-from fer_dist.session import check_job, open_order, open_training_set
+from fer_dist.session import open_order, open_training_set
 from fer_dist.world import World, pick_device
 
 STEPS = 3

@@ -170,6 +170,11 @@ class Monitor:
         self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, mean over classes {mean:.2f} %"))
         self._since = time.perf_counter()
 
+    def flush(self) -> None:
+        """Put the curves on the disk as far as they go."""
+        if self._writer:
+            self._writer.flush()
+
     def close(self, scores: dict[str, Any] | None) -> None:
         """Write the settings beside the last scores, for TensorBoard's table of runs."""
         if self._writer:

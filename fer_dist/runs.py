@@ -7,14 +7,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from fer_dist import __version__
 from fer_dist.config import Config, differences, from_json, to_shown_json
 from fer_dist.data.location import is_url
-from fer_dist.data.manifest import write_atomically
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
+from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
 
-CONFIG = "config.json"
 LIST_HASH = "leave_out_sha256"
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
@@ -30,16 +30,19 @@ def resolved(config: Config, preset: str) -> Config:
         leave_out=_absolute(config.data.leave_out),
     )
     train = replace(config.train, init_from=_absolute(config.train.init_from))
-    name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run = config.run
+    name = run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
         raise InputError(
             f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the place"
         )
-    return replace(config, data=data, train=train, run=replace(config.run, root=_absolute(config.run.root), name=name))
+    run = replace(run, root=_absolute(run.root), scratch=_absolute(run.scratch), name=name)
+    return replace(config, data=data, train=train, run=run)
 
 
-def run_folder(config: Config) -> Path:
-    return Path(config.run.root) / config.run.name
+def run_folder(config: Config, rank: int = 0) -> RunFolder:
+    """The run's folder as a rank sees it: run.root and run.name together."""
+    return RunFolder(f"{config.run.root.rstrip('/')}/{config.run.name}", config.run.scratch, rank)
 
 
 def check_run_folder(config: Config, resume: bool) -> None:
@@ -50,63 +53,91 @@ def check_run_folder(config: Config, resume: bool) -> None:
     """
     folder = run_folder(config)
     try:
-        _check_folder(config, folder, resume)
+        if not folder.store and folder.path.exists() and not folder.path.is_dir():
+            raise InputError(f"{folder.place}: a file stands there; choose another --run.name")
+        _check_content(config, folder, resume)
+        check_can_write(folder)
+        _check_disk(folder)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --run.root") from None
+        raise InputError(f"{folder.path}: cannot be written ({error.strerror}); choose another --run.root") from None
+    except WorkError as error:
+        raise InputError(f"--run.root: {error}") from None
 
 
-def _check_folder(config: Config, folder: Path, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file stands there; choose another --run.name")
-    if (folder / CONFIG).is_file():
-        changed = differences(load_config(folder), config)
-        if not changed and _content(folder).get(LIST_HASH, "") != _list_hash(config):
+def _check_content(config: Config, folder: RunFolder, resume: bool) -> None:
+    content = folder.read(CONFIG)
+    if content is not None:
+        known = _parsed(content, f"{folder.place}/{CONFIG}")
+        changed = differences(_config_in(known, f"{folder.place}/{CONFIG}"), config)
+        if not changed and known.get(LIST_HASH, "") != _list_hash(config):
             changed = [f"data.leave_out {config.data.leave_out} has other lines now"]
         if changed:
             advice = "go on with the same settings, or choose another --run.name"
-            raise InputError(f"{folder}: holds a run with another configuration ({'; '.join(changed)}); {advice}")
+            raise InputError(f"{folder.place}: holds a run with another configuration ({'; '.join(changed)}); {advice}")
         if not resume:
-            raise InputError(f"{folder}: holds this run already; go on with it: --resume; or choose another --run.name")
-    elif folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: not empty, and not a run folder; choose another --run.name or --run.root")
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+            raise InputError(
+                f"{folder.place}: holds this run already; go on with it: --resume; or choose another --run.name"
+            )
+    elif not folder.is_empty():
+        raise InputError(f"{folder.place}: not empty, and not a run folder; choose another --run.name or --run.root")
+
+
+def _check_disk(folder: RunFolder) -> None:
+    """Whether the local folder can be made and has room."""
+    flag = "--run.scratch" if folder.store else "--run.root"
+    nearest = next(path for path in (folder.path, *folder.path.parents) if path.exists())
     if not nearest.is_dir():
-        raise InputError(f"{nearest}: a file, but --run.root needs a folder there")
-    _check_writable(nearest, folder)
+        raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
+    # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
+    probe = nearest / f".{folder.path.name}.probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder.path}: cannot be written ({error.strerror}); choose another {flag}") from None
     free = shutil.disk_usage(nearest).free
     if free < BYTES_FREE:
-        raise InputError(f"{folder}: only {free >> 20} MiB free on its disk; a run needs {BYTES_FREE >> 20} MiB")
+        raise InputError(f"{folder.path}: only {free >> 20} MiB free on its disk; a run needs {BYTES_FREE >> 20} MiB")
 
 
-def open_run_folder(config: Config, preset: str) -> Path:
-    """Make the run folder and write config.json into it; a folder that has one is left as it is."""
+def open_run_folder(config: Config, preset: str) -> str:
+    """Make the run folder and write config.json into it; one that has it is left as it is. Returns its place."""
     folder = run_folder(config)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder.read(CONFIG) is None:
+            # The number tells this run from one of the same name and settings before it.
+            content = {"fer_dist": __version__, "preset": preset, "run": uuid4().hex, "config": to_shown_json(config)}
+            if config.data.leave_out:
+                content[LIST_HASH] = _list_hash(config)
+            folder.put(CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --run.root") from None
-    if not (folder / CONFIG).is_file():
-        content = {"fer_dist": __version__, "preset": preset, "config": to_shown_json(config)}
-        if config.data.leave_out:
-            content[LIST_HASH] = _list_hash(config)
-        write_atomically(folder / CONFIG, json.dumps(content, indent=1).encode() + b"\n")
-    return folder
+        raise InputError(f"{folder.path}: cannot be made ({error.strerror}); choose another --run.root") from None
+    except WorkError as error:
+        raise InputError(f"--run.root: {error}") from None
+    return folder.place
 
 
 def load_config(folder: Path) -> Config:
     """The configuration that a run folder was made with. Raises InputError where it holds none."""
     path = folder / CONFIG
+    if not path.is_file():
+        raise InputError(f"{folder}: not a run folder (no {CONFIG})")
+    return _config_in(_parsed(path.read_bytes(), str(path)), str(path))
+
+
+def _config_in(content: dict[str, Any], place: str) -> Config:
     try:
-        return from_json(_content(folder)["config"])
-    except FileNotFoundError:
-        raise InputError(f"{folder}: not a run folder (no {CONFIG})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the configuration of a run ({error})") from None
+        return from_json(content["config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{place}: not the configuration of a run ({error})") from None
 
 
-def _content(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    return content
+def _parsed(content: bytes, place: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{place}: not the configuration of a run ({error})") from None
+    return found
 
 
 def _list_hash(config: Config) -> str:
@@ -118,13 +149,3 @@ def _list_hash(config: Config) -> str:
 def _absolute(path: str) -> str:
     """A path that means the same in every folder; a URL does already."""
     return str(Path(path).expanduser().resolve()) if path and not is_url(path) else path
-
-
-def _check_writable(nearest: Path, folder: Path) -> None:
-    # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
-    probe = nearest / f".{folder.name}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --run.root") from None

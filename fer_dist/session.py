@@ -2,40 +2,52 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, load_network, network_of, on_device
+from fer_dist.checkpoint import (
+    Checkpoints,
+    Entry,
+    Network,
+    Snapshot,
+    build,
+    load_network,
+    network_of,
+    on_device,
+    snapshot_of,
+)
 from fer_dist.config import Config
-from fer_dist.config_checks import check
-from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
-from fer_dist.data.order import Order, Positions
+from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
-from fer_dist.errors import InputError, SharedError
+from fer_dist.errors import InputError, SharedError, WorkError
 from fer_dist.evaluate import predict, scored
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
+from fer_dist.run_folder import RunFolder
+from fer_dist.saver import Saver
 from fer_dist.world import World, default_threads
 
 VALIDATION_BATCH = 256
-SOFT_LOOK = 256
-"""Pictures in which a soft label is looked for before soft training starts."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, as a worker gets it. folder: the run folder, which exists."""
+    """One training run, as a worker gets it. home: its run folder, which holds its configuration."""
 
     config: Config
-    folder: Path
+    home: RunFolder
     progress: Progress
     stop_requested: Callable[[], bool]
+
+    @property
+    def folder(self) -> Path:
+        """On a local disk: the run folder, or the copy of one in a store."""
+        return self.home.path
 
 
 @dataclass
@@ -50,6 +62,7 @@ class Session:
     loader: Loader
     validation: Loader | None
     checkpoints: Checkpoints
+    saver: Saver
     monitor: Monitor
     steps: int
     ledger: Path | None = None
@@ -85,18 +98,27 @@ class Session:
             save_scores(self.job.folder, name, self.scores)
 
     def save(self, done: int, scored: bool) -> None:
-        """Save a checkpoint on rank 0. scored: the last validation is of this very step."""
+        """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""
         for found in self.world.texts(json.dumps(self.loader.bad)):
             self.loader.bad |= json.loads(found)
+        optimizer = self.engine.state()
+        if self.ledger:
+            self.job.home.send_ledger()
+            self.world.barrier()
         if self.world.is_main:
             state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad}
             score = self.scores["accuracy"] if self.scores and scored else None
             weights = dict(self.engine.model.state_dict())
-            self.checkpoints.save(Snapshot(done, weights, self.engine.state(), state, score), self.network)
+            self.monitor.flush()
+            self.saver.save(Snapshot(done, weights, optimizer, state, score))
+        else:
+            self.job.home.send()
 
     def close(self) -> None:
-        """End the curves, name the pictures that were left out, and wait for the other ranks."""
+        """End the curves, name the pictures that were left out, and wait for disk, store and the other ranks."""
         self.monitor.close(self.scores)
+        self.saver.close()
+        self.job.home.close()
         bad = self.loader.bad | (self.validation.bad if self.validation else {})
         if bad and self.world.is_main:
             text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {name_bad(bad)}"
@@ -106,6 +128,11 @@ class Session:
     def fail(self, text: str) -> None:
         """Raise SharedError on every rank; only rank 0's has the text, so that a user reads it once."""
         # First all are here, so that rank 0 has its checkpoint on disk before the first error ends the others.
+        try:
+            self.saver.close()
+            self.job.home.close()
+        except WorkError as error:
+            text = f"{text}; but {error}"
         self.world.barrier()
         raise SharedError(text if self.world.is_main else "")
 
@@ -132,8 +159,9 @@ def open_session(job: Job, world: World) -> Session:
         if world.is_main:
             job.progress(Message(f"warning: {text}"))
 
-    checkpoints = Checkpoints(job.folder, config.train.keep_last, warn)
-    snapshot = checkpoints.newest()
+    job.home.warn = warn
+    checkpoints = Checkpoints(job.folder, config.train.keep_last, warn, job.home)
+    snapshot = _enter(job, world, checkpoints)
     engine = _open_engine(job, world, network, snapshot)
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
@@ -145,7 +173,27 @@ def open_session(job: Job, world: World) -> Session:
     loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
     validation = _open_validation(job, network, placement)
     ledger = _ledger_path(job.folder, world.rank) if config.run.ledger else None
-    return Session(job, world, network, engine, order, loader, validation, checkpoints, monitor, steps, ledger)
+    saver = Saver(checkpoints, network, job.home.send)
+    return Session(job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, ledger)
+
+
+def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
+    """Make the run folder ready, on rank 0 first, and give every rank the checkpoint that rank 0 finds there.
+
+    So all ranks go on from the same one, and only rank 0 needs to see the folder.
+    """
+    found = None
+    if world.is_main:
+        job.home.enter()
+        job.home.claim()
+        found = checkpoints.newest_files()
+    entry, contents = found or (None, {})
+    head = json.loads(world.share(json.dumps([entry and asdict(entry), list(contents)]).encode()))
+    if not world.is_main:
+        job.home.enter()
+    if head[0] is None:
+        return None
+    return snapshot_of(Entry(**head[0]), {name: world.share(contents.get(name, b"")) for name in head[1]})
 
 
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:
@@ -183,7 +231,7 @@ def _stop_with(job: Job, reader: Reader) -> None:
 
 def _ledger_path(folder: Path, rank: int) -> Path:
     path = folder / "ledger" / f"{rank}.tsv"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -230,39 +278,3 @@ def open_training_set(config: Config) -> Reader:
 def open_order(config: Config, reader: Reader) -> Order:
     data, train = config.data, config.train
     return Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)
-
-
-def check_job(config: Config, workers: int) -> None:
-    """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
-    check(config)
-    network = network_of(config)
-    reader = open_training_set(config)
-    order = open_order(config, reader)
-    order.share(0, max(workers, 1))
-    if reader.soft:
-        _check_soft(reader)
-    readers = [reader]
-    if config.data.val:
-        validation = open_reader(config.data.val, network.emotions, config.data, "--data.val")
-        if validation.manifest.split == "test":
-            raise InputError(
-                f"--data.val {config.data.val} is a test split; a test split is read once, by fer-dist evaluate. "
-                "Cut a validation split from train: fer-dist shards build ... --val-fraction 0.1"
-            )
-        readers.append(validation)
-    if config.data.leave_out:
-        check_named(config.data.leave_out, [reader.manifest.name for reader in readers])
-    if config.train.init_from:
-        fitting_network(network, config.train.init_from)
-
-
-def _check_soft(reader: Reader) -> None:
-    """Raises InputError where the first pictures of the set have no soft label: then hardly any has one."""
-    shard = int(np.flatnonzero(reader.counts)[0])
-    position = np.arange(min(SOFT_LOOK, reader.counts[shard]))
-    found = reader.facts(Positions(np.full_like(position, shard), position))
-    if all(facts.get("soft") is None for facts in found):
-        raise InputError(
-            f"--train.loss soft: none of the first {len(found)} pictures of {reader.folder} has a soft label (soft in "
-            "its json); use --train.loss hard, or a set that has them, as of fer-dist shards build ferplus"
-        )

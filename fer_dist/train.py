@@ -8,14 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from fer_dist.config import Config, from_json, to_json
+from fer_dist.job_checks import check_job
 from fer_dist.monitor import Progress
 from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
-from fer_dist.session import Job, check_job, open_session
+from fer_dist.session import Job, open_session
 from fer_dist.world import World, joined, pick_device
 
 
@@ -52,10 +52,10 @@ def is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
 
 
-def start(config: Config, preset: str, resume: bool, show: Progress) -> Path:
+def start(config: Config, preset: str, resume: bool, show: Progress) -> str:
     """Check a run, make its folder, and train: here, in this torchrun group, or on Ray workers.
 
-    Returns the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
+    Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
     config = resolved(config, preset)
 
@@ -65,29 +65,30 @@ def start(config: Config, preset: str, resume: bool, show: Progress) -> Path:
 
     def open_checked(workers: int) -> str:
         check_all(workers)
-        return str(open_run_folder(config, preset))
+        return open_run_folder(config, preset)
 
     with _stop_on_signals() as stop_requested:
         if config.ray.workers:
             from fer_dist.ray_jobs import Group, run_on_workers
 
             def prepare() -> dict[str, Any]:
-                return {"config": to_json(config), "folder": str(open_run_folder(config, preset))}
+                open_run_folder(config, preset)
+                return {"config": to_json(config)}
 
             check_all(config.ray.workers)
             run_on_workers(train_worker, prepare, Group(config.ray, config.run.device), show, stop_requested)
         else:
             with joined(pick_device(config.run.device)) as world:
-                folder = world.from_main(lambda: open_checked(world.size))
-                train(Job(config, Path(folder), show, stop_requested), world)
-    return run_folder(config)
+                world.from_main(lambda: open_checked(world.size))
+                train(Job(config, run_folder(config, world.rank), show, stop_requested), world)
+    return run_folder(config).place
 
 
 def train_worker(payload: dict[str, Any], progress: Progress, stop_requested: Callable[[], bool]) -> None:
     """What each Ray Train worker runs; where a worker died, all of them run it again, from the newest checkpoint."""
     config = from_json(payload["config"])
     with joined(pick_device(config.run.device)) as world:
-        train(Job(config, Path(payload["folder"]), progress, stop_requested), world)
+        train(Job(config, run_folder(config, world.rank), progress, stop_requested), world)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ class Web:
     """What a running server knows. source: a folder, or the port of the server behind.
 
     faults: by file name, one for each request to come: a status, or cut, short, garbage, hang.
-    always: by file name, a fault of every request. log: the file names asked for, in order.
-    seconds: before each answer. bytes_per_second: of a body; 0 for no limit.
+    always: by file name, a fault of every request. refuses: the status of every answer to a PUT; 0 for none.
+    log: the file names asked for, in order. seconds: before each answer. bytes_per_second: of a body; 0 for no limit.
     """
 
     source: Path | int
@@ -28,6 +28,7 @@ class Web:
     faults: dict[str, list[int | str]] = field(default_factory=lambda: defaultdict(list))
     always: dict[str, int | str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    refuses: int = 0
     seconds: float = 0.0
     bytes_per_second: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
@@ -51,6 +52,8 @@ class _Front(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.web.log.append(name)
         fault = self.web.always.get(name)
+        if self.command == "PUT" and self.web.refuses:
+            fault = self.web.refuses
         if self.command == "GET" and self.web.faults[name]:
             fault = self.web.faults[name].pop(0)
         if self.web.over.wait(3600 if fault == "hang" else self.web.seconds):
@@ -129,6 +132,35 @@ def served(source: Path | int) -> Iterator[Web]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def s3_server(bucket: str, files: dict[str, bytes]) -> Iterator[int]:
+    """An S3 server on loopback with one bucket and these objects in it; gives its port."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    known = {"aws_access_key_id": "fake", "aws_secret_access_key": "fake", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", **known)
+    client.create_bucket(Bucket=bucket)
+    for name, content in files.items():
+        client.put_object(Bucket=bucket, Key=name, Body=content)
+    client.close()
+    yield port
+    server.stop()
+
+
+def s3_environment(web: Web) -> dict[str, str]:
+    """What names a server as the S3 endpoint."""
+    return {
+        "AWS_ENDPOINT_URL": web.url,
+        "AWS_ACCESS_KEY_ID": "fake",
+        "AWS_SECRET_ACCESS_KEY": "not-to-be-shown",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
 
 
 def settle(seconds: float = 2.0) -> None:

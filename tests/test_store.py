@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from faces import faces, shard_set
-from stores import Web, served
+from stores import Web, s3_environment, s3_server, served
 
 from fer_dist.config import Config, DataConfig, differences
 from fer_dist.data import store as stores
@@ -47,20 +47,9 @@ def web(folder: Path) -> Iterator[Web]:
 @pytest.fixture(scope="module")
 def bucket(folder: Path) -> Iterator[int]:
     """The port of an S3 server that holds the set as s3://faces/x/train."""
-    boto3 = pytest.importorskip("boto3")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    known = {"aws_access_key_id": "fake", "aws_secret_access_key": "fake", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", **known)
-    client.create_bucket(Bucket="faces")
-    for path in folder.iterdir():
-        client.put_object(Bucket="faces", Key=f"x/train/{path.name}", Body=path.read_bytes())
-    client.close()
-    yield port
-    server.stop()
+    files = {f"x/train/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    with s3_server("faces", files) as port:
+        yield port
 
 
 @pytest.fixture
@@ -70,10 +59,8 @@ def s3(bucket: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
     s3fs.S3FileSystem.clear_instance_cache()
     with served(bucket) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, value in s3_environment(running).items():
+            monkeypatch.setenv(name, value)
         yield running
     s3fs.S3FileSystem.clear_instance_cache()
 

@@ -20,9 +20,9 @@ FLOORS = [
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
-        "data.headers", "data.labels",
+        "data.headers", "data.labels", "run_folder", "saver",
     },
-    {"train", "session", "estimate", "evaluate", "report"},
+    {"train", "session", "job_checks", "estimate", "evaluate", "report"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers"},
 ]  # fmt: skip

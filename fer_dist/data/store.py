@@ -1,5 +1,6 @@
-"""The files of a shard set in a remote store, through fsspec: listed in one go, fetched whole, tried again."""
+"""The files of a folder in a remote store, through fsspec: listed in one go, fetched and put whole, tried again."""
 
+import contextlib
 import errno
 import random
 import re
@@ -92,6 +93,49 @@ class Store:
 
         self._tried(get, f"{name} in {self.location.shown}")
 
+    def read_if_there(self, name: str) -> bytes | None:
+        """A whole small file, None where there is none. Raises WorkError where the store does not answer."""
+
+        def get() -> bytes | None:
+            try:
+                content: bytes = self._files().cat_file(self.location.of(name))
+                return content
+            except FileNotFoundError:
+                return None
+
+        return self._tried(get, f"{name} in {self.location.shown}")
+
+    def names(self) -> set[str]:
+        """Every file in the folder and in those below, by its path from here."""
+
+        def ask() -> set[str]:
+            start = self._files()._strip_protocol(self.location.folder).rstrip("/") + "/"
+            return {name.removeprefix(start) for name in self._files().find(start)}
+
+        return self._tried(ask, self.location.shown)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file whole: a reader finds the one before it or this one. Raises WorkError."""
+        if self.location.protocol in WEB:
+            raise WorkError(
+                f"{self.location.shown}: {self.location.protocol}:// can be read only; write to s3:// or gs://"
+            )
+
+        def write() -> None:
+            self._files().pipe_file(self.location.of(name), content)
+
+        self._tried(write, f"{name} in {self.location.shown}", "cannot be written")
+
+    def remove(self, names: set[str]) -> None:
+        """Remove files of the folder; one that is gone already is none to remove."""
+
+        def drop() -> None:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    self._files().rm_file(self.location.of(name))
+
+        self._tried(drop, self.location.shown, "cannot be written")
+
     def _files(self) -> Any:
         """The file system: fsspec keeps one for each set of options, and makes another one after a fork."""
         import fsspec
@@ -108,7 +152,7 @@ class Store:
                 f"{self.location.shown}: no store is known as {protocol}://; there are s3, gs, https, memory and file"
             ) from None
 
-    def _tried(self, action: Callable[[], Result], what: str) -> Result:
+    def _tried(self, action: Callable[[], Result], what: str, failing: str = "cannot be had") -> Result:
         patience = self.patience
         begun = time.monotonic()
         damaged = 0
@@ -131,7 +175,7 @@ class Store:
                 too_late = time.monotonic() + wait - begun > patience.most_seconds
                 if _is_for_good(error) or damaged > 1 or number == patience.tries or too_late:
                     tries = f" in {number} tries" if number > 1 else ""
-                    raise WorkError(f"{what}: cannot be had{tries}: {_cause(error)}; {_remedy(error)}") from None
+                    raise WorkError(f"{what}: {failing}{tries}: {_cause(error)}; {_remedy(error)}") from None
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
 

@@ -1,0 +1,277 @@
+"""Where the files of a run lie: in a local folder, or in a store, to which a local copy is sent beside the work.
+
+Of a run in a store everything is written to the local copy first, as if that were the run folder. The files of a
+checkpoint are sent before the list that names them, so that the store never lists what it does not hold.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from fer_dist.data.location import Location, is_url, without_secrets
+from fer_dist.data.manifest import write_atomically
+from fer_dist.data.store import Store
+from fer_dist.errors import InputError, WorkError
+
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+LIST = f"{CHECKPOINTS}/list.json"
+OWNER = f"{CHECKPOINTS}/owner"
+LEDGER = "ledger"
+
+
+class RunFolder:
+    """One run's folder, as one rank sees it.
+
+    place: what a user calls it. path: the local folder, in which everything is read and written.
+    """
+
+    def __init__(self, place: str, scratch: str = "", rank: int = 0) -> None:
+        """place: a path, or a URL that fsspec can write. scratch: local folder for the copies of runs in stores."""
+        self.place = without_secrets(place)
+        self.rank = rank
+        self.warn: Callable[[str], None] = lambda text: None
+        self.store: Store | None = None
+        self.path = Path(place)
+        if is_url(place):
+            protocol, folder = place.split("://", 1)[0].lower(), place.rstrip("/")
+            self.store = Store(Location(protocol, folder))
+            number = hashlib.sha256(without_secrets(folder).encode()).hexdigest()[:16]
+            self.path = Path(scratch or default_scratch()) / number / folder.rpartition("/")[2]
+        self._owner = ""
+        self._lost = False
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._sent_list = b""
+        self._stored: set[str] = set()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="send")
+        self._sending: Future[str] | None = None
+
+    def read(self, name: str) -> bytes | None:
+        """A file as the store, or else the folder, has it; None where it is not there."""
+        if self.store:
+            return self.store.read_if_there(name)
+        path = self.path / name
+        return path.read_bytes() if path.is_file() else None
+
+    def is_empty(self) -> bool:
+        if self.store:
+            return not self.store.names()
+        return not self.path.exists() or not any(self.path.iterdir())
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file at once to the store, or else to the folder."""
+        if self.store:
+            self.store.put(name, content)
+        else:
+            self._write(name, content)
+
+    def enter(self) -> None:
+        """Make the local folder ready to go on in: what the store has and a resumed run reads comes here.
+
+        A copy of another run under the same name goes away. Rank 0 enters before the others do.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.store:
+            return
+        with _alone(self.path):
+            known = self.store.read_if_there(CONFIG)
+            if known is None or known != _content(self.path / CONFIG):
+                shutil.rmtree(self.path)
+                self.path.mkdir()
+            if known is not None:
+                self._write(CONFIG, known)
+        if self.rank == 0:
+            self._stored = self.store.names()
+            self._take_list()
+            self.bring("scores.json")
+        ledger = f"{LEDGER}/{self.rank}.tsv"
+        if not (self.path / ledger).exists():
+            self.bring(ledger)
+
+    def bring(self, name: str) -> bool:
+        """Fetch a file from the store into the local folder. Whether there was one."""
+        content = self.store.read_if_there(name) if self.store else None
+        if content is None:
+            return False
+        self._write(name, content)
+        self._sent[name] = _stamp(self.path / name)
+        return True
+
+    def claim(self) -> None:
+        """Become the one that saves here: a process that did so before, and lives or wakes again, saves no more."""
+        self._owner = uuid.uuid4().hex
+        self._write(OWNER, self._owner.encode())
+        if self.store:
+            self.store.put(OWNER, self._owner.encode())
+
+    def check_owner(self) -> None:
+        """Raises WorkError where another process has claimed the run since. Asks no store: sending does."""
+        if self._lost or self._is_other(_content(self.path / OWNER)):
+            raise WorkError(f"{self.place}: another process goes on with this run; this one stops, and saves no more")
+
+    def send_ledger(self) -> None:
+        """Have this rank's ledger in the store before a checkpoint that it goes up to: it is kept as a proof."""
+        name = f"{LEDGER}/{self.rank}.tsv"
+        if self.store and (self.path / name).exists():
+            try:
+                self._send_file(name)
+            except WorkError as error:
+                self.warn(str(error))
+
+    def send(self) -> None:
+        """Have what changed go to the store, beside the work. Where the store refuses, a later call tries again."""
+        if not self.store or (self._sending and not self._sending.running() and not self._sending.done()):
+            return
+        self._sending = self._worker.submit(self._send)
+
+    def close(self) -> None:
+        """Wait until the store has everything. Raises WorkError where it refuses: then the local copy has it."""
+        if not self.store:
+            return
+        self.send()
+        self._worker.shutdown(wait=True)
+        problem = self._sending.result() if self._sending else None
+        if problem:
+            raise WorkError(f"{problem}. All is in {self.path}: start again here with --resume once the store answers")
+
+    def _send(self) -> str:
+        """Send what changed; the complaint of a store that refuses, or an empty text."""
+        try:
+            if self.rank == 0:
+                while not self._lost and not self._send_checkpoints():
+                    pass
+            for name in sorted(self._mine()):
+                self._send_file(name)
+            return ""
+        except WorkError as error:
+            self.warn(f"{error}; the run goes on, and tries again later")
+            return str(error)
+
+    def _send_checkpoints(self) -> bool:
+        """Send the listed checkpoints, then their list, then drop what it no longer names.
+
+        False where a file went away meanwhile, since a later checkpoint took its place: to be done again.
+        """
+        assert self.store
+        listing = _content(self.path / LIST)
+        if not listing:
+            return True
+        entries = _entries(listing)
+        names = {f"{CHECKPOINTS}/{step}/{name}" for step, files in entries.items() for name in files}
+        try:
+            for name in sorted(names):
+                # The best checkpoint of an attempt on another node stands in the store alone.
+                if (self.path / name).exists() or name not in self._stored:
+                    self._send_file(name)
+        except FileNotFoundError:
+            return False
+        if self._is_other(self.store.read_if_there(OWNER)):
+            self._lost = True
+            return True
+        if self._sent_list != listing:
+            self.store.put(LIST, listing)
+            self._sent_list = listing
+        dropped = {name for name in self._stored - names if name.startswith(f"{CHECKPOINTS}/") and name.count("/") == 2}
+        self.store.remove(dropped)
+        self._stored -= dropped
+        return True
+
+    def _send_file(self, name: str) -> None:
+        assert self.store
+        path = self.path / name
+        stamp = _stamp(path)
+        if self._sent.get(name) != stamp:
+            self.store.put(name, path.read_bytes())
+            self._sent[name] = stamp
+            self._stored.add(name)
+
+    def _mine(self) -> Iterator[str]:
+        """The names of the files, beside checkpoints, that this rank sends: its ledger, and rank 0 everything else."""
+        for path in self.path.rglob("*"):
+            name = path.relative_to(self.path).as_posix()
+            room = name.split("/")[0]
+            is_ours = path.stem == str(self.rank) if room == LEDGER else self.rank == 0
+            if is_ours and room not in (CHECKPOINTS, CONFIG) and not path.name.startswith(".") and path.is_file():
+                yield name
+
+    def _take_list(self) -> None:
+        """The list of checkpoints, from the store unless the local one goes further: a store may have refused it."""
+        assert self.store
+        theirs, ours = self.store.read_if_there(LIST), _content(self.path / LIST)
+        if theirs and max(_entries(theirs), default=-1) >= max(_entries(ours), default=-1):
+            self._write(LIST, theirs)
+
+    def _write(self, name: str, content: bytes) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, content)
+
+    def _is_other(self, owner: bytes | None) -> bool:
+        return bool(self._owner and owner and owner != self._owner.encode())
+
+
+def default_scratch() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "fer-dist" / "runs"
+
+
+def check_can_write(folder: RunFolder) -> None:
+    """Raises InputError where the store of a run cannot be written, with what it answered."""
+    if folder.store:
+        try:
+            folder.store.put(".probe", b"")
+            folder.store.remove({".probe"})
+        except WorkError as error:
+            raise InputError(f"--run.root: {error}") from None
+
+
+def entered(place: str, scratch: str = "") -> RunFolder:
+    """The folder of a run that is read: a local one, or the local copy of one in a store.
+
+    Raises InputError where there is no such run.
+    """
+    folder = RunFolder(place, scratch)
+    if not folder.store:
+        return folder
+    try:
+        if folder.read(CONFIG) is None:
+            raise InputError(f"{folder.place}: not a run folder (no {CONFIG})")
+        folder.enter()
+    except WorkError as error:
+        raise InputError(str(error)) from None
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _entries(listing: bytes) -> dict[int, dict[str, Any]]:
+    """Step -> files of each listed checkpoint; none of a list that does not parse."""
+    try:
+        return {int(entry["step"]): dict(entry["files"]) for entry in json.loads(listing)}
+    except (ValueError, TypeError, KeyError):
+        return {}
