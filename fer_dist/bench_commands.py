@@ -256,6 +256,12 @@ def _loader(arguments: Arguments) -> None:
         write_json(flags.json, contests)
 
 
+def _checkpoint(arguments: Arguments) -> None:
+    from fer_dist.bench_checkpoint import command
+
+    command(arguments)
+
+
 def _integers(flag: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
@@ -276,4 +282,5 @@ BENCHES = {
     "audit": Command("an audit of drawn pictures: time, memory, and what it finds of planted copies", _audit),
     "order": Command("what up to a billion samples cost to open and to draw from, and a resumed loader's wait", _order),
     "shuffle": Command("how well the order mixes sets, also sorted ones, beside a true permutation", _shuffle),
+    "checkpoint": Command("what a checkpoint costs the training beside which it is written", _checkpoint),
 }

@@ -44,7 +44,7 @@ def estimate(config: Config) -> Estimate:
     pictures = share if device.type == "cuda" else min(share, max(1, CROPS_ON_CPU // views))
     model = on_device(build(network_of(config)), device)
     engine = Engine(config, model, World(0, 1, device))
-    seconds = _time_steps(engine, _noise(pictures, views, config.data.crop, device))
+    seconds = _time_steps(engine, noise(pictures, views, config.data.crop, device))
     steps = config.train.epochs * order.steps_per_epoch
     return Estimate(steps, steps * seconds * share / pictures, _memory(config, engine, share, views), device.type)
 
@@ -97,7 +97,8 @@ def _memory(config: Config, engine: Engine, share: int, views: int) -> int:
     return 3 * weights + kept // 2 * micro * views
 
 
-def _noise(pictures: int, views: int, crop: int, device: torch.device) -> Batch:
+def noise(pictures: int, views: int, crop: int, device: torch.device) -> Batch:
+    """A batch of drawn noise, as the loader gives one: crops of a side in pixels, all of the first emotion."""
     crops = torch.randn(pictures * views, crop, crop, 3, device=device).permute(0, 3, 1, 2)
     labels = torch.zeros(pictures, dtype=torch.int64, device=device)
     nothing = torch.zeros(0, dtype=torch.int64).numpy()

@@ -24,7 +24,7 @@ FLOORS = [
     },
     {"train", "session", "job_checks", "estimate", "evaluate", "report"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
-     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers"},
+     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint"},
 ]  # fmt: skip
 DOORS = {"ray": {"ray_jobs"}, "nvidia": {"data.pipeline"}, "deepspeed": {"engine"}}
 ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor"}
