@@ -37,15 +37,16 @@ for _ in $(seq 120); do
   sleep 1
 done
 
-submit() { # ID WAIT FLAGS...
-  local id=$1 wait=$2
-  shift 2
-  ray job submit --address "$address" --submission-id "$id" $wait -- python -m fer_dist.train demo \
+submit() { # ID [--no-wait] -- FLAGS...
+  local options=()
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  ray job submit --address "$address" --submission-id "${options[@]}" -- python -m fer_dist.train demo \
     --data.train "$shards/train" --data.val "$shards/val" --run.root "$root" --run.name "$name" \
     --ray.workers "${WORKERS:-2}" --run.device "${DEVICE:-auto}" --train.save-every-steps 20 --run.ledger --resume "$@"
 }
 
-submit "$name-1" --no-wait "$@" > "$work/submit.log"
+submit "$name-1" --no-wait -- "$@" > "$work/submit.log"
 waited=0
 until [ -s "$root/$name/checkpoints/list.json" ]; do
   sleep 1
@@ -60,4 +61,4 @@ echo "first job, stopped in the middle:"
 ray job logs --address "$address" "$name-1" 2>&1 | tail -n 3
 
 echo "second job:"
-submit "$name-2" "" "$@" 2>&1 | grep -v '^$' | tail -n 12
+submit "$name-2" -- "$@" 2>&1 | grep -v '^$' | tail -n 12
