@@ -96,7 +96,7 @@ def _evaluate(arguments: Arguments) -> None:
     flags = parse(Evaluate, arguments, "evaluate")
     terminal = Terminal()
     try:
-        results = evaluate(flags.config, terminal.count("evaluations"))
+        results = evaluate(flags.config, terminal.count("evaluations"), terminal)
     finally:
         terminal.close()
     for result in results:

@@ -193,22 +193,39 @@ class RunConfig:
     """Folder on a local disk for the copy of a run whose root is a URL.
     Empty: fer-dist/runs in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
 
+    timeout_seconds: float = 600.0
+    """How long ranks wait for one of them before they give it up, and Ray starts all anew: twice as long as a worker
+    waits for a store."""
+
     ledger: bool = False
     """Write the keys of each step, in their order, to ledger/<rank>.tsv: proof of what was trained on."""
 
 
 @dataclass(frozen=True)
 class RayConfig:
-    """Ray Train. May differ when a run is resumed."""
+    """Ray. May differ when a run is resumed."""
 
     workers: int = 0
-    """Ray Train workers. 0: this process alone, or the torchrun group that it is part of; Ray is not imported."""
+    """Ray workers. 0: this process alone, or the torchrun group that it is part of; Ray is not imported."""
+
+    min_workers: int = 0
+    """Train with as few as this many while the cluster holds no more, and with up to ray.workers when nodes come; each
+    change is a new start from the last checkpoint. 0: with ray.workers only."""
+
+    resize_seconds: float = 60.0
+    """Seconds between two looks for nodes that came, where min_workers is set."""
+
+    wait: bool = False
+    """Where the cluster cannot hold the workers, wait for nodes that will come instead of stopping."""
 
     address: str = ""
     """Address of a Ray cluster. Empty: that of the Ray job that this runs in, or else a cluster of its own."""
 
     cpus_per_worker: float = 0.0
     """CPU cores reserved for each worker. 0: 8 with a GPU, 1 without."""
+
+    resources: dict[str, float] = field(default_factory=dict)
+    """What each worker reserves beside CPU and GPU, by the cluster's own names: accelerator_type:H100 0.001 disk 1."""
 
     max_failures: int = 3
     """How often a died worker is replaced, and the run goes on from its last checkpoint, before it is given up."""

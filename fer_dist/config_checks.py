@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from fer_dist.config import Config
+from fer_dist.config import Config, RayConfig
 from fer_dist.errors import InputError
 
 
@@ -19,13 +19,24 @@ def check(config: Config) -> None:
     for flag, (value, minimum) in _least(config).items():
         if not value >= minimum:
             raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
-    for flag, (setting, is_right, rule) in _rules(config).items():
-        if not is_right:
-            raise InputError(f"{flag} {setting} is out of range; it must {rule}")
+    _obey(_rules(config))
     if config.ray.workers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def check_ray(ray: RayConfig) -> None:
+    """As `check`, for the settings of Ray alone."""
+    if ray.workers < 0:
+        raise InputError(f"--ray.workers {ray.workers} is too small; it must be at least 0")
+    _obey(_ray_rules(ray))
+
+
+def _obey(rules: dict[str, tuple[Any, bool, str]]) -> None:
+    for flag, (setting, is_right, rule) in rules.items():
+        if not is_right:
+            raise InputError(f"{flag} {setting} is out of range; it must {rule}")
 
 
 def _least(config: Config) -> dict[str, tuple[float, float]]:
@@ -50,6 +61,7 @@ def _least(config: Config) -> dict[str, tuple[float, float]]:
         "--train.save-every-steps": (train.save_every_steps, 0),
         "--train.warmup-epochs": (train.warmup_epochs, 0),
         "--ray.workers": (config.ray.workers, 0),
+        "--run.timeout-seconds": (config.run.timeout_seconds, 1),
     }
 
 
@@ -66,6 +78,17 @@ def _rules(config: Config) -> dict[str, tuple[Any, bool, str]]:
         "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
         "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),
         "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),
-        "--ray.max-failures": (config.ray.max_failures, config.ray.max_failures >= 0, "be at least 0"),
-        "--ray.cpus-per-worker": (config.ray.cpus_per_worker, config.ray.cpus_per_worker >= 0, "be at least 0"),
+        **_ray_rules(config.ray),
+    }
+
+
+def _ray_rules(ray: RayConfig) -> dict[str, tuple[Any, bool, str]]:
+    fewest, resources = ray.min_workers, ray.resources
+    named = not {"CPU", "GPU"} & set(resources) and all(amount > 0 for amount in resources.values())
+    return {
+        "--ray.min-workers": (fewest, 0 <= fewest <= ray.workers, f"lie in 0..--ray.workers, {ray.workers}"),
+        "--ray.resize-seconds": (ray.resize_seconds, ray.resize_seconds >= 0, "be at least 0"),
+        "--ray.max-failures": (ray.max_failures, ray.max_failures >= 0, "be at least 0"),
+        "--ray.cpus-per-worker": (ray.cpus_per_worker, ray.cpus_per_worker >= 0, "be at least 0"),
+        "--ray.resources": (resources, named, "name others than CPU and GPU, each with an amount above 0"),
     }

@@ -1,28 +1,32 @@
 """Every model on every set: predictions as a table, scores as functions of it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.config import DataConfig
+from fer_dist.config import DataConfig, RayConfig
+from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
-from fer_dist.data.loader import Loader, Placement, evaluation_loader, open_reader
-from fer_dist.data.order import Positions
+from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.figures import confusion_figure, save_figure
 from fer_dist.metrics import Predictions, scores
+from fer_dist.model import SEResNet18
+from fer_dist.monitor import Message, Progress, Scalars
+from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
+from fer_dist.runs import absolute
 from fer_dist.world import World, default_threads, pick_device
 
-NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}
+PARTS_A_WORKER = 4
+"""Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class EvaluateConfig:
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
 
+    ray: RayConfig = field(default_factory=RayConfig)
+    """Where it runs: here, or as tasks on Ray."""
+
     cache: str = ""
     """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
 
@@ -74,77 +81,40 @@ class Result:
     """Pictures that did not decode and have no prediction: key -> shard."""
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, network: Network, loader: Loader, world: World, attributes: bool = False) -> Predictions:
-    """The model's probabilities for each picture of a set; each rank predicts its part, and all ranks get the whole.
-
-    Emotions that the set does not have are masked: their probability is 0, and the others sum to 1. Float32.
-    """
-    reader = loader.reader
-    masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
-    mask = torch.tensor([float("-inf") if name in masked else 0.0 for name in network.emotions], device=world.device)
-    rows, probabilities = [], []
-    with _evaluating(model):
-        for batch in loader:
-            logits = model(batch.crops.float()) + mask
-            probabilities.append(logits.softmax(1).cpu().numpy())
-            rows.append(np.stack([batch.positions.shard, batch.positions.position, batch.samples.labels], axis=1))
-    classes = len(network.emotions)
-    table = world.gather(np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64))
-    values = world.gather(np.concatenate(probabilities) if rows else np.zeros((0, classes), dtype=np.float32))
-    positions = Positions(table[:, 0], table[:, 1])
-    known = _attributes(reader, positions) if attributes else {}
-    return Predictions(reader.keys(positions), table[:, 2], values, network.emotions, masked, known)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode and whole float32; both as before on the way out: training may go on."""
-    was_training, had_tf32 = model.training, torch.backends.cudnn.allow_tf32
-    model.eval()
-    # On CUDA, convolutions would otherwise round their inputs to 10 bits (TF32).
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = had_tf32
-        model.train(was_training)
-
-
-def evaluate(config: EvaluateConfig, progress: Callable[[int, int | None], None] | None = None) -> list[Result]:
+def evaluate(
+    config: EvaluateConfig,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    say: Progress = lambda message: None,
+) -> list[Result]:
     """Score every model on every set, and write tables, scores and confusion matrices into the run folders.
 
     All models and sets are looked at before the first one is scored. Raises InputError where one does not fit.
+    progress: called with what is done and all of it: evaluations here, parts of them on Ray. say: shows what a person
+    should know.
     """
     if config.batch_size < 1 or config.threads < 0:
         raise InputError(
             f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
         )
-    device = pick_device(config.device)
+    check_ray(config.ray)
     models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
-    data = DataConfig(
-        drop_extra=config.drop_extra,
-        leave_out=config.leave_out,
-        on_bad=config.on_bad,
-        cache=config.cache,
-        cache_gb=config.cache_gb,
-    )
-    readers = [
-        [open_reader(path, network.emotions, data, "--data") for path in config.data] for _, network, _ in models
-    ]
+    readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
     if config.leave_out:
         check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
+    pairs = [(path, reader) for (path, _, _), row in zip(models, readers, strict=True) for reader in row]
+    if config.ray.workers:
+        made = iter(_predict_on_ray(config, readers, progress, say))
+    else:
+        made = _predict_here(config, [(network, model) for _, network, model in models], readers)
     results = []
-    for (path, network, model), model_readers in zip(models, readers, strict=True):
-        model = on_device(model, device)
-        for reader in model_readers:
-            name = reader.manifest.name
-            predictions, bad = _predict_set(config, network, model, reader, device)
-            measures = scored(predictions, reader)
-            _save(path, name, predictions, measures)
-            results.append(Result(path.name, name, measures, bad))
-            if progress:
-                progress(len(results), len(config.models) * len(config.data))
+    for path, reader in pairs:
+        predictions, bad = next(made)
+        name = reader.manifest.name
+        measures = scored(predictions, reader)
+        _save(path, name, predictions, measures)
+        results.append(Result(path.name, name, measures, bad))
+        if not config.ray.workers:
+            progress(len(results), len(pairs))
     return results
 
 
@@ -161,13 +131,91 @@ def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
     )
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some batches of one model on one set: what a Ray task does. Paths are absolute."""
+
+    config: EvaluateConfig
+    model: str
+    data: str
+    batches: range
+
+
+def predict_part(part: Part) -> Predicted:
+    """What a Ray task runs. Raises InputError and WorkError as `evaluate` does."""
+    network, model = load_model(part.model, part.config.checkpoint)
+    reader = _open_set(part.config, part.data, network)
+    device = pick_device(part.config.device)
+    return _predict_set(part.config, (network, on_device(model, device)), reader, device, part.batches)
+
+
+def _predict_here(
+    config: EvaluateConfig, models: list[tuple[Network, SEResNet18]], readers: list[list[Reader]]
+) -> Iterator[Predicted]:
+    device = pick_device(config.device)
+    for (network, model), row in zip(models, readers, strict=True):
+        model = on_device(model, device)
+        for reader in row:
+            yield joined_parts([_predict_set(config, (network, model), reader, device)])
+
+
+def _predict_on_ray(
+    config: EvaluateConfig, readers: list[list[Reader]], progress: Callable[[int, int | None], None], say: Progress
+) -> list[Predicted]:
+    """As `_predict_here`, by Ray tasks, each with whole batches, the same ones as here: so they give the same bits."""
+    from fer_dist.ray_cluster import Group
+    from fer_dist.ray_tasks import run_tasks
+
+    def show(message: Message | Scalars) -> None:
+        if isinstance(message, Message) and message.done is not None:
+            progress(message.done, message.total)
+        else:
+            say(message)
+
+    config = replace(
+        config,
+        models=tuple(map(absolute, config.models)),
+        data=tuple(map(absolute, config.data)),
+        leave_out=absolute(config.leave_out),
+        cache=absolute(config.cache),
+        threads=config.threads or int(config.ray.cpus_per_worker),
+    )
+    sets: list[list[Part]] = []
+    for model, row in zip(config.models, readers, strict=True):
+        for data, reader in zip(config.data, row, strict=True):
+            batches = -(-int(reader.counts.sum()) // config.batch_size)
+            parts = min(batches, PARTS_A_WORKER * config.ray.workers)
+            cuts = [part * batches // parts for part in range(parts + 1)]
+            sets.append([Part(config, model, data, range(*ends)) for ends in pairwise(cuts)])
+    group = Group(replace(config.ray, min_workers=1), config.device)
+    results = iter(run_tasks(predict_part, [part for parts in sets for part in parts], group, show))
+    return [joined_parts([next(results) for _ in parts]) for parts in sets]
+
+
 def _predict_set(
-    config: EvaluateConfig, network: Network, model: nn.Module, reader: Reader, device: torch.device
-) -> tuple[Predictions, dict[str, str]]:
+    config: EvaluateConfig,
+    trained: tuple[Network, SEResNet18],
+    reader: Reader,
+    device: torch.device,
+    batches: range | None = None,
+) -> Predicted:
+    """The table of a set, or of some of its batches, attributes as objects: `joined_parts` makes columns."""
+    network, model = trained
     data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
     placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
-    loader = evaluation_loader(data, reader, placement, config.batch_size)
+    loader = evaluation_loader(data, reader, placement, config.batch_size, batches)
     return predict(model, network, loader, World(0, 1, device), attributes=True), loader.bad
+
+
+def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
+    data = DataConfig(
+        drop_extra=config.drop_extra,
+        leave_out=config.leave_out,
+        on_bad=config.on_bad,
+        cache=config.cache,
+        cache_gb=config.cache_gb,
+    )
+    return open_reader(path, network.emotions, data, "--data")
 
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
@@ -177,19 +225,3 @@ def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, A
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")
-
-
-def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:
-    """What the release says of each picture in plain values (subject, pose, ...): name -> one value a picture."""
-    facts = reader.facts(positions)
-    plain = {name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))}
-    return {name: _column([fact.get(name) for fact in facts]) for name in sorted(plain - NOT_ATTRIBUTES)}
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    """One attribute of all pictures; None where the release does not state it of a picture."""
-    kinds = {type(value) for value in values if value is not None}
-    if not kinds <= {int, float} and kinds not in ({str}, {bool}):
-        # What is a number here and a word there is a word.
-        values = [None if value is None else str(value) for value in values]
-    return np.array(values, dtype=object if None in values else None)

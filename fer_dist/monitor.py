@@ -30,7 +30,16 @@ class Message:
     total: int = 0
 
 
-Progress = Callable[[Message], None]
+@dataclass(frozen=True)
+class Scalars:
+    """Numbers of a run for a machine that watches it: name -> value, as they stand after a step. Nobody reads them."""
+
+    run: str
+    step: int
+    values: dict[str, float]
+
+
+Progress = Callable[[Message | Scalars], None]
 
 
 class Terminal:
@@ -44,7 +53,9 @@ class Terminal:
         self._shown = self._started = 0.0
         self._first: int | None = None
 
-    def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message | Scalars) -> None:
+        if isinstance(message, Scalars):
+            return
         if message.done is None:
             self._console.print(message.text, markup=False, soft_wrap=True)
         elif self._console.is_terminal:
@@ -194,6 +205,7 @@ class Monitor:
         if self._writer:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+            self._progress(Scalars(self.config.run.name, step, values))
 
     def _reset(self) -> None:
         self._pictures = self._crops = 0

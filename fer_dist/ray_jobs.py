@@ -1,248 +1,215 @@
-"""Run a given function on Ray Train workers. The one file that imports Ray; it knows nothing of training.
+"""Run a given function on Ray Train workers, and again where something died. It knows nothing of training."""
 
-Workers and driver talk through a mailbox, an actor of the driver's: messages to show come back, a wish to stop goes
-out. Ray's own reports are not used for that, since each is a barrier of about two seconds.
-"""
-
-import math
 import os
-import signal
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_dist.config import RayConfig
 from fer_dist.errors import InputError, SharedError, WorkError
+from fer_dist.mailbox import Kind, Line, open_mailbox
 from fer_dist.monitor import Message
+from fer_dist.ray_cluster import Group, Node, connected, shortly
 
 POLL_SECONDS = 0.3
-STOP_POLL_SECONDS = 1.0
-CONNECT_SECONDS = 5.0
-GPU_CPUS = 8
+STOP_PATIENCE_SECONDS = 15.0
+"""How long a wish to stop waits for workers that do not ask for it: none runs then, or all hang."""
+ROOM_SECONDS = 90.0
+"""Without a start for so long, a person is told what Ray waits for."""
 
-WorkerFunction = Callable[[dict[str, Any], Callable[[Any], None], Callable[[], bool]], None]
-"""What runs on a worker: function(payload, progress, stop_requested)."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Workers to run on. device: auto, cpu or cuda; with auto each gets a GPU where the cluster has enough of them."""
-
-    ray: RayConfig
-    device: str
-
-    def needs(self, cluster: dict[str, float]) -> dict[str, float]:
-        """What each worker reserves, by Ray's names of resources. cluster: what the cluster has."""
-        gpu = self.device == "cuda" or (self.device == "auto" and cluster.get("GPU", 0) >= self.ray.workers)
-        cpus = self.ray.cpus_per_worker or (GPU_CPUS if gpu else 1)
-        return {"CPU": cpus, "GPU": 1} if gpu else {"CPU": cpus}
+WorkerFunction = Callable[[dict[str, Any], Line], None]
+"""What runs on a worker: function(payload, line to the driver)."""
 
 
 def run_on_workers(
     function: WorkerFunction,
     prepare: Callable[[], dict[str, Any]],
     group: Group,
-    progress: Callable[[Any], None],
+    progress: Callable[[Message], None],
     stop_requested: Callable[[], bool],
 ) -> None:
     """Run a function on each of the workers of a group, with a torch process group joined around them.
 
     function: importable by name on the workers. prepare: gives what the function gets, once the cluster has answered.
-    A worker that dies is replaced and all of them start the function
-    again, up to ray.max_failures times; a WorkError or an InputError ends the job at once and is raised here.
+    Where a worker dies or hangs, all of them start the function again, on what nodes there are: up to ray.max_failures
+    times in all, that Ray Train's own actor died included. A node that is drained, and workers that join, do not count.
+    A WorkError or an InputError ends the job at once and is raised here.
     """
-    # Ray's page about a lost worker would bury our line about it. Read when Ray is imported.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
-    import ray
+    with connected(group, progress) as needs:
+        mailbox = open_mailbox()
+        work = _Work(function, prepare(), mailbox, "GPU" in needs)
+        _Driver(group, needs, work, progress, stop_requested).run()
 
-    with _connected(group) as resources:
-        mailbox = _open_mailbox()
+
+@dataclass
+class _Driver:
+    """Starts the workers, again where that helps, and reads what they say."""
+
+    group: Group
+    needs: Node
+    work: "_Work"
+    progress: Callable[[Message], None]
+    stop_requested: Callable[[], bool]
+    starts: int = 0
+    workers: int = 0
+    room: Any = None
+    failures: int = 0
+    shared: str | None = None
+    node_left: bool = False
+    expected: bool = True
+    """Whether the next start needs no word: it is the first, or why it comes was said."""
+    waits: float = field(default_factory=time.monotonic)
+
+    def run(self) -> None:
+        import ray
+
+        while True:
+            error = self._attempt()
+            if self.shared is not None:
+                raise WorkError(self.shared)
+            if not error and not self.node_left:
+                return
+            if error and not isinstance(error, ray.exceptions.RayActorError):
+                raise WorkError(f"Ray gave up after {self.failures} new starts: {shortly(error)}") from error
+            if error:
+                self.failures += 1
+                if self.failures > self.group.ray.max_failures:
+                    raise WorkError(f"Ray gave up after {self.failures - 1} new starts: {shortly(error)}") from error
+                self._say("Ray Train's controller was lost; all go on from the last checkpoint")
+                if self.room:
+                    # Its workers may live on in it; Ray takes it back by itself only where its dashboard runs.
+                    ray.util.remove_placement_group(self.room)
+            else:
+                self._say("a node is about to leave; all go on elsewhere from the checkpoint just saved")
+            self.node_left, self.expected, self.waits = False, True, time.monotonic()
+
+    def _attempt(self) -> BaseException | None:
+        """Run until the workers are done or Ray gives up. Returns what ended it."""
+        import ray
+
         outcome: list[BaseException | None] = []
-        work = _Work(function, prepare(), mailbox, "GPU" in resources)
-        fit = threading.Thread(target=_fit, args=(work, group, resources, outcome), daemon=True)
+        arguments = (self.work, self.group, self.needs, self.group.ray.max_failures - self.failures, outcome)
+        fit = threading.Thread(target=_fit, args=arguments, daemon=True)
         fit.start()
-        asked = False
-        shared = ""
+        asked = 0.0
+        mailbox = self.work.mailbox
         while True:
             finished = not fit.is_alive()
             for kind, content in ray.get(mailbox.drain.remote()):
-                if kind == "message":
-                    progress(content)
-                elif kind == "shared":
-                    # The workers end by themselves then: leaving Ray before would cut its own threads off.
-                    shared = shared or content  # of the other ranks it is empty
-                elif kind == "work":
-                    raise WorkError(content)
-                else:
-                    raise InputError(content)
+                self._read(kind, content)
             if finished:
-                break
-            if stop_requested() and not asked:
-                asked = True
+                return outcome[0]
+            if self.waits and time.monotonic() - self.waits > ROOM_SECONDS:
+                self.waits = 0.0
+                each = ", ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
+                self._say(f"waiting for Ray to start {self.group.least} workers with {each} each: are they free?")
+            if self.stop_requested() and not asked:
+                asked = time.monotonic()
                 ray.get(mailbox.ask_to_stop.remote())
+            waited = time.monotonic() - asked if asked else 0.0
+            if min(waited, ray.get(mailbox.silent_seconds.remote())) > STOP_PATIENCE_SECONDS:
+                raise WorkError("stopped while no worker was running; go on with --resume")
             time.sleep(POLL_SECONDS)
-        if shared:
-            raise WorkError(shared)
-        if outcome and outcome[0] is not None:
-            raise WorkError(
-                f"Ray gave up after {group.ray.max_failures} new starts: {_shortly(outcome[0])}"
-            ) from outcome[0]
+
+    def _read(self, kind: str, content: Any) -> None:
+        if kind == "message":
+            self.progress(content)
+        elif kind == "started":
+            self._started(*content)
+        elif kind == "shared":
+            # The workers end by themselves then: leaving Ray before would cut its own threads off.
+            self.shared = self.shared or content  # of the other ranks it is empty
+        elif kind == "left":
+            self.node_left = True
+        elif kind == "work":
+            raise WorkError(content)
+        else:
+            raise InputError(content)
+
+    def _started(self, workers: int, room: Any) -> None:
+        """Count a start, and say why it came: Ray starts all workers anew for each change of the group."""
+        self.starts += 1
+        self.room = room
+        self.waits = 0.0
+        before, self.workers = self.workers, workers
+        if self.expected:
+            self.expected = False
+        elif workers > before:
+            self._say(f"{workers} workers instead of {before}: all go on from the last checkpoint")
+        else:
+            self.failures += 1
+            self._say(f"a worker was lost; all go on from the last checkpoint (new start {self.starts - 1})")
+
+    def _say(self, text: str) -> None:
+        self.progress(Message(text))
 
 
-@contextmanager
-def _connected(group: Group) -> Iterator[dict[str, float]]:
-    """A connection to the cluster of the settings, of the Ray job that this runs in, or to one of its own.
-
-    Gives what each worker is to reserve.
-    """
-    import logging
-
-    import ray
-    import torch
-
-    address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        # More workers than cores is slow, but right: what is asked for here is asked for on purpose.
-        cluster = {"GPU": float(torch.cuda.device_count())}
-        cpus = math.ceil(group.ray.workers * group.needs(cluster)["CPU"])
-        options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, cpus)}
-    _check_answers(address)
-    # ray.init takes SIGTERM for itself and would exit without a checkpoint.
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, **options)
-        signal.signal(signal.SIGTERM, on_sigterm)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"--ray.address {address}: no Ray cluster answers there ({_shortly(error)}); "
-            "check the address, and the token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
-        ) from error
-    try:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        yield _reserved(group, ray.cluster_resources())
-    finally:
-        ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Raises InputError where nothing listens at host:port: ray.init would try for five minutes, and then exit."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise InputError(f"--ray.address {address}: nothing answers there ({error}); is the cluster up?") from error
-
-
-def _reserved(group: Group, cluster: dict[str, float]) -> dict[str, float]:
-    """What each worker reserves. Raises InputError where the cluster can never hold them: Ray would wait silently."""
-    needs = group.needs(cluster)
-    for name, amount in needs.items():
-        total = group.ray.workers * amount
-        if cluster.get(name, 0) < total:
-            raise InputError(
-                f"--ray.workers {group.ray.workers} needs {total:g} {name}, but the cluster has "
-                f"{cluster.get(name, 0):g}; choose fewer workers, --ray.cpus-per-worker, or --run.device cpu"
-            )
-    return needs
-
-
-def _fit(work: "_Work", group: Group, resources: dict[str, float], outcome: list[BaseException | None]) -> None:
+def _fit(work: "_Work", group: Group, needs: Node, max_failures: int, outcome: list[BaseException | None]) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    workers = ScalingConfig(num_workers=group.ray.workers, use_gpu="GPU" in resources, resources_per_worker=resources)
+    # Ray reads them here and hands them on. A worker that does not answer is as good as dead.
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", f"{group.timeout_seconds:g}")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
+    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "2")
+    fewest, most = group.least, group.ray.workers
+    workers = ScalingConfig(
+        num_workers=most if fewest == most else (fewest, most),
+        use_gpu="GPU" in needs,
+        resources_per_worker=needs,
+        elastic_resize_monitor_interval_s=group.ray.resize_seconds,
+    )
     # A name of its own for each attempt, and a folder that is thrown away: Ray's snapshot of a run can be damaged, and
-    # would then end every later attempt. What a run goes on from is our own list of checkpoints.
+    # would then end every later attempt. What a run goes on from is our own list of checkpoints. Only the controller
+    # looks into it, which lives on this node; workers would for a checkpoint that is reported to Ray, and none is.
     with tempfile.TemporaryDirectory(prefix="fer-dist-ray-") as folder:
-        failures = FailureConfig(max_failures=group.ray.max_failures)
+        failures = FailureConfig(max_failures=max_failures)
         run = RunConfig(name=Path(folder).name, storage_path=folder, failure_config=failures)
+        torch = TorchConfig(timeout_s=max(1, round(group.timeout_seconds)))
         try:
-            TorchTrainer(work, scaling_config=workers, run_config=run).fit()
+            TorchTrainer(work, torch_config=torch, scaling_config=workers, run_config=run).fit()
             outcome.append(None)
         except Exception as error:  # handed to the main thread, which raises it
             outcome.append(error)
 
 
+@dataclass(frozen=True)
 class _Work:
-    """What a worker runs: the function, with its two lines to the driver."""
+    """What a worker runs: the function, with its line to the driver."""
 
-    def __init__(self, function: WorkerFunction, payload: dict[str, Any], mailbox: Any, gpu: bool) -> None:
-        self.function = function
-        self.payload = payload
-        self.mailbox = mailbox
-        self.gpu = gpu
+    function: WorkerFunction
+    payload: dict[str, Any]
+    mailbox: Any
+    gpu: bool
 
     def __call__(self) -> None:
         import ray
         import ray.train
+        from ray.train.collective import broadcast_from_rank_zero
 
         if not self.gpu:
             # A worker without a GPU of its own must not find one: Ray hides none from it.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        starts = ray.get(self.mailbox.begin.remote(ray.train.get_context().get_world_rank()))
-        if starts > 1:
-            text = f"a worker was lost; all go on from the last checkpoint (new start {starts - 1})"
-            ray.get(self.mailbox.put.remote("message", Message(text)))
-        stop = threading.Event()
-        ended = threading.Event()
-
-        def listen() -> None:
-            while not ended.wait(STOP_POLL_SECONDS):
-                if ray.get(self.mailbox.stops.remote()):
-                    stop.set()
-
-        threading.Thread(target=listen, daemon=True).start()
+        context = ray.train.get_context()
+        is_first = context.get_world_rank() == 0
+        number = None
+        if is_first:
+            room = ray.util.get_current_placement_group()
+            number = ray.get(self.mailbox.begin.remote(context.get_world_size(), room))
+        line = Line(self.mailbox, broadcast_from_rank_zero(number))
+        line.open()
         try:
-            self.function(self.payload, lambda message: self.mailbox.put.remote("message", message), stop.is_set)
+            self.function(self.payload, line)
         except (WorkError, InputError) as error:
-            kind = "shared" if isinstance(error, SharedError) else "work" if isinstance(error, WorkError) else "input"
-            ray.get(self.mailbox.put.remote(kind, str(error)))
-            if kind != "shared":
+            kind: Kind = "work" if isinstance(error, WorkError) else "input"
+            if isinstance(error, SharedError):
+                kind = "left" if line.node_leaves else "shared"
+            ray.get(line.put(kind, str(error)))
+            # An error would have Ray start all of them again; a SharedError ends the others in the same step.
+            if kind not in ("shared", "left"):
                 raise
         finally:
-            ended.set()
-
-
-def _open_mailbox() -> Any:
-    import ray
-
-    class Mailbox:
-        def __init__(self) -> None:
-            self.letters: list[tuple[str, Any]] = []
-            self.stop = False
-            self.starts = 0
-
-        def begin(self, rank: int) -> int:
-            """How often rank 0 has started; 0 for the other ranks."""
-            self.starts += rank == 0
-            return self.starts if rank == 0 else 0
-
-        def put(self, kind: str, content: Any) -> None:
-            self.letters.append((kind, content))
-
-        def drain(self) -> list[tuple[str, Any]]:
-            letters, self.letters = self.letters, []
-            return letters
-
-        def ask_to_stop(self) -> None:
-            self.stop = True
-
-        def stops(self) -> bool:
-            return self.stop
-
-    return ray.remote(num_cpus=0)(Mailbox).remote()
-
-
-def _shortly(error: BaseException) -> str:
-    """The last line of a message, which for Ray's long ones is the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+            line.close()

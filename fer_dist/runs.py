@@ -24,19 +24,19 @@ def resolved(config: Config, preset: str) -> Config:
     """The configuration with absolute paths and a run name: a Ray worker runs in a folder of its own."""
     data = replace(
         config.data,
-        train=_absolute(config.data.train),
-        val=_absolute(config.data.val),
-        cache=_absolute(config.data.cache),
-        leave_out=_absolute(config.data.leave_out),
+        train=absolute(config.data.train),
+        val=absolute(config.data.val),
+        cache=absolute(config.data.cache),
+        leave_out=absolute(config.data.leave_out),
     )
-    train = replace(config.train, init_from=_absolute(config.train.init_from))
+    train = replace(config.train, init_from=absolute(config.train.init_from))
     run = config.run
     name = run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
         raise InputError(
             f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the place"
         )
-    run = replace(run, root=_absolute(run.root), scratch=_absolute(run.scratch), name=name)
+    run = replace(run, root=absolute(run.root), scratch=absolute(run.scratch), name=name)
     return replace(config, data=data, train=train, run=run)
 
 
@@ -146,6 +146,6 @@ def _list_hash(config: Config) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
     """A path that means the same in every folder; a URL does already."""
     return str(Path(path).expanduser().resolve()) if path and not is_url(path) else path

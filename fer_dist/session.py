@@ -25,8 +25,9 @@ from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError, SharedError, WorkError
-from fer_dist.evaluate import predict, scored
+from fer_dist.evaluate import scored
 from fer_dist.monitor import Message, Monitor, Progress
+from fer_dist.predicting import predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import RunFolder
 from fer_dist.saver import Saver

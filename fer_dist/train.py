@@ -12,6 +12,7 @@ from typing import Any
 
 from fer_dist.config import Config, from_json, to_json
 from fer_dist.job_checks import check_job
+from fer_dist.mailbox import Line
 from fer_dist.monitor import Progress
 from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
@@ -69,26 +70,28 @@ def start(config: Config, preset: str, resume: bool, show: Progress) -> str:
 
     with _stop_on_signals() as stop_requested:
         if config.ray.workers:
-            from fer_dist.ray_jobs import Group, run_on_workers
+            from fer_dist.ray_cluster import Group
+            from fer_dist.ray_jobs import run_on_workers
 
             def prepare() -> dict[str, Any]:
                 open_run_folder(config, preset)
                 return {"config": to_json(config)}
 
             check_all(config.ray.workers)
-            run_on_workers(train_worker, prepare, Group(config.ray, config.run.device), show, stop_requested)
+            group = Group(config.ray, config.run.device, config.run.timeout_seconds)
+            run_on_workers(train_worker, prepare, group, show, stop_requested)
         else:
-            with joined(pick_device(config.run.device)) as world:
+            with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
                 world.from_main(lambda: open_checked(world.size))
                 train(Job(config, run_folder(config, world.rank), show, stop_requested), world)
     return run_folder(config).place
 
 
-def train_worker(payload: dict[str, Any], progress: Progress, stop_requested: Callable[[], bool]) -> None:
+def train_worker(payload: dict[str, Any], line: Line) -> None:
     """What each Ray Train worker runs; where a worker died, all of them run it again, from the newest checkpoint."""
     config = from_json(payload["config"])
-    with joined(pick_device(config.run.device)) as world:
-        train(Job(config, run_folder(config, world.rank), progress, stop_requested), world)
+    with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
+        train(Job(config, run_folder(config, world.rank), line.progress, line.stop_requested), world)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import cast
 
 import numpy as np
@@ -143,20 +144,21 @@ def pick_device(wanted: str) -> torch.device:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
+def joined(device: torch.device, timeout_seconds: float) -> Iterator[World]:
     """Join the group that this process is part of: an open one (Ray Train), torchrun's (WORLD_SIZE), or none.
 
-    A group that is opened here is closed again on the way out.
+    A group that is opened here is closed again on the way out. timeout_seconds: how long a rank waits for another one.
     """
+    timeout = timedelta(seconds=timeout_seconds)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     opened = False
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
         opened = True
     try:
         if dist.is_initialized() and dist.get_world_size() > 1:
-            host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+            host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=timeout))
             yield World(dist.get_rank(), dist.get_world_size(), device, host_group)
         else:
             yield World(0, 1, device)

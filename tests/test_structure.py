@@ -17,16 +17,21 @@ FLOORS = [
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
-        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "ray_jobs", "predictions", "figures",
+        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "figures",
+        "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
         "data.headers", "data.labels", "run_folder", "saver",
     },
-    {"train", "session", "job_checks", "estimate", "evaluate", "report"},
+    {"train", "session", "job_checks", "estimate", "evaluate", "predicting", "report"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint"},
 ]  # fmt: skip
-DOORS = {"ray": {"ray_jobs"}, "nvidia": {"data.pipeline"}, "deepspeed": {"engine"}}
+DOORS = {
+    "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
+    "nvidia": {"data.pipeline"},
+    "deepspeed": {"engine"},
+}
 ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor"}
 
 

@@ -230,13 +230,15 @@ def training_loader(
     return Loader(reader, graph, batches, placement.world, order.seed)
 
 
-def evaluation_loader(data: DataConfig, reader: Reader, placement: Placement, batch_size: int) -> Loader:
-    """The centre crops of this rank's part of a set, each picture once, as it is."""
+def evaluation_loader(
+    data: DataConfig, reader: Reader, placement: Placement, batch_size: int, only: range | None = None
+) -> Loader:
+    """The centre crops of this rank's part of a set, each picture once, as it is. only: these of its batches."""
     data = replace(data, views="centre")
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
         parts = sequence(reader.counts, placement.rank, placement.world, batch_size)
-        for step, positions in reader.ahead(range(len(parts)), parts.__getitem__):
+        for step, positions in reader.ahead(range(len(parts)) if only is None else only, parts.__getitem__):
             yield step, 0, positions
 
     graph = Graph(data, False, batch_size, placement.device, placement.half, placement.threads)

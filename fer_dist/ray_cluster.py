@@ -1,0 +1,151 @@
+"""A connection to a Ray cluster, and whether its nodes can hold what is asked for."""
+
+import logging
+import math
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fer_dist.config import RayConfig
+from fer_dist.errors import InputError
+from fer_dist.monitor import Message
+
+CONNECT_SECONDS = 5.0
+GPU_CPUS = 8
+SLACK = 1e-6
+"""Of a division of resources: Ray counts them in ten thousandths."""
+
+Node = dict[str, float]
+"""What a node has in all, by Ray's names of resources; what others use of it now may become free."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Workers to run on. device: auto, cpu or cuda; with auto each gets a GPU where the cluster has enough of them.
+
+    timeout_seconds: how long workers wait for one of them, or Ray for its answer, before it is given up; tasks do not
+    wait for each other and have none.
+    """
+
+    ray: RayConfig
+    device: str
+    timeout_seconds: float = 0.0
+
+    @property
+    def least(self) -> int:
+        """The fewest workers that it runs with."""
+        return self.ray.min_workers or self.ray.workers
+
+    def needs(self, gpus: float) -> Node:
+        """What each worker reserves. gpus: how many the cluster has."""
+        gpu = self.device == "cuda" or (self.device == "auto" and gpus >= self.least)
+        cpus = self.ray.cpus_per_worker or (GPU_CPUS if gpu else 1)
+        return {"CPU": cpus} | ({"GPU": 1} if gpu else {}) | self.ray.resources
+
+
+@contextmanager
+def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
+    """A connection to the cluster of the settings, of the Ray job that this runs in, or to one of its own.
+
+    Gives what each worker is to reserve. Raises InputError where no cluster answers, or its nodes cannot hold the
+    group; with ray.wait it says so instead, for Ray waits then until they can.
+    """
+    # Ray's page about a lost worker would bury our line about it. Read when Ray is imported.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
+    import ray
+
+    address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        options |= _own_cluster(group)
+    _check_answers(address)
+    # ray.init takes SIGTERM for itself and would exit without a checkpoint.
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, **options)
+        signal.signal(signal.SIGTERM, on_sigterm)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"--ray.address {address}: no Ray cluster answers there ({shortly(error)}); "
+            "check the address, and the token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
+        ) from error
+    try:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        needs = group.needs(sum(node.get("GPU", 0) for node in nodes))
+        lacking = what_lacks(group, needs, nodes)
+        if lacking and not group.ray.wait:
+            raise InputError(
+                f"{lacking}; choose fewer --ray.workers, --ray.min-workers, less --ray.cpus-per-worker, or "
+                "--run.device cpu; or wait for nodes that will come: --ray.wait"
+            )
+        if lacking:
+            say(Message(f"waiting for nodes: {lacking}"))
+        yield needs
+    finally:
+        ray.shutdown()
+
+
+def what_lacks(group: Group, needs: Node, nodes: list[Node]) -> str:
+    """Why the nodes cannot hold the group's fewest workers, each whole on one node; empty where they can.
+
+    Ray itself would wait for it without a word.
+    """
+    fits = sum(_fit(needs, node) for node in nodes)
+    if fits >= group.least:
+        return ""
+    asked = f"--ray.workers {group.ray.workers}"
+    if group.least < group.ray.workers:
+        asked += f", {group.least} at least,"
+    each = _listed(needs)
+    total = {name: group.least * amount for name, amount in needs.items()}
+    short = [name for name in total if sum(node.get(name, 0) for node in nodes) < total[name] - SLACK]
+    if short:
+        have = {name: sum(node.get(name, 0) for node in nodes) for name in short}
+        needed = _listed({name: total[name] for name in short})
+        return f"{asked} needs {needed} ({each} each), but the cluster has {_listed(have)}"
+    held = "; ".join(_listed({name: node.get(name, 0) for name in needs}) for node in nodes)
+    return f"{asked} needs {each} on one node for each worker, but the cluster's nodes hold {fits} of them ({held})"
+
+
+def shortly(error: BaseException) -> str:
+    """The last line of a message, which for Ray's long ones is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+def _own_cluster(group: Group) -> dict[str, Any]:
+    """Options of a cluster that lives as long as this process.
+
+    More workers than cores is slow, but right: what is asked for here is asked for on purpose.
+    """
+    import torch
+
+    needs = group.needs(float(torch.cuda.device_count()))
+    cpus = max(os.cpu_count() or 1, math.ceil(group.ray.workers * needs["CPU"]))
+    resources = {name: group.ray.workers * amount for name, amount in group.ray.resources.items()}
+    return {"include_dashboard": False, "num_cpus": cpus, "resources": resources or None}
+
+
+def _check_answers(address: str) -> None:
+    """Raises InputError where nothing listens at host:port: ray.init would try for five minutes, and then exit."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(f"--ray.address {address}: nothing answers there ({error}); is the cluster up?") from error
+
+
+def _fit(needs: Node, node: Node) -> int:
+    """How many workers a node holds."""
+    return min(int(node.get(name, 0) / amount + SLACK) for name, amount in needs.items() if amount > 0)
+
+
+def _listed(amounts: Node) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
