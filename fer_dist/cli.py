@@ -130,11 +130,18 @@ def _demo(arguments: Arguments) -> None:
         terminal.close()
 
 
+def _doctor(arguments: Arguments) -> None:
+    from fer_dist.doctor import doctor
+
+    doctor(arguments)
+
+
 COMMANDS = {
     "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
     "evaluate": Command("score every model on every set", _evaluate),
     "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
+    "doctor": Command("what this machine, or each node of a cluster, has and what is missing", _doctor),
     "demo": Command("the whole study in small, on faces that it draws itself", _demo),
 }
 

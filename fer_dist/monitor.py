@@ -74,13 +74,16 @@ class Terminal:
         """A line that stays."""
         self(Message(text))
 
-    def table(self, header: list[str], rows: list[list[str]]) -> None:
-        """A table on standard output, numbers to the right; as wide as it needs to be where there is no terminal."""
+    def table(self, header: list[str], rows: list[list[str]], text_columns: int = 2) -> None:
+        """A table on standard output, numbers to the right; as wide as it needs to be where there is no terminal.
+
+        text_columns: how many at the left hold words.
+        """
         from rich.console import Console
         from rich.table import Table
 
         table = Table(*header)
-        for column in table.columns[2:]:
+        for column in table.columns[text_columns:]:
             column.justify = "right"
         for row in rows:
             table.add_row(*row)

@@ -25,14 +25,15 @@ FLOORS = [
     },
     {"train", "session", "job_checks", "estimate", "evaluate", "predicting", "report"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
-     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint"},
+     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint",
+     "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster"},
 ]  # fmt: skip
 DOORS = {
     "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
     "nvidia": {"data.pipeline"},
     "deepspeed": {"engine"},
 }
-ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor"}
+ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor", "doctor_cluster"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -137,20 +137,7 @@ class Store:
         self._tried(drop, self.location.shown, "cannot be written")
 
     def _files(self) -> Any:
-        """The file system: fsspec keeps one for each set of options, and makes another one after a fork."""
-        import fsspec
-
-        protocol = self.location.protocol
-        try:
-            return fsspec.filesystem(protocol, **_options(protocol))
-        except ImportError:
-            extra = EXTRAS.get(protocol)
-            remedy = f"pip install 'fer-dist[{extra}]'" if extra else "install the package that fsspec has for it"
-            raise WorkError(f"{self.location.shown}: {protocol}:// needs another package: {remedy}") from None
-        except ValueError:
-            raise WorkError(
-                f"{self.location.shown}: no store is known as {protocol}://; there are s3, gs, https, memory and file"
-            ) from None
+        return file_system(self.location)
 
     def _tried(self, action: Callable[[], Result], what: str, failing: str = "cannot be had") -> Result:
         patience = self.patience
@@ -167,7 +154,7 @@ class Store:
                 damaged += _is_damage(error)
                 if _is_local(error):
                     raise WorkError(
-                        f"{what}: the cache cannot be written ({_cause(error)}); see --data.cache"
+                        f"{what}: the cache cannot be written ({cause_of(error)}); see --data.cache"
                     ) from None
                 wait = random.uniform(0.5, 1) * min(
                     patience.first_seconds * 2 ** (number - 1), patience.longest_seconds
@@ -175,9 +162,29 @@ class Store:
                 too_late = time.monotonic() + wait - begun > patience.most_seconds
                 if _is_for_good(error) or damaged > 1 or number == patience.tries or too_late:
                     tries = f" in {number} tries" if number > 1 else ""
-                    raise WorkError(f"{what}: {failing}{tries}: {_cause(error)}; {_remedy(error)}") from None
+                    raise WorkError(f"{what}: {failing}{tries}: {cause_of(error)}; {remedy_for(error)}") from None
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
+
+
+def file_system(location: Location) -> Any:
+    """The file system of a store: fsspec keeps one for each set of options, and makes another one after a fork.
+
+    Raises WorkError where its package is missing, or no store has such a name.
+    """
+    import fsspec
+
+    protocol = location.protocol
+    try:
+        return fsspec.filesystem(protocol, **_options(protocol))
+    except ImportError:
+        extra = EXTRAS.get(protocol)
+        remedy = f"pip install 'fer-dist[{extra}]'" if extra else "install the package that fsspec has for it"
+        raise WorkError(f"{location.shown}: {protocol}:// needs another package: {remedy}") from None
+    except ValueError:
+        raise WorkError(
+            f"{location.shown}: no store is known as {protocol}://; there are s3, gs, https, memory and file"
+        ) from None
 
 
 def _watch(store: Store, most_bytes: int) -> Any:
@@ -228,7 +235,7 @@ def _is_local(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """One line without addresses that hold secrets."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
@@ -244,7 +251,8 @@ def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _remedy(error: Exception) -> str:
+def remedy_for(error: Exception) -> str:
+    """What to do about a store's error, in one sentence."""
     if isinstance(error, FileNotFoundError):
         return "look at the address, and at the files beside it"
     if (

@@ -1,0 +1,160 @@
+"""`fer-dist doctor`: what this machine, or each node of a cluster, has and what is missing, with the remedy."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
+from fer_dist.data.location import is_url
+from fer_dist.doctor_finding import Asked, Finding, fault
+from fer_dist.errors import InputError, WorkError
+from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+
+Check = Callable[[Asked], list[Finding]]
+
+CHECKS: dict[str, Check] = {
+    "python": doctor_machine.python,
+    "packages": doctor_machine.packages,
+    "cores": doctor_machine.cores,
+    "memory": doctor_machine.memory,
+    "shared memory": doctor_machine.shared_memory,
+    "open files": doctor_machine.open_files,
+    "clock": doctor_machine.clock,
+    "GPU": doctor_devices.gpu,
+    "driver": doctor_devices.driver,
+    "DALI": doctor_devices.dali,
+    "decoding": doctor_devices.decoding,
+    "collectives": doctor_devices.collectives,
+    "run root": doctor_places.run_root,
+    "disk": doctor_places.disk,
+    "cache": doctor_places.cache,
+    "data": doctor_places.data,
+    "host name": doctor_cluster.host_name,
+}
+"""What is looked at on this machine, or on each node; a new check is a line."""
+
+COMPARED = ("torch", "torchvision", "ray", "numpy", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "deepspeed")
+ENTRY = "from fer_dist import doctor, doctor_cluster; doctor_cluster.answer(doctor.look)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finding, of a check, on a node; node: empty for this machine."""
+
+    node: str
+    check: str
+    finding: Finding
+
+
+def doctor(arguments: Arguments) -> None:
+    """The command. Raises WorkError where something is at fault."""
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Doctor:
+        """Look at what this machine has and what is missing, and say the remedy. Exit code 1 where something is."""
+
+        asked: Annotated[Asked, flat()]
+
+        json: str = ""
+        """File for the findings as JSON as well."""
+
+    flags = parse(Doctor, arguments, "doctor")
+    check_outputs(json=flags.json)
+    rows = rows_of(settled(flags.asked))
+    terminal = Terminal()
+    terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
+    if flags.json:
+        write_json(flags.json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
+    for row in _gathered(rows):
+        if row.finding.remedy:
+            terminal.say(f"{row.finding.state}: {_place(row)}: {row.finding.remedy}")
+    faults = sum(row.finding.state == "fault" for row in rows)
+    if faults:
+        raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
+
+
+def settled(asked: Asked) -> Asked:
+    """The same with absolute paths, since a node's task runs in another folder, and the cluster's address.
+
+    Raises InputError where a cluster is meant and none named.
+    """
+    address = asked.ray.address or (os.environ.get("RAY_ADDRESS", "") if asked.cluster else "")
+    if asked.cluster and not address:
+        raise InputError("--cluster: name the cluster with --ray.address HOST:PORT, or RAY_ADDRESS")
+    if address and address != "auto" and not address.rpartition(":")[2].isdigit():
+        raise InputError(f"--ray.address {address}: give HOST:PORT of the head, as 10.0.0.1:6379, or auto")
+    data = tuple(_absolute(place) for place in asked.data)
+    return replace(asked, run_root=_absolute(asked.run_root), data=data, ray=replace(asked.ray, address=address))
+
+
+def rows_of(asked: Asked) -> list[Row]:
+    """All findings: of this machine, or of every node of the cluster."""
+    rows = [] if asked.cluster else [Row("", name, item) for name in CHECKS for item in _made(name, asked)]
+    rows += [Row("", "Ray token", item) for item in doctor_cluster.token(asked)]
+    if asked.ray.address:
+        found, nodes = doctor_cluster.ask(asked, ENTRY)
+        rows += [Row("", "Ray cluster", item) for item in found]
+        if asked.cluster and nodes:
+            rows += [Row("", "nodes", item) for item in doctor_cluster.compare(nodes)]
+            for address, node in nodes.items():
+                for name, items in node.get("findings", {}).items():
+                    rows += [Row(address, name, Finding(**item)) for item in items]
+    return rows
+
+
+def look(asked: Asked) -> dict[str, Any]:
+    """What one node has, ready for json: versions, and findings by check."""
+    versions = {name: doctor_machine.version_of(name) for name in COMPARED}
+    python = doctor_machine.python(asked)[0].found.split()[0]
+    versions |= {"python": python, "fer_dist": f"{__version__} {_code()}"}
+    return {"versions": versions, "findings": {name: [asdict(item) for item in _made(name, asked)] for name in CHECKS}}
+
+
+def _made(name: str, asked: Asked) -> list[Finding]:
+    try:
+        return CHECKS[name](asked)
+    # A check that breaks tells of this machine too, and the others are still wanted.
+    except Exception as error:
+        return fault(
+            f"the check itself broke ({type(error).__name__}: {error})", "read this message, and mend its cause"
+        )
+
+
+def _code() -> str:
+    """The first digits of a hash over this package's files: one version may stand for several of them."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:8]
+
+
+def _gathered(rows: list[Row]) -> list[Row]:
+    """Rows of nodes that say the same as one; those that are all well too, with the first node's words."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in rows:
+        finding = row.finding
+        said = "" if row.node and finding.state in ("ok", "not here") else finding.found
+        groups.setdefault(("nodes" if row.node else "", row.check, finding.state, said), []).append(row)
+    gathered = []
+    for members in groups.values():
+        nodes = list(dict.fromkeys(row.node for row in members))
+        first = [row for row in members if row.node == nodes[0]]
+        gathered += [replace(row, node=doctor_cluster.shortened(nodes)) for row in first]
+    return gathered
+
+
+def _place(row: Row) -> str:
+    return f"{row.check} on {row.node}" if row.node else row.check
+
+
+def _cells(row: Row) -> list[str]:
+    return [row.finding.state, _place(row), row.finding.found]
+
+
+def _absolute(place: str) -> str:
+    return place if is_url(place) else os.path.abspath(os.path.expanduser(place))

@@ -1,0 +1,126 @@
+"""Checks of the places that a run reads and writes, for `fer-dist doctor`: run root, disk, cache, sets of shards."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from fer_dist.config import DataConfig
+from fer_dist.data.cache import Cache, default_folder
+from fer_dist.data.location import is_url, locate
+from fer_dist.data.shard_set import open_set
+from fer_dist.data.store import cause_of, file_system, remedy_for
+from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
+from fer_dist.errors import InputError, WorkError
+
+LEAST_DISK, ENOUGH_DISK = 10**9, 5 * 10**9
+"""Free bytes for run folders: a checkpoint of the study's network with its optimiser has 90 MB, and three are kept."""
+
+REMOTE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "beegfs", "ceph", "glusterfs", "gpfs", "9p", "fuse.sshfs")
+PROBE = b"written by fer-dist doctor; may be removed\n"
+
+
+def run_root(asked: Asked) -> list[Finding]:
+    """Write a probe where run folders are to go, read it, and remove it."""
+    if is_url(asked.run_root):
+        return _probe_store(asked.run_root)
+    root = Path(asked.run_root).expanduser().absolute()
+    # The root itself is made by the first run: here nothing is to stay.
+    nearest = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
+    probe = nearest / f".fer-dist-probe-{secrets.token_hex(4)}"
+    try:
+        with probe.open("xb") as stream:
+            stream.write(PROBE)
+            stream.flush()
+            os.fsync(stream.fileno())
+        content = probe.read_bytes()
+        probe.unlink()
+    except OSError as error:
+        return fault(f"{root}: {nearest} cannot be written ({error.strerror})", "choose another --run.root, or free it")
+    if content != PROBE:
+        return fault(f"{root}: what is read back is not what was written", "look at that disk before anything is kept")
+    return ok(f"{root}: a probe was written, read and removed" + ("" if nearest == root else f" in {nearest}"))
+
+
+def _probe_store(place: str) -> list[Finding]:
+    """The same in a store, whose errors are its own."""
+    location = locate(place.rstrip("/") + "/")
+    path = f"{location.folder}/.fer-dist-probe-{secrets.token_hex(4)}"
+    try:
+        files = file_system(location)
+        files.pipe_file(path, PROBE)
+        content = files.cat_file(path)
+        files.rm_file(path)
+    except (InputError, WorkError) as error:
+        return from_message(str(error))
+    # Each store raises errors of its own kinds, which fsspec does not unify.
+    except Exception as error:
+        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error)})", remedy_for(error))
+    if content != PROBE:
+        return fault(f"{location.shown}: what is read back is not what was written", "look at the store")
+    return ok(f"{location.shown}: a probe was written, read and removed")
+
+
+def disk(asked: Asked, free: int | None = None) -> list[Finding]:
+    """Room for run folders. free: bytes, by default those of the run root's disk."""
+    if is_url(asked.run_root):
+        return not_here("run folders go to a store")
+    if free is None:
+        root = Path(asked.run_root).expanduser().absolute()
+        free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
+    found = f"{free / 1e9:.1f} GB free for run folders"
+    remedy = "free some, or choose another --run.root"
+    if free < LEAST_DISK:
+        return fault(found, remedy)
+    return warning(found, remedy) if free < ENOUGH_DISK else ok(found)
+
+
+def cache(asked: Asked, free: int | None = None, system: str = "") -> list[Finding]:
+    """The folder for shards that come from a URL. free, system: of its disk, by default as they are."""
+    folder = Path(asked.cache).expanduser().absolute() if asked.cache else default_folder()
+    try:
+        Cache(folder, 0)
+    except InputError as error:
+        return from_message(str(error))
+    system = system or _file_system_of(folder)
+    if system in REMOTE_SYSTEMS:
+        return fault(
+            f"{folder}: on {system}, whose locks do not hold between processes as the cache needs it",
+            "choose a folder on a disk of this node: --data.cache",
+        )
+    free = shutil.disk_usage(folder).free if free is None else free
+    wanted = DataConfig().cache_gb
+    found = f"{folder}: {free / 1e9:.1f} GB free on {system}"
+    if free < wanted * 1e9:
+        return warning(found, f"give less than the {wanted:g} GB of the default, --data.cache-gb, or a larger disk")
+    return ok(found)
+
+
+def _file_system_of(folder: Path) -> str:
+    """The type of the file system that holds a folder, as /proc/mounts names it."""
+    real = str(folder.resolve())
+    best, found = "", ""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        place = place.encode().decode("unicode_escape")
+        inside = real == place or real.startswith(place.rstrip("/") + "/")
+        # Of two mounts at one place the later one is seen.
+        if inside and len(place) >= len(best):
+            best, found = place, kind
+    return found
+
+
+def data(asked: Asked) -> list[Finding]:
+    """Whether the sets open: manifest, tars and indexes are there, in their sizes."""
+    if not asked.data:
+        return not_here("no set was named; give --data")
+    found = []
+    for place in asked.data:
+        try:
+            opened = open_set(place, DataConfig(cache=asked.cache)).manifest
+        except (InputError, WorkError) as error:
+            found += from_message(str(error))
+            continue
+        counts = f"{opened.samples:,} pictures in {len(opened.shards):,} shards"
+        found += ok(f"{opened.name}: {counts}")
+    return found
