@@ -1,20 +1,17 @@
 """Scores as functions of a predictions table; nothing here runs a model, reads a file or needs more than numpy.
 
 Most measures take a confusion matrix, int64 [..., K, K] with true labels in rows: one matrix gives a number, a stack of
-resampled ones gives as many, so an interval needs no second implementation. A measure that has no value is NaN.
+matrices gives as many, so an interval needs no second implementation. A measure that has no value is NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_dist.errors import InputError
-
-Array = npt.NDArray[Any]
-Measure = Callable[[Array], Array]
+from fer_dist.intervals import Array, Measure, interval, wilson
 
 CALIBRATION_BINS = 15
 SELECTIVE_ABOVE = 0.9
@@ -140,34 +137,6 @@ def normalised_by_row(matrix: Array) -> Array:
     return _ratio(matrix, support(matrix)[..., None])
 
 
-def resampled(matrix: Array, count: int, seed: int) -> Array:
-    """int64 [count, K, K]: what the matrix would have been on other draws of as many pictures from the same source.
-
-    Drawing N pictures with replacement and counting them is a multinomial over the cells, so only the cells are drawn.
-    """
-    cells = matrix.ravel()
-    filled = np.flatnonzero(cells)
-    drawn = np.zeros((count, cells.size), dtype=np.int64)
-    samples = cells.sum()
-    drawn[:, filled] = np.random.default_rng(seed).multinomial(samples, cells[filled] / samples, size=count)
-    return drawn.reshape(count, *matrix.shape)
-
-
-def interval(measure: Measure, matrix: Array, draws: Array) -> tuple[float, float]:
-    """The 95 % interval of accuracy, mean over classes or macro F1: percentiles 2.5 and 97.5 of the resampled matrices.
-
-    Where all pictures are right, or all wrong, resampling finds no spread, however few there are. There the far end
-    is the rule of three, 3/N from the value (Hanley and Lippman-Hand 1983), which for the two means is a rough guide.
-    """
-    right, samples = _right(matrix).sum(), matrix.sum()
-    if right == samples:
-        return max(0.0, 1 - 3 / samples), 1.0
-    if right == 0:
-        return 0.0, min(1.0, 3 / samples)
-    low, high = np.quantile(measure(draws), (0.025, 0.975))
-    return float(low), float(high)
-
-
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """Labelled pictures by their top probability, in equal bins: [low, high), the last one with its end, 1.
@@ -229,33 +198,44 @@ def selective(predictions: Predictions, above: float = SELECTIVE_ABOVE) -> dict[
     }
 
 
-def scores(predictions: Predictions, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
+def scores(predictions: Predictions) -> dict[str, Any]:
     """All measures of a table, ready for JSON; a measure without a value is None.
 
-    bootstrap: resampled tables behind each 95 % interval; seed: of their draws.
+    Intervals: 95 %, Wilson's for accuracy, intervals.interval for the means over emotions.
     Raises InputError where no picture has an emotion.
     """
     matrix = confusion(predictions)
-    draws = resampled(matrix, bootstrap, seed)
     measures: dict[str, Any] = {
         "samples": int(matrix.sum()),
         "unlabelled": int((predictions.labels < 0).sum()),
         "emotions": list(predictions.emotions),
         "masked": list(predictions.masked),
     }
-    headline: dict[str, Measure] = {"accuracy": accuracy, "mean_over_classes": mean_over_classes, "macro_f1": macro_f1}
-    for name, measure in headline.items():
+    measures["accuracy"] = float(accuracy(matrix))
+    measures["accuracy_interval"] = ends(wilson(_right(matrix).sum(), matrix.sum()))
+    means: dict[str, Measure] = {"mean_over_classes": mean_over_classes, "macro_f1": macro_f1}
+    for name, measure in means.items():
         measures[name] = float(measure(matrix))
-        measures[f"{name}_interval"] = list(interval(measure, matrix, draws))
+        measures[f"{name}_interval"] = ends(interval(measure, matrix))
     per_class: dict[str, Measure] = {"recall": recall, "precision": precision, "f1": f1, "support": support}
     for name, measure in per_class.items():
-        measures[name] = dict(zip(predictions.emotions, _plain(measure(matrix)), strict=True))
+        measures[name] = dict(zip(predictions.emotions, plain(measure(matrix)), strict=True))
     measures["confusion"] = matrix.tolist()
-    measures["confusion_normalised"] = [_plain(row) for row in normalised_by_row(matrix)]
+    measures["confusion_normalised"] = [plain(row) for row in normalised_by_row(matrix)]
     measures["expected_calibration_error"] = expected_calibration_error(predictions)
     measures["selective"] = selective(predictions)
     measures["negative_log_likelihood"] = negative_log_likelihood(predictions)
     return measures
+
+
+def plain(values: Array) -> list[Any]:
+    """The values as JSON has them: None for NaN."""
+    return [None if value != value else value for value in values.tolist()]
+
+
+def ends(low_and_high: tuple[Array, Array]) -> list[float]:
+    """The interval of one number as JSON has it."""
+    return [float(end) for end in low_and_high]
 
 
 def _check_values(predictions: Predictions) -> None:
@@ -294,7 +274,3 @@ def _ratio(part: Array, whole: Array) -> Array:
 def _mean_of_defined(values: Array) -> Array:
     is_defined = ~np.isnan(values)
     return _ratio(np.where(is_defined, values, 0).sum(axis=-1), is_defined.sum(axis=-1))
-
-
-def _plain(values: Array) -> list[Any]:
-    return [None if value != value else value for value in values.tolist()]
