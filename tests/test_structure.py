@@ -12,7 +12,7 @@ PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
         "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
-        "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail",
+        "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
     },
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
