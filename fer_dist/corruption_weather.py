@@ -1,0 +1,73 @@
+"""Snow, fog and bright light of the corruption suite. Pictures: float32 [B, 3, H, W] from 0 to 1, H = W.
+
+Source: Hendrycks and Dietterich 2019 and its code, ImageNet-C; see corruptions.py.
+"""
+
+import torch
+from torch import Tensor
+
+from fer_dist.corruption_blurs import clipped_zoom, scale_of, smeared
+from fer_dist.corruption_draws import Draws
+
+Snow = tuple[float, float, float, float, int, float, float]
+
+
+def brightness(pictures: Tensor, more: float, draws: Draws) -> Tensor:
+    """More of the value of HSV; hue and saturation stay, and black becomes grey."""
+    value = pictures.amax(dim=1, keepdim=True)
+    brighter = (value + more).clamp(max=1)
+    return torch.where(value > 0, pictures / value * brighter, brighter)
+
+
+def fog(pictures: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """A cloud over the picture, which keeps its brightest value. constants: thickness, and smoothness of the cloud."""
+    thickness, decay = constants
+    side = pictures.shape[-1]
+    brightest = pictures.amax(dim=(1, 2, 3), keepdim=True)
+    cloud = plasma(draws, 1 << (side - 1).bit_length(), decay)[:, None, :side, :side]
+    return (pictures + thickness * cloud) * brightest / (brightest + thickness)
+
+
+def snow(pictures: Tensor, constants: Snow, draws: Draws) -> Tensor:
+    """Flakes that fall, over a picture that is paler.
+
+    constants: mean and deviation of the noise that flakes are made of, how much it is enlarged, what is too faint for
+    a flake, radius and deviation of their fall, and how much of the picture stays as it is.
+    """
+    mean, deviation, factor, faint, radius, sigma, keep = constants
+    noise = mean + deviation * draws.normal(0, 1, *pictures.shape[-2:])
+    layer = clipped_zoom(noise, max(1, factor * scale_of(pictures)))
+    layer = torch.where(layer < faint, 0, layer).clamp(0, 1)
+    layer = smeared(layer, (radius, sigma), -135 + 90 * draws.uniform(1))
+    weights = torch.tensor([0.299, 0.587, 0.114], device=pictures.device).view(1, 3, 1, 1)
+    grey = (pictures * weights).sum(dim=1, keepdim=True)
+    pale = keep * pictures + (1 - keep) * torch.maximum(pictures, grey * 1.5 + 0.5)
+    return pale + layer + layer.rot90(2, dims=(2, 3))
+
+
+def plasma(draws: Draws, size: int, decay: float) -> Tensor:
+    """float32 [B, size, size], clouds from 0 to 1 that go on at the opposite edge. size: a power of two.
+
+    decay: what the roughness is divided by, from one scale to the next finer one.
+    Source: the diamond-square method of Fournier, Fussell and Carpenter 1982, as the corruptions' source has it.
+    """
+    heights = torch.zeros(len(draws.ids), size, size, device=draws.device)
+    step, roughness, drawn = size, 100.0, 0
+
+    def rough(total: Tensor) -> Tensor:
+        nonlocal drawn
+        drawn += 1
+        return total / 4 + roughness**2 * (2 * draws.uniform(drawn, *total.shape[1:]) - 1)
+
+    while step >= 2:
+        half = step // 2
+        corners = heights[:, ::step, ::step]
+        columns = corners + corners.roll(-1, dims=1)
+        heights[:, half::step, half::step] = rough(columns + columns.roll(-1, dims=2))
+        centres = heights[:, half::step, half::step]
+        across = corners + corners.roll(-1, dims=2)
+        heights[:, ::step, half::step] = rough(across + centres + centres.roll(1, dims=1))
+        heights[:, half::step, ::step] = rough(columns + centres + centres.roll(1, dims=2))
+        step, roughness = half, roughness / decay
+    heights -= heights.amin(dim=(1, 2), keepdim=True)
+    return heights / heights.amax(dim=(1, 2), keepdim=True)
