@@ -82,21 +82,32 @@ def _evaluate(arguments: Arguments) -> None:
     from fer_dist.data.loader import name_bad
     from fer_dist.evaluate import EvaluateConfig, evaluate
     from fer_dist.monitor import Terminal
+    from fer_dist.robustness import Robustness, RobustnessSettings, evaluate_robustness, robustness_table
 
     @dataclass(frozen=True)
     class Evaluate:
         """Score every model on every set. Writes predictions, scores and confusion matrices into the run folders."""
 
         config: Annotated[EvaluateConfig, flat()]
+        robustness: bool = False
+        """Test each model also on harmed pictures and hidden regions of the face. Writes robustness/ and a figure."""
+
+        robustness_samples: int = RobustnessSettings.samples
+        """Pictures of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
+
         json: str = ""
         """File for the table of scores as JSON as well."""
 
     # Training's name for the flag is taken here too.
     arguments = [re.sub(r"^--data\.leave[-_]out(?==|$)", "--leave-out", word) for word in arguments]
     flags = parse(Evaluate, arguments, "evaluate")
+    robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
+    harmed: list[Robustness] = []
     try:
         results = evaluate(flags.config, terminal.count("evaluations"), terminal)
+        if flags.robustness:
+            harmed = evaluate_robustness(flags.config, robustness, terminal.count("harmed batches"))
     finally:
         terminal.close()
     for result in results:
@@ -115,6 +126,8 @@ def _evaluate(arguments: Arguments) -> None:
         )
     header = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
     terminal.table(header, rows)
+    if harmed:
+        terminal.table(*robustness_table(harmed))
     if flags.json:
         write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])
 

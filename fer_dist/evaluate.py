@@ -14,6 +14,7 @@ from fer_dist.config import DataConfig, RayConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
+from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.figures import confusion_figure, save_figure
@@ -203,19 +204,26 @@ def _predict_set(
     network, model = trained
     data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
     placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
-    loader = evaluation_loader(data, reader, placement, config.batch_size, batches)
+    parts = sequence(reader.counts, 0, 1, config.batch_size)
+    if batches is not None:
+        parts = parts[batches.start : batches.stop]
+    loader = evaluation_loader(data, reader, placement, config.batch_size, parts)
     return predict(model, network, loader, World(0, 1, device), attributes=True), loader.bad
 
 
-def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
-    data = DataConfig(
+def reading(config: EvaluateConfig) -> DataConfig:
+    """How the sets are read."""
+    return DataConfig(
         drop_extra=config.drop_extra,
         leave_out=config.leave_out,
         on_bad=config.on_bad,
         cache=config.cache,
         cache_gb=config.cache_gb,
     )
-    return open_reader(path, network.emotions, data, "--data")
+
+
+def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
+    return open_reader(path, network.emotions, reading(config), "--data")
 
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     classes = len(emotions)
     parts = normalised_by_row(matrix)
     parts[:, [name in masked for name in emotions]] = np.nan
-    figure = _figure(1.45 + 0.43 * classes, 1.45 + 0.43 * classes)
+    figure = new_figure(1.45 + 0.43 * classes, 1.45 + 0.43 * classes)
     axes = figure.subplots()
     colours = colormaps["Blues"].with_extremes(bad=GAP)
     # Cells as shapes, not as an image: they stay sharp at any size.
@@ -65,14 +65,14 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     axes.tick_params(length=0, labelsize=NORMAL, colors=INK)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
-    _name_axes(axes, title, "predicted; % of the row, count beneath", "true (pictures)")
+    name_axes(axes, title, "predicted; % of the row, count beneath", "true (pictures)")
     return figure
 
 
 def reliability_figure(predictions: Predictions, title: str = "") -> "Figure":
     """Accuracy against the stated probability, bin by bin, and beneath it how many pictures each bin holds."""
     table = reliability(predictions)
-    figure = _figure(4.2, 4.2)
+    figure = new_figure(4.2, 4.2)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=INK, label="perfect")
     filled = table.samples > 0
@@ -81,9 +81,9 @@ def reliability_figure(predictions: Predictions, title: str = "") -> "Figure":
     axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
     below.bar(table.edges[:-1], table.samples, width=np.diff(table.edges), align="edge", color=AFTER, edgecolor=GAP)
     for part in (axes, below):
-        _dress(part)
-    _name_axes(axes, title, "", "accuracy")
-    _name_axes(below, "", "top probability", "pictures")
+        dress(part)
+    name_axes(axes, title, "", "accuracy")
+    name_axes(below, "", "top probability", "pictures")
     return figure
 
 
@@ -94,7 +94,7 @@ def transfer_figure(
 
     labels: one for each comparison; without and after: the scores of its two models, in the same order.
     """
-    figure = _figure(4.6, 1.5 + 0.6 * len(labels))
+    figure = new_figure(4.6, 1.5 + 0.6 * len(labels))
     axes = figure.subplots()
     series = [("without", without, BEFORE, "o", "none", -0.14), ("with transfer", after, AFTER, "s", AFTER, 0.14)]
     for name, scores, colour, marker, face, shift in series:
@@ -110,9 +110,9 @@ def transfer_figure(
             axes.annotate(f"{value:.1f} %", at, (6, 0), textcoords="offset points", **style)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set(xlim=(0, 115), ylim=(len(labels) - 0.5, -0.5), xticks=range(0, 101, 20))
-    _dress(axes)
+    dress(axes)
     axes.spines["bottom"].set_bounds(0, 100)
-    _name_axes(axes, title, "accuracy, %", "")
+    name_axes(axes, title, "accuracy, %", "")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL, labelcolor=INK)
     return figure
 
@@ -167,20 +167,20 @@ def _settings(text_as_outlines: bool) -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def _dress(axes: "Axes") -> None:
+def dress(axes: "Axes") -> None:
     axes.tick_params(length=3, labelsize=SMALL, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
 
 
-def _name_axes(axes: "Axes", title: str, below: str, beside: str) -> None:
+def name_axes(axes: "Axes", title: str, below: str, beside: str) -> None:
     # Names come from users: a dollar sign is no formula.
     axes.set_title(title, color=INK, fontsize=LARGE, parse_math=False)
     axes.set_xlabel(below, color=INK, fontsize=NORMAL)

@@ -32,9 +32,9 @@ def predict(model: nn.Module, network: Network, loader: Loader, world: World, at
     """
     reader = loader.reader
     masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
-    mask = torch.tensor([float("-inf") if name in masked else 0.0 for name in network.emotions], device=world.device)
+    mask = mask_of(network, reader).to(world.device)
     rows, probabilities = [], []
-    with _evaluating(model):
+    with evaluating(model):
         for batch in loader:
             logits = model(batch.crops.float()) + mask
             probabilities.append(logits.softmax(1).cpu().numpy())
@@ -47,8 +47,13 @@ def predict(model: nn.Module, network: Network, loader: Loader, world: World, at
     return Predictions(reader.keys(positions), table[:, 2], values, network.emotions, masked, known)
 
 
+def mask_of(network: Network, reader: Reader) -> torch.Tensor:
+    """float32 [K], to add to the logits: minus infinity for each emotion that the set does not have, else 0."""
+    return torch.tensor([0.0 if name in reader.manifest.emotions else float("-inf") for name in network.emotions])
+
+
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode and whole float32; both as before on the way out: training may go on."""
     was_training, had_tf32 = model.training, torch.backends.cudnn.allow_tf32
     model.eval()

@@ -231,14 +231,14 @@ def training_loader(
 
 
 def evaluation_loader(
-    data: DataConfig, reader: Reader, placement: Placement, batch_size: int, only: range | None = None
+    data: DataConfig, reader: Reader, placement: Placement, batch_size: int, parts: list[Positions] | None = None
 ) -> Loader:
-    """The centre crops of this rank's part of a set, each picture once, as it is. only: these of its batches."""
+    """The centre crops of a set's pictures, as they are. parts: the batches; by default this rank's part, once."""
     data = replace(data, views="centre")
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
-        parts = sequence(reader.counts, placement.rank, placement.world, batch_size)
-        for step, positions in reader.ahead(range(len(parts)) if only is None else only, parts.__getitem__):
+        taken = sequence(reader.counts, placement.rank, placement.world, batch_size) if parts is None else parts
+        for step, positions in reader.ahead(range(len(taken)), taken.__getitem__):
             yield step, 0, positions
 
     graph = Graph(data, False, batch_size, placement.device, placement.half, placement.threads)

@@ -202,5 +202,11 @@ def sequence(counts: Integers, rank: int, world: int, batch_size: int) -> list[P
     places = np.arange(rank * total // world, (rank + 1) * total // world, dtype=np.int64)
     shard = np.searchsorted(ends, places, side="right")
     position = places - (ends[shard] - counts[shard])
-    cuts = range(0, len(places), batch_size)
+    return cut(Positions(shard, position), batch_size)
+
+
+def cut(positions: Positions, batch_size: int) -> list[Positions]:
+    """The same positions as batches, of which the last one may be smaller."""
+    shard, position = positions.shard, positions.position
+    cuts = range(0, len(positions), batch_size)
     return [Positions(shard[i : i + batch_size], position[i : i + batch_size]) for i in cuts]

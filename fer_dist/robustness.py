@@ -1,0 +1,229 @@
+"""What a model makes of harmed pictures and of faces with a part covered: accuracy under each, in one pass over a set.
+
+Each picture is decoded once, and the crop that the network would see is harmed. Nothing here trains or tunes.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fer_dist.checkpoint import Network, load_model, on_device
+from fer_dist.config import DataConfig
+from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fer_dist.data.loader import Placement, evaluation_loader, open_reader
+from fer_dist.data.manifest import write_atomically
+from fer_dist.data.order import Hashes, Positions, cut, hashed, sequence
+from fer_dist.data.reader import Reader, sample_id
+from fer_dist.errors import InputError
+from fer_dist.evaluate import EvaluateConfig, evaluation_data, reading
+from fer_dist.figures import save_figure
+from fer_dist.figures_robustness import robustness_figure
+from fer_dist.predicting import evaluating, mask_of
+from fer_dist.regions import ALL_REGIONS, hide, share_of
+from fer_dist.world import default_threads, pick_device
+
+CHOICE = 0x726F627573740001
+"""Part of the hash that picks the subset of a set: no other draw has it."""
+
+Harm = Callable[[Tensor, Hashes, int], Tensor]
+"""From pictures (uint8 [B, 3, H, W]), ids and seed to the same pictures harmed."""
+
+
+@dataclass(frozen=True)
+class RobustnessSettings:
+    """How a model is tested on harmed pictures."""
+
+    samples: int = 1000
+    """Pictures of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
+    Each goes through the network 96 times. 0: all."""
+
+    seed: int = 0
+    """Seed of noise, weather, directions and places."""
+
+    batch_size: int = 64
+    """Pictures that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    on_bad: str = "stop"
+    """A picture that does not decode: stop, or skip."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise InputError(f"--robustness-samples {self.samples}: give a number of pictures, or 0 for all of a set")
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """One model on one set. values: as `robustness` gives them."""
+
+    model: str
+    dataset: str
+    values: dict[str, Any]
+
+
+@torch.inference_mode()
+def robustness(
+    model: nn.Module,
+    network: Network,
+    reader: Reader,
+    settings: RobustnessSettings,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Accuracy on clean pictures, under each corruption and severity, and with each region covered; ready for JSON.
+
+    model: on its device. "error" of a corruption is the mean over its severities, "mean_corruption_error" that over all
+    corruptions: plain errors, not divided by AlexNet's as ImageNet-C's mCE is. A region's "drop" is the clean accuracy
+    less its own, with a 95 % interval over pictures. Emotions that the set does not have are masked. Float32.
+    """
+    device = next(model.parameters()).device
+    chosen = choose(reader, settings.samples)
+    placement = Placement(0, 1, device, half=False, threads=settings.threads or default_threads())
+    data = evaluation_data(network, DataConfig(on_bad="skip" if settings.on_bad == "skip" else "stop"))
+    loader = evaluation_loader(data, reader, placement, settings.batch_size, cut(chosen, settings.batch_size))
+    mask = mask_of(network, reader).to(device)
+    harms = all_harms()
+    total = -(-len(chosen) // settings.batch_size) * len(harms)
+    labels: list[NDArray[np.int64]] = []
+    winners: list[NDArray[np.int64]] = []
+    with evaluating(model):
+        for batch in loader:
+            pixels, ids = to_pixels(batch.crops, network), batch.samples.ids
+            found = [_winners(model, batch.crops.float(), mask)]
+            for harm in harms.values():
+                found.append(_winners(model, to_crops(harm(pixels, ids, settings.seed), network), mask))
+                if progress:
+                    progress(len(winners) * len(harms) + len(found) - 1, total)
+            labels.append(batch.samples.labels)
+            winners.append(np.stack(found, axis=1))
+    if not labels:
+        raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} pictures decodes")
+    values = summary(np.concatenate(labels), np.concatenate(winners), list(harms))
+    return values | {"seed": settings.seed}
+
+
+def evaluate_robustness(
+    config: EvaluateConfig, settings: RobustnessSettings, progress: Callable[[int, int | None], None] | None = None
+) -> list[Robustness]:
+    """Test every model on every set, and write robustness/<set>.json and a figure into the run folders.
+
+    Batch size, threads and what is done with bad pictures are those of config.
+    """
+    settings = RobustnessSettings(
+        settings.samples, settings.seed, min(config.batch_size, settings.batch_size), config.threads, config.on_bad
+    )
+    device = pick_device(config.device)
+    results = []
+    for path in config.models:
+        network, model = load_model(path, config.checkpoint)
+        model = on_device(model, device)
+        for place in config.data:
+            reader = open_reader(place, network.emotions, reading(config), "--data")
+            values = robustness(model, network, reader, settings, progress)
+            save_robustness(path, reader.manifest.name, values)
+            results.append(Robustness(Path(path).name, reader.manifest.name, values))
+    return results
+
+
+def save_robustness(run: str | Path, name: str, values: dict[str, Any]) -> None:
+    """Write what `robustness` gave and its figure. run: its folder or .safetensors file; name: "<dataset>-<split>"."""
+    path = Path(run)
+    folder = path if path.is_dir() else path.parent
+    (folder / "robustness").mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "robustness" / f"{name}.json", json.dumps(values, indent=1).encode() + b"\n")
+    save_figure(robustness_figure(values, f"{path.stem} on {name}"), folder / "figures" / f"robustness-{name}")
+
+
+def robustness_table(results: list[Robustness]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: errors by group of corruptions, and what covering a part of the face costs, in points."""
+    groups = list(dict.fromkeys(corruption.group for corruption in CORRUPTIONS.values()))
+    parts = ["eyes", "nose", "mouth"]
+    header = ["model", "data", "pictures", "error %", "harmed %", *(f"{group} %" for group in groups)]
+    header += [f"without {part}" for part in parts]
+    rows = []
+    for result in results:
+        values = result.values
+        entries = list(values["corruptions"].values())
+        errors = [1 - values["clean"], values["mean_corruption_error"]]
+        errors += [float(np.mean([entry["error"] for entry in entries if entry["group"] == group])) for group in groups]
+        drops = [f"{-100 * values['regions'][part]['drop']:+.2f}" for part in parts]
+        numbers = [f"{100 * error:.2f}" for error in errors]
+        rows.append([result.model, result.dataset, str(values["samples"]), *numbers, *drops])
+    return header, rows
+
+
+def all_harms() -> dict[tuple[str, int], Harm]:
+    """Every corruption in every severity, and every region (with severity 0)."""
+    harms: dict[tuple[str, int], Harm] = {
+        (name, severity): partial(corrupt, name, severity) for name in CORRUPTIONS for severity in SEVERITIES
+    }
+    return harms | {(name, 0): partial(hide, name) for name in ALL_REGIONS}
+
+
+def choose(reader: Reader, samples: int) -> Positions:
+    """At most that many samples of a set, in the order of the shards; 0: all of them."""
+    (everything,) = sequence(reader.counts, 0, 1, int(reader.counts.sum()))
+    if not 0 < samples < len(everything):
+        return everything
+    ids = np.array([sample_id(key) for key in reader.keys(everything)], dtype=np.uint64)
+    first = np.sort(np.argsort(hashed(CHOICE, ids), kind="stable")[:samples])
+    return Positions(everything.shard[first], everything.position[first])
+
+
+def summary(labels: NDArray[np.int64], winners: NDArray[np.int64], harms: list[tuple[str, int]]) -> dict[str, Any]:
+    """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + harms], of the clean pictures first."""
+    is_right = winners == labels[:, None]
+    clean, accuracy = float(is_right[:, 0].mean()), dict(zip(harms, is_right[:, 1:].mean(axis=0).tolist(), strict=True))
+    corruptions = {}
+    for name, corruption in CORRUPTIONS.items():
+        values = [accuracy[name, severity] for severity in SEVERITIES]
+        corruptions[name] = {"group": corruption.group, "accuracy": values, "error": 1 - float(np.mean(values))}
+    regions = {}
+    for column, (name, severity) in enumerate(harms, 1):
+        if severity == 0:
+            interval = _drop_interval(is_right[:, 0], is_right[:, column])
+            value = accuracy[name, 0]
+            regions[name] = {"accuracy": value, "drop": clean - value, "interval": interval, "share": share_of(name)}
+    return {
+        "clean": clean,
+        "samples": len(labels),
+        "chance": float(np.bincount(labels).max() / len(labels)),
+        "corruptions": corruptions,
+        "mean_corruption_error": float(np.mean([entry["error"] for entry in corruptions.values()])),
+        "regions": regions,
+    }
+
+
+def to_pixels(crops: Tensor, network: Network) -> Tensor:
+    """uint8 [B, 3, H, W]: the pixels that the loader's crops were made of, exactly. crops: float [B, 3, H, W]."""
+    mean, std = (torch.tensor(values, device=crops.device).view(1, 3, 1, 1) for values in (network.mean, network.std))
+    return ((crops.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_crops(pixels: Tensor, network: Network) -> Tensor:
+    """float32 [B, 3, H, W], channels last: pixels as the network sees them."""
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (network.mean, network.std))
+    return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _winners(model: nn.Module, crops: Tensor, mask: Tensor) -> NDArray[np.int64]:
+    # Of the probabilities and not the logits, as metrics.predicted does it: rounding can make two of them equal.
+    found: NDArray[np.int64] = (model(crops) + mask).softmax(1).argmax(1).cpu().numpy()
+    return found
+
+
+def _drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_], draws: int = 1000) -> list[float]:
+    """95 % interval of the drop in accuracy, from pictures drawn with replacement, each with both its answers."""
+    lost, won = (before & ~after).mean(), (after & ~before).mean()
+    counts = np.random.default_rng(0).multinomial(len(before), [lost, won, max(0.0, 1 - lost - won)], size=draws)
+    low, high = np.quantile((counts[:, 0] - counts[:, 1]) / len(before), (0.025, 0.975))
+    return [float(low), float(high)]
