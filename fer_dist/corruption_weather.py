@@ -4,9 +4,10 @@ Source: Hendrycks and Dietterich 2019 and its code, ImageNet-C; see corruptions.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from fer_dist.corruption_blurs import clipped_zoom, scale_of, smeared
+from fer_dist.corruption_blurs import SOURCE_SIDE, clipped_zoom, smeared
 from fer_dist.corruption_draws import Draws
 
 Snow = tuple[float, float, float, float, int, float, float]
@@ -35,10 +36,11 @@ def snow(pictures: Tensor, constants: Snow, draws: Draws) -> Tensor:
     a flake, radius and deviation of their fall, and how much of the picture stays as it is.
     """
     mean, deviation, factor, faint, radius, sigma, keep = constants
-    noise = mean + deviation * draws.normal(0, 1, *pictures.shape[-2:])
-    layer = clipped_zoom(noise, max(1, factor * scale_of(pictures)))
+    # Made at the source's size and then reduced: a flake that is less than a pixel is faint, not larger.
+    layer = clipped_zoom(mean + deviation * draws.normal(0, 1, SOURCE_SIDE, SOURCE_SIDE), factor)
     layer = torch.where(layer < faint, 0, layer).clamp(0, 1)
     layer = smeared(layer, (radius, sigma), -135 + 90 * draws.uniform(1))
+    layer = F.interpolate(layer, size=pictures.shape[-2:], mode="bilinear", antialias=True)
     weights = torch.tensor([0.299, 0.587, 0.114], device=pictures.device).view(1, 3, 1, 1)
     grey = (pictures * weights).sum(dim=1, keepdim=True)
     pale = keep * pictures + (1 - keep) * torch.maximum(pictures, grey * 1.5 + 0.5)
