@@ -9,7 +9,7 @@ from fer_dist.config import DataConfig
 from fer_dist.data.cache import Cache, default_folder
 from fer_dist.data.location import is_url, locate
 from fer_dist.data.shard_set import open_set
-from fer_dist.data.store import cause_of, file_system, remedy_for
+from fer_dist.data.store import cause_of, file_system
 from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
 from fer_dist.errors import InputError, WorkError
 
@@ -36,7 +36,8 @@ def run_root(asked: Asked) -> list[Finding]:
         content = probe.read_bytes()
         probe.unlink()
     except OSError as error:
-        return fault(f"{root}: {nearest} cannot be written ({error.strerror})", "choose another --run.root, or free it")
+        remedy = "choose another --run.root, or mend its rights or its mount"
+        return fault(f"{root}: {nearest} cannot be written ({error.strerror})", remedy)
     if content != PROBE:
         return fault(f"{root}: what is read back is not what was written", "look at that disk before anything is kept")
     return ok(f"{root}: a probe was written, read and removed" + ("" if nearest == root else f" in {nearest}"))
@@ -55,7 +56,8 @@ def _probe_store(place: str) -> list[Finding]:
         return from_message(str(error))
     # Each store raises errors of its own kinds, which fsspec does not unify.
     except Exception as error:
-        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error)})", remedy_for(error))
+        remedy = "look at the address, the store's credentials in the environment, their rights there, and the network"
+        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error)})", remedy)
     if content != PROBE:
         return fault(f"{location.shown}: what is read back is not what was written", "look at the store")
     return ok(f"{location.shown}: a probe was written, read and removed")

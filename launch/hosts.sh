@@ -16,7 +16,7 @@
 #             and notes it in /run/fer-dist-hosts, where the other commands find it.
 # HOST_CPUS   cores that each Ray node offers, by default 1.
 #
-# Needs root, iproute2, and ray on the PATH. A host takes about 0.7 GB of memory, and seconds of a core to start.
+# Needs root, iproute2, and ray on the PATH. Costs about 0.7 GB of memory a host, and seconds of a core for each start.
 set -euo pipefail
 noted=/run/fer-dist-hosts
 port=6379

@@ -1,11 +1,16 @@
 """Training over several hosts, each a network namespace of this machine with a Ray node of its own."""
 
+import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from hosts import SCRIPT, hosts_up, wait_until, why_not
+from hosts import HEAD, SCRIPT, hosts_up, wait_until, why_not
 from runs import arguments, command, drawn_shards, environment, ledger
+
+import fer_dist
 
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.hosts, pytest.mark.skipif(bool(REASON), reason=REASON)]
@@ -34,6 +39,45 @@ def test_workers_on_hosts_of_their_own_take_the_batches_of_one_process(count, sh
         assert job.wait(timeout=300) == 0, log.read_text()
     assert ledger(tmp_path / "hosts") == alone
     assert len(list((tmp_path / "hosts" / "ledger").glob("*.tsv"))) == count
+
+
+@pytest.mark.parametrize("fault", ["kill", "cut"])
+def test_a_host_that_dies_or_is_cut_off_costs_no_batch(fault, shards, tmp_path):
+    steps = ["--train.save-every-steps", "5", "--train.epochs", "40"]
+    ended = command("train", *arguments(shards, tmp_path, "alone", *steps))
+    assert ended.returncode == 0, ended.stderr
+    log, run = tmp_path / "log", tmp_path / "hosts"
+    with hosts_up(3) as hosts:
+        job = hosts.train(arguments(shards, tmp_path, "hosts", *steps, "--ray.workers", "2"), log)
+        wait_until((run / "checkpoints" / "list.json").exists, job, log)
+        # Of three hosts two have a worker, so one of these is not the driver's, and one stands ready.
+        hosts.do(fault, max(hosts.workers()))
+        assert job.wait(timeout=400) == 0, log.read_text()
+    assert "a worker was lost; all go on from the last checkpoint" in log.read_text()
+    assert ledger(run) == ledger(tmp_path / "alone")
+
+
+def test_the_doctor_asks_each_host_and_names_the_one_that_differs(shards, tmp_path):
+    words = ["doctor", "--cluster", "--ray.address", HEAD, "--run-root", str(tmp_path), "--data", str(shards / "train")]
+    found = tmp_path / "found.json"
+    with hosts_up(2) as hosts:
+        alike = hosts.command(*words, "--json", str(found))
+        rows = json.loads(found.read_text())
+        assert {row["node"] for row in rows if row["check"] == "decoding"} == {"10.77.0.1", "10.77.0.2"}
+        assert [row["state"] for row in rows if row["check"] == "nodes"] == ["ok"], alike.stdout
+        other = tmp_path / "other"
+        shutil.copytree(Path(fer_dist.__file__).parent, other / "fer_dist")
+        with (other / "fer_dist" / "errors.py").open("a") as stream:
+            stream.write("# another version\n")
+        hosts.do("kill", 1)
+        hosts.do("start", 1, PYTHONPATH=str(other))
+        ended = hosts.command(*words)
+        (tmp_path / "token").write_text("of another cluster")
+        (tmp_path / "token").chmod(0o600)
+        refused = hosts.command(*words, token=str(tmp_path / "token"))
+    assert ended.returncode == 1
+    assert re.search(r"fault.* nodes .* fer_dist: .* on 10\.77\.0\.\d; .* on 10\.77\.0\.\d", ended.stdout)
+    assert "the token is missing or does not fit" in refused.stdout
 
 
 def test_what_was_made_is_gone_afterwards_and_nothing_else(tmp_path):

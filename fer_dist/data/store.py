@@ -162,7 +162,7 @@ class Store:
                 too_late = time.monotonic() + wait - begun > patience.most_seconds
                 if _is_for_good(error) or damaged > 1 or number == patience.tries or too_late:
                     tries = f" in {number} tries" if number > 1 else ""
-                    raise WorkError(f"{what}: {failing}{tries}: {cause_of(error)}; {remedy_for(error)}") from None
+                    raise WorkError(f"{what}: {failing}{tries}: {cause_of(error)}; {_remedy(error)}") from None
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
@@ -251,8 +251,7 @@ def cause_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def remedy_for(error: Exception) -> str:
-    """What to do about a store's error, in one sentence."""
+def _remedy(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "look at the address, and at the files beside it"
     if (
