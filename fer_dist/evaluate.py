@@ -23,6 +23,7 @@ from fer_dist.model import SEResNet18
 from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
+from fer_dist.run_folder import entered
 from fer_dist.runs import absolute
 from fer_dist.world import World, default_threads, pick_device
 
@@ -35,7 +36,7 @@ class EvaluateConfig:
     """Which models on which sets."""
 
     models: tuple[str, ...]
-    """Run folders, or .safetensors files (their results then go beside them)."""
+    """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
 
     data: tuple[str, ...]
     """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
@@ -98,24 +99,27 @@ def evaluate(
             f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
         )
     check_ray(config.ray)
-    models = [(Path(path), *load_model(path, config.checkpoint)) for path in config.models]
+    models = [(entered(path), *load_model(path, config.checkpoint)) for path in config.models]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
     if config.leave_out:
         check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
-    pairs = [(path, reader) for (path, _, _), row in zip(models, readers, strict=True) for reader in row]
+    pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
     if config.ray.workers:
         made = iter(_predict_on_ray(config, readers, progress, say))
     else:
         made = _predict_here(config, [(network, model) for _, network, model in models], readers)
     results = []
-    for path, reader in pairs:
+    for home, reader in pairs:
         predictions, bad = next(made)
         name = reader.manifest.name
         measures = scored(predictions, reader)
-        _save(path, name, predictions, measures)
-        results.append(Result(path.name, name, measures, bad))
+        _save(home.path, name, predictions, measures)
+        home.send()
+        results.append(Result(home.path.name, name, measures, bad))
         if not config.ray.workers:
             progress(len(results), len(pairs))
+    for home, _, _ in models:
+        home.close()
     return results
 
 

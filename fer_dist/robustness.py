@@ -28,6 +28,7 @@ from fer_dist.figures import save_figure
 from fer_dist.figures_robustness import robustness_figure
 from fer_dist.predicting import evaluating, mask_of
 from fer_dist.regions import ALL_REGIONS, hide, share_of
+from fer_dist.run_folder import entered
 from fer_dist.world import default_threads, pick_device
 
 CHOICE = 0x726F627573740001
@@ -124,13 +125,15 @@ def evaluate_robustness(
     device = pick_device(config.device)
     results = []
     for path in config.models:
+        home = entered(path)
         network, model = load_model(path, config.checkpoint)
         model = on_device(model, device)
         for place in config.data:
             reader = open_reader(place, network.emotions, reading(config), "--data")
             values = robustness(model, network, reader, settings, progress)
-            save_robustness(path, reader.manifest.name, values)
-            results.append(Robustness(Path(path).name, reader.manifest.name, values))
+            save_robustness(home.path, reader.manifest.name, values)
+            results.append(Robustness(home.path.name, reader.manifest.name, values))
+        home.close()
     return results
 
 

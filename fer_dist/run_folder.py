@@ -26,6 +26,9 @@ CHECKPOINTS = "checkpoints"
 LIST = f"{CHECKPOINTS}/list.json"
 OWNER = f"{CHECKPOINTS}/owner"
 LEDGER = "ledger"
+SCORES = "scores.json"
+RESULTS = {"predictions", "figures", "robustness", SCORES}
+"""What an evaluation leaves in a run folder."""
 
 
 class RunFolder:
@@ -34,10 +37,14 @@ class RunFolder:
     place: what a user calls it. path: the local folder, in which everything is read and written.
     """
 
-    def __init__(self, place: str, scratch: str = "", rank: int = 0) -> None:
-        """place: a path, or a URL that fsspec can write. scratch: local folder for the copies of runs in stores."""
+    def __init__(self, place: str, scratch: str = "", rank: int = 0, trains: bool = True) -> None:
+        """place: a path, or a URL that fsspec can write. scratch: local folder for the copies of runs in stores.
+
+        trains: whether checkpoints are written; else what is sent are results of an evaluation.
+        """
         self.place = without_secrets(place)
         self.rank = rank
+        self.trains = trains
         self.warn: Callable[[str], None] = lambda text: None
         self.store: Store | None = None
         self.path = Path(place)
@@ -91,7 +98,7 @@ class RunFolder:
         if self.rank == 0:
             self._stored = self.store.names()
             self._take_list()
-            self.bring("scores.json")
+            self.bring(SCORES)
         ledger = f"{LEDGER}/{self.rank}.tsv"
         if not (self.path / ledger).exists():
             self.bring(ledger)
@@ -145,7 +152,7 @@ class RunFolder:
     def _send(self) -> str:
         """Send what changed; the complaint of a store that refuses, or an empty text."""
         try:
-            if self.rank == 0:
+            if self.rank == 0 and self.trains:
                 while not self._lost and not self._send_checkpoints():
                     pass
             for name in sorted(self._mine()):
@@ -199,7 +206,9 @@ class RunFolder:
             name = path.relative_to(self.path).as_posix()
             room = name.split("/")[0]
             is_ours = path.stem == str(self.rank) if room == LEDGER else self.rank == 0
-            if is_ours and room not in (CHECKPOINTS, CONFIG) and not path.name.startswith(".") and path.is_file():
+            # A training that goes on meanwhile has newer curves and checkpoints than the copy here.
+            is_ours &= room not in (CHECKPOINTS, CONFIG) if self.trains else room in RESULTS
+            if is_ours and not path.name.startswith(".") and path.is_file():
                 yield name
 
     def _take_list(self) -> None:
@@ -238,7 +247,7 @@ def entered(place: str, scratch: str = "") -> RunFolder:
 
     Raises InputError where there is no such run.
     """
-    folder = RunFolder(place, scratch)
+    folder = RunFolder(place, scratch, trains=False)
     if not folder.store:
         return folder
     try:

@@ -63,7 +63,9 @@ def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stores are asked twice, and no copy of a run stays in the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(stores, "Patience", lambda: Patience(2, first_seconds=0.01, longest_seconds=0.02))
 
 
@@ -95,6 +97,21 @@ def test_a_run_in_a_store_leaves_there_what_a_run_on_a_disk_leaves_in_its_folder
     assert ledger(found) == ledger(local)
     mine, theirs = load_model("s3://runs/whole/run"), load_model(local)
     assert all(torch.equal(a, b) for a, b in zip(mine[1].parameters(), theirs[1].parameters(), strict=True))
+
+
+def test_an_evaluation_of_a_run_in_a_store_leaves_its_results_there_and_its_checkpoints_alone(s3, shards, tmp_path):
+    place = "s3://runs/evaluated/run"
+    assert main(["train", *words(shards, "s3://runs/evaluated", tmp_path / "scratch", "--train.epochs", "1")]) == 0
+    store = fsspec.filesystem("s3", use_listings_cache=False)
+    entered(place)
+    # The training goes on elsewhere: the list is newer than the copy here.
+    newer = store.cat(f"{place}/checkpoints/list.json") + b" "
+    store.pipe_file(f"{place}/checkpoints/list.json", newer)
+    assert main(["evaluate", "--models", place, "--data", str(shards / "test")]) == 0
+    assert store.exists(f"{place}/predictions/synthetic_wild-test.parquet")
+    assert store.exists(f"{place}/figures/confusion-synthetic_wild-test.svg")
+    assert set(json.loads(store.cat(f"{place}/scores.json"))) == {"synthetic_wild-val", "synthetic_wild-test"}
+    assert store.cat(f"{place}/checkpoints/list.json") == newer
 
 
 def test_a_run_killed_on_one_host_goes_on_on_another_to_the_same_end(s3, shards, local, tmp_path):
