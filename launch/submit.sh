@@ -100,4 +100,13 @@ if ! answer=$(ray job list --address "$address" 2>&1); then
   printf '%s\n' "$answer" | tail -n 3 >&2
   exit 1
 fi
-"${line[@]}"
+# A head that has just started answers before it can start jobs.
+for _ in $(seq 30); do
+  status=0
+  "${line[@]}" 2> "$work/errors" || status=$?
+  grep -q 'No available agent' "$work/errors" || break
+  printf 'submit.sh: the cluster is still starting; asking again in 10 s\n' >&2
+  sleep 10
+done
+cat "$work/errors" >&2
+exit "$status"
