@@ -19,7 +19,7 @@
 # --dry-run       print what would run, each word quoted, and stop
 #
 # Costs what the cluster costs. Gives the run folder on the cluster's storage, the job's log here, and exit code 0 for a
-# finished run, 1 for one that failed, 2 for wrong input.
+# finished run, 1 for one that failed, 2 for input that is found wrong here.
 set -euo pipefail
 fail() {
   printf 'submit.sh: %s\n' "$1" >&2
