@@ -209,8 +209,7 @@ class RayConfig:
     """Ray workers. 0: this process alone, or the torchrun group that it is part of; Ray is not imported."""
 
     min_workers: int = 0
-    """Train with as few as this many while the cluster holds no more, and with up to ray.workers when nodes come; each
-    change is a new start from the last checkpoint. 0: with ray.workers only."""
+    """Train with this few where the cluster holds no more, and grow from a checkpoint as nodes come. 0: ray.workers."""
 
     resize_seconds: float = 60.0
     """Seconds between two looks for nodes that came, where min_workers is set."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_dist.config import RayConfig
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Message
 
 CONNECT_SECONDS = 5.0
@@ -73,6 +73,8 @@ def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
             f"--ray.address {address}: no Ray cluster answers there ({shortly(error)}); "
             "check the address, and the token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
         ) from error
+    except Exception as error:  # Ray has no other name for a node that does not come up in time
+        raise WorkError(f"Ray did not start: {shortly(error)}") from error
     try:
         logging.getLogger("ray").setLevel(logging.ERROR)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -67,7 +67,12 @@ class _Driver:
         import ray
 
         while True:
-            error = self._attempt()
+            # A name of its own for each attempt, and a folder that is thrown away: Ray's snapshot of a run can be
+            # damaged, and would then end every later attempt. What a run goes on from is our own list of checkpoints.
+            # Only the controller looks into it, which lives on this node; workers would for a checkpoint that is
+            # reported to Ray, and none is.
+            with tempfile.TemporaryDirectory(prefix="fer-dist-ray-", ignore_cleanup_errors=True) as folder:
+                error = self._attempt(folder)
             if self.shared is not None:
                 raise WorkError(self.shared)
             if not error and not self.node_left:
@@ -86,13 +91,12 @@ class _Driver:
                 self._say("a node is about to leave; all go on elsewhere from the checkpoint just saved")
             self.node_left, self.expected, self.waits = False, True, time.monotonic()
 
-    def _attempt(self) -> BaseException | None:
+    def _attempt(self, folder: str) -> BaseException | None:
         """Run until the workers are done or Ray gives up. Returns what ended it."""
         import ray
 
         outcome: list[BaseException | None] = []
-        arguments = (self.work, self.group, self.needs, self.group.ray.max_failures - self.failures, outcome)
-        fit = threading.Thread(target=_fit, args=arguments, daemon=True)
+        fit = threading.Thread(target=self._fit, args=(folder, outcome), daemon=True)
         fit.start()
         asked = 0.0
         mailbox = self.work.mailbox
@@ -113,6 +117,31 @@ class _Driver:
             if min(waited, ray.get(mailbox.silent_seconds.remote())) > STOP_PATIENCE_SECONDS:
                 raise WorkError("stopped while no worker was running; go on with --resume")
             time.sleep(POLL_SECONDS)
+
+    def _fit(self, folder: str, outcome: list[BaseException | None]) -> None:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        settings, timeout = self.group.ray, self.group.timeout_seconds
+        # Ray reads them here and hands them on. A worker that does not answer is as good as dead.
+        os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", f"{timeout:g}")
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
+        os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "2")
+        fewest, most = self.group.least, settings.workers
+        workers = ScalingConfig(
+            num_workers=most if fewest == most else (fewest, most),
+            use_gpu="GPU" in self.needs,
+            resources_per_worker=self.needs,
+            elastic_resize_monitor_interval_s=settings.resize_seconds,
+        )
+        failures = FailureConfig(max_failures=settings.max_failures - self.failures)
+        run = RunConfig(name=Path(folder).name, storage_path=folder, failure_config=failures)
+        torch = TorchConfig(timeout_s=max(1, round(timeout)))
+        try:
+            TorchTrainer(self.work, torch_config=torch, scaling_config=workers, run_config=run).fit()
+            outcome.append(None)
+        except Exception as error:  # handed to the main thread, which raises it
+            outcome.append(error)
 
     def _read(self, kind: str, content: Any) -> None:
         if kind == "message":
@@ -145,35 +174,6 @@ class _Driver:
 
     def _say(self, text: str) -> None:
         self.progress(Message(text))
-
-
-def _fit(work: "_Work", group: Group, needs: Node, max_failures: int, outcome: list[BaseException | None]) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    # Ray reads them here and hands them on. A worker that does not answer is as good as dead.
-    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", f"{group.timeout_seconds:g}")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "2")
-    fewest, most = group.least, group.ray.workers
-    workers = ScalingConfig(
-        num_workers=most if fewest == most else (fewest, most),
-        use_gpu="GPU" in needs,
-        resources_per_worker=needs,
-        elastic_resize_monitor_interval_s=group.ray.resize_seconds,
-    )
-    # A name of its own for each attempt, and a folder that is thrown away: Ray's snapshot of a run can be damaged, and
-    # would then end every later attempt. What a run goes on from is our own list of checkpoints. Only the controller
-    # looks into it, which lives on this node; workers would for a checkpoint that is reported to Ray, and none is.
-    with tempfile.TemporaryDirectory(prefix="fer-dist-ray-") as folder:
-        failures = FailureConfig(max_failures=max_failures)
-        run = RunConfig(name=Path(folder).name, storage_path=folder, failure_config=failures)
-        torch = TorchConfig(timeout_s=max(1, round(group.timeout_seconds)))
-        try:
-            TorchTrainer(work, torch_config=torch, scaling_config=workers, run_config=run).fit()
-            outcome.append(None)
-        except Exception as error:  # handed to the main thread, which raises it
-            outcome.append(error)
 
 
 @dataclass(frozen=True)
