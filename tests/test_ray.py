@@ -1,19 +1,20 @@
-"""Training on real Ray workers: the same batches as alone, and on again after a worker was killed."""
+"""Real Ray workers: the same batches, weights and tables as without, also where what does the work is killed."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
 import pytest
-from runs import arguments, command, drawn_shards, environment, ledger
+from ray_faults import Background
+from runs import arguments, command, drawn_shards, environment, ledger, weights
 
 from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
-from fer_dist.predictions import load_scores
+from fer_dist.predictions import load_scores, predictions_path
 
 pytestmark = pytest.mark.ray
 
@@ -23,54 +24,91 @@ def shards(tmp_path_factory):
     return drawn_shards(tmp_path_factory.mktemp("shards"))
 
 
-def ray_workers(parent: int) -> list[psutil.Process]:
-    """The processes of Ray Train workers below a process."""
-    found = []
-    for process in psutil.Process(parent).children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            pass
-    return found
+def two_processes(*words: str) -> None:
+    """Train as a torchrun group of two."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line += ["-m", "fer_dist.train", *words]
+    ended = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
 
 
-def wait_until(is_so, process: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+def metrics(process: psutil.Process) -> str:
+    """What the node's agent tells Prometheus: it listens at a port of its own."""
+    for connection in process.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{connection.laddr.port}/metrics", timeout=2) as answer:
+                    return str(answer.read().decode())
+            except (OSError, ValueError, HTTPException):
+                continue
+    return ""
 
 
-def test_workers_killed_then_stopped_then_resumed_by_one_process_take_the_batches_of_an_undisturbed_run(
-    shards, tmp_path
-):
+def test_a_run_whose_worker_and_controller_are_killed_and_that_is_stopped_is_an_undisturbed_one(shards, tmp_path):
     steps = ["--train.save-every-steps", "2", "--train.epochs", "40"]
-    words = arguments(shards, tmp_path, "ray", *steps)
-    log, run = tmp_path / "log", tmp_path / "ray"
-    line = [sys.executable, "-m", "fer_dist.train", *words, "--ray.workers", "2"]
-    with log.open("w") as stream:
-        process = subprocess.Popen(line, env=environment(), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-        wait_until((run / "checkpoints" / "list.json").exists, process, log)
-        os.kill(ray_workers(process.pid)[-1].pid, signal.SIGKILL)
-        wait_until(lambda: ", from step " in log.read_text(), process, log)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 1
-    text = log.read_text()
+    words, run = arguments(shards, tmp_path, "ray", *steps), tmp_path / "ray"
+    training = Background.fer_dist(["train", *words, "--ray.workers", "2"], tmp_path / "log")
+    try:
+        training.until((run / "checkpoints" / "list.json").exists)
+        training.kill_one("RayTrainWorker")
+        training.until_it_says(", from step ")
+        training.kill_one("TrainController")
+        training.until_it_says(", from step ", times=2)
+        agent = training.below("DashboardAgent") or training.below("dashboard/agent")
+        training.until(lambda: "fer_dist_train_loss{" in metrics(agent[0]))
+        training.process.send_signal(signal.SIGTERM)
+        assert training.process.wait(timeout=120) == 1
+    finally:
+        training.kill_all()
+    text = training.text()
     assert "a worker was lost; all go on from the last checkpoint (new start 1)" in text
+    assert "Ray Train's controller was lost; all go on from the last checkpoint" in text
     stopped = int(text.split("stopped at step ")[1].split()[0])
     assert stopped < 240, "the stop came too late to show anything"
     assert Checkpoints(run).entries()[-1].step == stopped
-    ours = ("ray: ", "epoch ", "a worker was ", "fer-dist: stopped ")
+    ours = ("ray: ", "epoch ", "a worker was ", "Ray Train's controller was ", "waiting for Ray ", "fer-dist: stopped ")
     noise = [line for line in text.splitlines() if not line.startswith(ours) and "/240 steps, loss " not in line]
     assert not noise
-    assert command("train", *words, "--resume").returncode == 0
-    assert command("train", *arguments(shards, tmp_path, "alone", *steps)).returncode == 0
-    # After the stop one process takes what two took before: its ledger holds the later steps whole.
-    together = ledger(run, until=stopped) | ledger(run, ranks=1, since=stopped)
-    assert together == ledger(tmp_path / "alone")
-    assert load_scores(run).keys() == load_scores(tmp_path / "alone").keys()
+    two_processes(*words, "--resume")
+    two_processes(*arguments(shards, tmp_path, "alone", *steps))
+    assert ledger(run) == ledger(tmp_path / "alone")
+    assert weights(run) == weights(tmp_path / "alone")
+    assert load_scores(run) == load_scores(tmp_path / "alone")
+
+
+def evaluation(model: Path, shards: Path, *more: str) -> list[str]:
+    return ["evaluate", "--models", str(model), "--data", str(shards / "train"), "--batch-size", "7", *more]
+
+
+@pytest.fixture(scope="module")
+def evaluated(shards, tmp_path_factory):
+    """The file of a trained network, evaluated by one process."""
+    root = tmp_path_factory.mktemp("runs")
+    assert command("train", *arguments(shards, root, "run", "--train.epochs", "1", "--data.val", "")).returncode == 0
+    model = Checkpoints(root / "run").model_file("last")
+    assert command(*evaluation(model, shards, "--device", "cpu")).returncode == 0
+    return model
+
+
+@pytest.mark.parametrize(("workers", "killed"), [(2, True), (1, False), pytest.param(4, False, marks=pytest.mark.slow)])
+def test_an_evaluation_by_tasks_writes_the_table_of_one_process_byte_for_byte(
+    evaluated, shards, tmp_path, workers, killed
+):
+    model = tmp_path / evaluated.name
+    model.write_bytes(evaluated.read_bytes())
+    more = ["--device", "cpu", "--ray.workers", str(workers)]
+    tasks = Background.fer_dist(evaluation(model, shards, *more), tmp_path / "log")
+    try:
+        if killed:
+            tasks.kill_one("ray::_attempt")
+        assert tasks.process.wait(timeout=240) == 0, tasks.text()
+    finally:
+        tasks.kill_all()
+    scores = load_scores(tmp_path)
+    assert scores == load_scores(evaluated.parent)
+    for name in scores:
+        there, here = (predictions_path(folder, name).read_bytes() for folder in (evaluated.parent, tmp_path))
+        assert there == here
 
 
 def test_a_cluster_that_does_not_answer_gets_one_line(shards, tmp_path, capsys):
