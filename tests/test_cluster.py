@@ -107,6 +107,15 @@ def test_a_pod_mounts_only_what_it_has_and_shared_memory_in_it(name: str):
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
+def test_a_cluster_on_kubernetes_wants_a_token_and_is_not_reached_from_outside(name: str):
+    spec = cluster_spec(name)
+    assert spec["authOptions"] == {"mode": "token", "secretName": "fer-dist-ray-token"}
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    # The token is a secret that the reader makes; none stands in a manifest.
+    assert {content["kind"] for content in manifests(name)} <= {"PersistentVolumeClaim", "RayCluster", "RayJob"}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
 def test_workers_have_gpus_come_and_go_and_the_head_trains_nothing(name: str):
     spec = cluster_spec(name)
     assert spec["enableInTreeAutoscaling"] is True
