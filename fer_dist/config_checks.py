@@ -22,6 +22,8 @@ def check(config: Config) -> None:
     _obey(_rules(config))
     if config.ray.workers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
+    if train.deepspeed_config and train.strategy != "deepspeed":
+        raise InputError("--train.deepspeed-config is of no use without --train.strategy deepspeed; give both or none")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
 
@@ -76,6 +78,12 @@ def _rules(config: Config) -> dict[str, tuple[Any, bool, str]]:
         "--train.nesterov": (train.nesterov, not train.nesterov or train.momentum > 0, "be off at momentum 0"),
         "--train.weight-decay": (train.weight_decay, train.weight_decay >= 0, "be at least 0"),
         "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
+        "--train.freeze": (
+            train.freeze,
+            0 <= train.freeze <= 5,
+            "lie in 0..5, for the head itself trains",
+        ),
+        "--train.layer-decay": (train.layer_decay, 0 < train.layer_decay <= 1, "lie in 0..1, 0 excluded"),
         "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),
         "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),
         **_ray_rules(config.ray),

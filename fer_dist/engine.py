@@ -1,26 +1,21 @@
-"""One optimiser step: forward, loss, backward, update. Precision, DDP and accumulation live here and nowhere else."""
+"""One optimiser step: forward, loss, backward, update. How ranks share it is the strategy's: ddp.py or zero.py."""
 
-import inspect
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from fer_dist.config import Config
 from fer_dist.data.loader import Batch
 from fer_dist.data.pipeline import views_of
+from fer_dist.ddp import Ddp
+from fer_dist.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.world import World
-
-# torch 2.13 renamed it; the new one still sends the buffers once, at the start.
-_NEW_FLAG = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-_OWN_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW_FLAG else "broadcast_buffers": False}
+from fer_dist.zero import Zero
 
 NEVER = 2**62
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -42,33 +37,35 @@ class Engine:
         self.world = world
         self.model = model
         self.views = views_of(config.data)
-        self.trained = self._wrapped(model)
-        self.optimizer = _open_optimizer(config, model)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.train.precision == "fp16")
+        self.frozen = freeze(model, config.train.freeze)
+        # Compiled alone, and then handed to what averages its gradients.
+        whole = cast(nn.Module, torch.compile(model)) if config.train.compile else model
+        self.optimizer = open_optimizer(config.train, model)
+        open_strategy = Zero if config.train.strategy == "deepspeed" else Ddp
+        self.strategy: Zero | Ddp = open_strategy(config.train, whole, self.optimizer, world)
         # Summed on the device and read once per log interval: .item() each step waits for the GPU.
         self._sums = torch.zeros(3, dtype=torch.float64, device=world.device)
         self._bad_step = torch.tensor(-1, device=world.device)
 
     def step(self, batch: Batch, lr: float) -> None:
         """Move the weights by one batch. The mean is over the global batch, whatever the ranks' shares are."""
-        self.trained.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.strategy.network.train()
+        for module in self.frozen:
+            module.eval()
+        set_rate(self.optimizer, lr)
         pictures = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
         size = self.config.train.micro_batch or max(pictures, 1)
-        for start in range(0, pictures, size):
-            last = start + size >= pictures
-            part = slice(start, start + size)
-            crops = batch.crops[start * self.views : (start + size) * self.views]
-            with nullcontext() if last else self._unsynchronised():
-                loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
-                self.scaler.scale(loss).backward()
-        if not pictures:
-            self._take_part(batch.crops)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        with self.strategy.all_parts():
+            for start in range(0, pictures, size):
+                part = slice(start, start + size)
+                crops = batch.crops[start * self.views : (start + size) * self.views]
+                with self.strategy.one_part(last=start + size >= pictures):
+                    loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
+                    self.strategy.backward(loss)
+            if not pictures:
+                self._take_part(batch.crops)
+        self.strategy.update()
 
     def totals(self) -> Totals:
         """Mean loss and accuracy since the last call. Waits for the device and the other ranks."""
@@ -85,23 +82,27 @@ class Engine:
 
     def settle(self) -> None:
         """Give every rank the mean of the ranks' batch statistics: before evaluation and before a checkpoint."""
-        self.world.average(list(self.model.buffers()))
+        # Not of what is frozen: a mean of equal numbers may differ from them in the last bit.
+        still = {id(buffer) for module in self.frozen for buffer in module.buffers()}
+        self.world.average([buffer for buffer in self.model.buffers() if id(buffer) not in still])
 
     def state(self) -> dict[str, Tensor]:
-        """The optimiser's tensors, by the name of their parameter."""
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        return {names[id(p)]: state["momentum_buffer"] for p, state in self.optimizer.state.items()}
+        """The optimiser's tensors, whole, by the name of their parameter. Every rank must ask: they may be spread."""
+        return {name: self.strategy.momentum(parameter) for name, parameter in self._trained()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter]["momentum_buffer"].copy_(tensors[name])
+        """Take what `state` gave, with the same strategy or the other."""
+        for name, parameter in self._trained():
+            self.strategy.load_momentum(parameter, tensors[name])
 
     def scaler_state(self) -> dict[str, Any]:
-        return self.scaler.state_dict()
+        return self.strategy.scaler_state()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        if state:
-            self.scaler.load_state_dict(state)
+        self.strategy.load_scaler_state(state)
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad]
 
     def _loss(self, crops: Tensor, targets: Tensor, labels: Tensor, step: int) -> Tensor:
         """The loss of some pictures, scaled so that the ranks' mean is the mean over the global batch.
@@ -109,9 +110,8 @@ class Engine:
         targets: int64 [B], outputs of the model, or float32 [B, K], shares of them.
         """
         config = self.config.train
-        half = HALF.get(config.precision)
-        with torch.autocast(crops.device.type, half, enabled=half is not None):
-            logits = self.trained(crops).float()
+        with self.strategy.autocast(crops.device):
+            logits = self.strategy.network(crops).float()
         logits = logits.unflatten(0, (-1, self.views))
         mean_logits = logits.mean(1)
         if self.config.data.views == "fold":
@@ -140,33 +140,7 @@ class Engine:
 
         crops: none, of the usual size. In evaluation mode, so that the batch statistics stay as they are.
         """
-        self.trained.eval()
-        half = HALF.get(self.config.train.precision)
-        with torch.autocast(crops.device.type, half, enabled=half is not None):
-            logits = self.trained(crops.new_zeros(1, *crops.shape[1:]))
-        self.scaler.scale(logits.float().sum() * 0).backward()
-
-    def _wrapped(self, model: nn.Module) -> nn.Module:
-        """The module that the loss goes through: compiled where asked for, then DDP where there are several ranks."""
-        if self.config.train.compile:
-            model = cast(nn.Module, torch.compile(model))
-        if self.world.size == 1:
-            return model
-        # Buffers are averaged in `settle` instead of being sent from rank 0 at each step.
-        return DistributedDataParallel(model, gradient_as_bucket_view=True, **_OWN_BUFFERS)
-
-    def _unsynchronised(self) -> Any:
-        return self.trained.no_sync() if isinstance(self.trained, DistributedDataParallel) else nullcontext()
-
-
-def _open_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD; weight decay only on what has more than one dimension, so not on normalisation layers and biases."""
-    train = config.train
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov)
-    # As zeros from the start: equal to a first step without them, and there where that step is skipped (fp16).
-    for parameter in model.parameters():
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
+        self.strategy.network.eval()
+        with self.strategy.autocast(crops.device):
+            logits = self.strategy.network(crops.new_zeros(1, *crops.shape[1:]))
+        self.strategy.backward(logits.float().sum() * 0)

@@ -11,6 +11,7 @@ from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.session import fitting_network, open_order, open_training_set
+from fer_dist.zero import check_zero
 
 SOFT_LOOK = 256
 """Pictures in which a soft label is looked for before soft training starts."""
@@ -19,6 +20,8 @@ SOFT_LOOK = 256
 def check_job(config: Config, workers: int) -> None:
     """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
     check(config)
+    if config.train.strategy == "deepspeed":
+        check_zero(config.train)
     network = network_of(config)
     reader = open_training_set(config)
     order = open_order(config, reader)

@@ -75,6 +75,10 @@ class SEResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def parts(self) -> list[list[nn.Module]]:
+        """From the input to the head: the first convolution, the four stages, the head. Six in all."""
+        return [[self.conv, self.norm], *([stage] for stage in self.stages), [self.head]]
+
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised pictures, float [B, 3, H, W]. Returns logits [B, K]."""
         x = self.pool(torch.relu(self.norm(self.conv(x))))

@@ -10,12 +10,15 @@ from typing import Any
 from uuid import uuid4
 
 from fer_dist import __version__
-from fer_dist.config import Config, differences, from_json, to_shown_json
+from fer_dist.config import Config, from_json, to_shown_json
+from fer_dist.config_changes import differences
 from fer_dist.data.location import is_url
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
 
-LIST_HASH = "leave_out_sha256"
+HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
+"""Settings that name a file whose content decides as much as its path, and where its sha256 is kept."""
+
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
 
@@ -29,7 +32,11 @@ def resolved(config: Config, preset: str) -> Config:
         cache=absolute(config.data.cache),
         leave_out=absolute(config.data.leave_out),
     )
-    train = replace(config.train, init_from=absolute(config.train.init_from))
+    train = replace(
+        config.train,
+        init_from=absolute(config.train.init_from),
+        deepspeed_config=absolute(config.train.deepspeed_config),
+    )
     run = config.run
     name = run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
@@ -69,8 +76,13 @@ def _check_content(config: Config, folder: RunFolder, resume: bool) -> None:
     if content is not None:
         known = _parsed(content, f"{folder.place}/{CONFIG}")
         changed = differences(_config_in(known, f"{folder.place}/{CONFIG}"), config)
-        if not changed and known.get(LIST_HASH, "") != _list_hash(config):
-            changed = [f"data.leave_out {config.data.leave_out} has other lines now"]
+        if not changed:
+            now = _hashes(config)
+            changed = [
+                f"{setting} {_hashed_files(config)[setting]} has other lines now"
+                for setting, name in HASHED.items()
+                if known.get(name) != now.get(name)
+            ]
         if changed:
             advice = "go on with the same settings, or choose another --run.name"
             raise InputError(f"{folder.place}: holds a run with another configuration ({'; '.join(changed)}); {advice}")
@@ -107,8 +119,7 @@ def open_run_folder(config: Config, preset: str) -> str:
         if folder.read(CONFIG) is None:
             # The number tells this run from one of the same name and settings before it.
             content = {"fer_dist": __version__, "preset": preset, "run": uuid4().hex, "config": to_shown_json(config)}
-            if config.data.leave_out:
-                content[LIST_HASH] = _list_hash(config)
+            content |= _hashes(config)
             folder.put(CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         raise InputError(f"{folder.path}: cannot be made ({error.strerror}); choose another --run.root") from None
@@ -140,10 +151,14 @@ def _parsed(content: bytes, place: str) -> dict[str, Any]:
     return found
 
 
-def _list_hash(config: Config) -> str:
-    """sha256 of the list of pictures to leave out: its lines decide the order as much as its path."""
-    path = config.data.leave_out
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+def _hashed_files(config: Config) -> dict[str, str]:
+    return {"data.leave_out": config.data.leave_out, "train.deepspeed_config": config.train.deepspeed_config}
+
+
+def _hashes(config: Config) -> dict[str, str]:
+    """sha256 of the files that the configuration names, as config.json keeps them."""
+    files = {HASHED[setting]: path for setting, path in _hashed_files(config).items() if path}
+    return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def absolute(path: str) -> str:

@@ -147,15 +147,15 @@ def pick_device(wanted: str) -> torch.device:
 def joined(device: torch.device, timeout_seconds: float) -> Iterator[World]:
     """Join the group that this process is part of: an open one (Ray Train), torchrun's (WORLD_SIZE), or none.
 
-    A group that is opened here is closed again on the way out. timeout_seconds: how long a rank waits for another one.
+    A group that is opened here, or by what runs inside, is closed again on the way out.
+    timeout_seconds: how long a rank waits for another one.
     """
     timeout = timedelta(seconds=timeout_seconds)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    opened = False
-    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    was_open = dist.is_initialized()
+    if not was_open and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
-        opened = True
     try:
         if dist.is_initialized() and dist.get_world_size() > 1:
             host_group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=timeout))
@@ -163,5 +163,5 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[World]:
         else:
             yield World(0, 1, device)
     finally:
-        if opened:
+        if not was_open and dist.is_initialized():
             dist.destroy_process_group()

@@ -179,7 +179,7 @@ def test_a_step_is_the_one_done_by_hand(views: str, micro_batch: int) -> None:
 
 def step_of_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    with joined(CPU) as world:
+    with joined(CPU, 300.0) as world:
         take_part(world, folder)
         world.barrier()
     dist.destroy_process_group()

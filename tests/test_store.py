@@ -13,7 +13,8 @@ import torch
 from faces import faces, shard_set
 from stores import Web, s3_environment, s3_server, served
 
-from fer_dist.config import Config, DataConfig, differences
+from fer_dist.config import Config, DataConfig
+from fer_dist.config_changes import differences
 from fer_dist.data import store as stores
 from fer_dist.data.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.location import locate, without_secrets

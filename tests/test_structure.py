@@ -13,6 +13,7 @@ FLOORS = [
     {
         "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
         "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
+        "config_changes",
     },
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
@@ -21,18 +22,18 @@ FLOORS = [
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
-        "data.headers", "data.labels", "run_folder", "saver",
+        "data.headers", "data.labels", "run_folder", "saver", "optimizer", "ddp", "zero",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness"},
     {"train", "session", "job_checks", "estimate", "evaluate", "predicting", "report",
      "robustness"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
-     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint",
+     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step",
      "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster"},
 ]  # fmt: skip
 DOORS = {
     "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
     "nvidia": {"data.pipeline"},
-    "deepspeed": {"engine"},
+    "deepspeed": {"zero"},
 }
 ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor", "doctor_cluster"}
 

@@ -1,0 +1,182 @@
+"""Steps with each strategy side by side: one torchrun group that this starts, the strategies in turn, on noise."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+from fer_dist.errors import InputError, WorkError
+from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+
+WARM_UP = 2
+TIMEOUT_SECONDS = 600.0
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "ddp": {},
+    "ddp, bf16 gradients": {"compress": "bf16"},
+    "deepspeed 0": {"strategy": "deepspeed", "zero_stage": 0},
+    "deepspeed 1": {"strategy": "deepspeed", "zero_stage": 1},
+    "deepspeed 2": {"strategy": "deepspeed", "zero_stage": 2},
+}
+
+
+@dataclass(frozen=True)
+class StepBench:
+    """Whose steps are timed, and how long."""
+
+    workers: int = 2
+    """Processes of one torchrun group on this machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of all of them; CUDA needs one for each."""
+
+    width: int = 64
+    """Channels of the first stage; 64 is the study's network, 16 the demo's."""
+
+    crop: int = 224
+    """Side of the crops, one for each picture."""
+
+    batch_size: int = 100
+    """Pictures of a step over all workers."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward pass."""
+
+    steps: int = 5
+    """Steps between two looks at the clock."""
+
+    repeats: int = 5
+    """Times that each strategy has its turn; medians are printed."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """One strategy. seconds: of a step, one value a turn. optimizer_bytes: most that a rank's optimiser holds."""
+
+    strategy: str
+    seconds: list[float]
+    optimizer_bytes: int
+
+    @property
+    def median_seconds(self) -> float:
+        return median(self.seconds)
+
+
+def bench_step(bench: StepBench) -> list[StepTime]:
+    """Start the group, and read what its rank 0 found. Raises WorkError where it ends with an error."""
+    import torch
+
+    from fer_dist.config import TrainConfig
+    from fer_dist.zero import check_zero
+
+    check_zero(TrainConfig(precision=bench.precision))
+    smallest = min(bench.workers, bench.steps, bench.repeats, bench.crop)
+    if smallest < 1 or bench.batch_size < bench.workers or bench.width < 16:
+        raise InputError(
+            "bench step: --workers, --steps, --repeats and --crop must be at least 1, --width at least 16, and "
+            "--batch-size at least --workers"
+        )
+    devices = torch.cuda.device_count()
+    if bench.device == "cuda" and devices < bench.workers:
+        raise InputError(f"bench step: --workers {bench.workers} need as many CUDA devices, and there are {devices}")
+    device = "cuda" if bench.device != "cpu" and devices >= bench.workers else "cpu"
+    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+        settings, found = Path(folder) / "settings.json", Path(folder) / "found.json"
+        settings.write_text(json.dumps(asdict(bench) | {"device": device}))
+        group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(bench.workers)]
+        line = [*group, "-m", "fer_dist.bench_step", str(settings), str(found)]
+        ended = subprocess.run(line, capture_output=True, text=True)
+        if ended.returncode or not found.is_file():
+            errors = [text for text in ended.stderr.splitlines() if "Error" in text]
+            raise WorkError(f"bench step: a worker ended with an error: {(errors or ['it says nothing'])[0].strip()}")
+        return [StepTime(**row) for row in json.loads(found.read_text())]
+
+
+def command(arguments: Arguments) -> None:
+    from fer_dist.monitor import Terminal
+
+    @dataclass(frozen=True)
+    class Step:
+        """Steps with ddp and deepspeed side by side, on noise: their time, and what each rank's optimiser holds."""
+
+        config: Annotated[StepBench, flat()]
+        json: str = ""
+        """File for the figures as JSON as well."""
+
+    flags = parse(Step, arguments, "bench step")
+    check_outputs(json=flags.json)
+    found = bench_step(flags.config)
+    Terminal().table(*step_table(found))
+    if flags.json:
+        write_json(flags.json, [asdict(one) | {"median_seconds": one.median_seconds} for one in found])
+
+
+def step_table(found: list[StepTime]) -> tuple[list[str], list[list[str]]]:
+    """A strategy a row; times as a multiple of the first one's."""
+    header = ["strategy", "n", "ms a step", "least", "most", "of ddp's time", "optimiser MB a rank"]
+    rows = []
+    for one in found:
+        times = [one.median_seconds, min(one.seconds), max(one.seconds)]
+        ratio = one.median_seconds / found[0].median_seconds
+        cells = [one.strategy, str(len(one.seconds)), *(f"{1000 * time:.1f}" for time in times)]
+        rows.append([*cells, f"{ratio:.2f}", f"{one.optimizer_bytes / 1e6:.1f}"])
+    return header, rows
+
+
+def run_rank(bench: StepBench, found: Path) -> None:
+    """What each process of the group runs. Rank 0 writes the file."""
+    import torch
+
+    from fer_dist.checkpoint import build, network_of, on_device
+    from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
+    from fer_dist.engine import Engine
+    from fer_dist.estimate import noise
+    from fer_dist.world import joined, pick_device
+
+    with joined(pick_device(bench.device), TIMEOUT_SECONDS) as world:
+        data = DataConfig(size=bench.crop, crop=bench.crop, views="random_one")
+        model = ModelConfig(width=bench.width)
+        share = len(range(world.rank, bench.batch_size, world.size))
+        batch = noise(share, 1, bench.crop, world.device)
+        engines, seconds = {}, {}
+        for name, how in STRATEGIES.items():
+            config = Config(data, model, TrainConfig(batch_size=bench.batch_size, precision=bench.precision, **how))
+            torch.manual_seed(0)
+            engines[name] = Engine(config, on_device(build(network_of(config)), world.device), world)
+            seconds[name] = [_timed(engines[name], batch, WARM_UP)]
+        for _ in range(bench.repeats):
+            for name, engine in engines.items():
+                seconds[name].append(_timed(engine, batch, bench.steps))
+        held = {name: -world.least(-_held_bytes(engine)) for name, engine in engines.items()}
+        if world.is_main:
+            rows = [asdict(StepTime(name, times[1:], held[name])) for name, times in seconds.items()]
+            found.write_text(json.dumps(rows))
+        world.barrier()
+
+
+def _timed(engine: Any, batch: Any, steps: int) -> float:
+    """Seconds of a step, until the slowest rank has taken its last one."""
+    engine.world.barrier()
+    begun = time.perf_counter()
+    for _ in range(steps):
+        engine.step(batch, 0.0)
+    engine.totals()
+    engine.world.barrier()
+    return (time.perf_counter() - begun) / steps
+
+
+def _held_bytes(engine: Any) -> int:
+    """Momentum, and the copy of its part of the weights that ZeRO keeps beside the network's own."""
+    own = {id(parameter) for parameter in engine.model.parameters()}
+    tensors = [value for state in engine.optimizer.state.values() for value in state.values() if value is not None]
+    copies = [p for group in engine.optimizer.param_groups for p in group["params"] if id(p) not in own]
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*tensors, *copies))
+
+
+if __name__ == "__main__":
+    run_rank(StepBench(**json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))

@@ -1,0 +1,55 @@
+"""SGD over the parts of a network: which of them train, at what share of the learning rate, and with what decay."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer_dist.config import TrainConfig
+from fer_dist.model import SEResNet18
+
+SHARE = "lr_share"
+"""Key of a parameter group: what the learning rate of a step is multiplied by for it."""
+
+
+def parts_of(model: nn.Module) -> list[list[nn.Module]]:
+    """The parts that freezing and layer-wise rates count, from the input to the head; another network is one part."""
+    return model.parts() if isinstance(model, SEResNet18) else [[model]]
+
+
+def freeze(model: nn.Module, count: int) -> list[nn.Module]:
+    """Let the first parts of a network not train. Returns their modules, which stay in evaluation mode.
+
+    count: parts from the input, 0 for none.
+    """
+    frozen = [module for part in parts_of(model)[:count] for module in part]
+    for module in frozen:
+        module.requires_grad_(False)
+    return frozen
+
+
+def open_optimizer(train: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD over what trains; weight decay only on what has more than one dimension, so not on normalisation and biases.
+
+    The head trains at the learning rate, and each part before it at layer_decay times the rate of the part behind it.
+    """
+    groups: list[dict[str, Any]] = []
+    parts = parts_of(model)
+    # Without layer-wise rates all parts are one: fewer groups, fewer kernels.
+    merged = parts if train.layer_decay != 1 else [[module for part in parts for module in part]]
+    for number, part in enumerate(merged):
+        trained = [p for module in part for p in module.parameters() if p.requires_grad]
+        share = train.layer_decay ** (len(merged) - 1 - number)
+        for params, decay in (
+            ([p for p in trained if p.ndim > 1], train.weight_decay),
+            ([p for p in trained if p.ndim <= 1], 0.0),
+        ):
+            if params:
+                groups.append({"params": params, "weight_decay": decay, SHARE: share})
+    return torch.optim.SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give each group its share of a step's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group[SHARE]
