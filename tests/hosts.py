@@ -38,7 +38,7 @@ class Hosts:
     def do(self, action: str, *words: object, **more: str) -> str:
         """Run a command of hosts.sh to its end. more: of the environment."""
         line = [str(SCRIPT), action, *map(str, words)]
-        ended = subprocess.run(line, env=self._environment() | more, capture_output=True, text=True, timeout=300)
+        ended = subprocess.run(line, env=self._environment() | more, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -46,7 +46,7 @@ class Hosts:
         """Run a fer-dist command on host 0 to its end. token: a file with another one than the cluster's."""
         line = [str(SCRIPT), "run", "0", *(["env", f"RAY_AUTH_TOKEN_PATH={token}"] if token else [])]
         line += [sys.executable, "-m", "fer_dist.cli", *words]
-        return subprocess.run(line, env=self._environment(), capture_output=True, text=True, timeout=300)
+        return subprocess.run(line, env=self._environment(), capture_output=True, text=True, timeout=600)
 
     def train(self, words: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a training job on host 0 that takes as many workers as there are hosts, unless the words say more."""

@@ -36,7 +36,7 @@ def test_workers_on_hosts_of_their_own_take_the_batches_of_one_process(count, sh
     with hosts_up(count) as hosts:
         job = hosts.train(arguments(shards, tmp_path, "hosts"), log)
         wait_until(lambda: len(hosts.workers()) == count, job, log)
-        assert job.wait(timeout=300) == 0, log.read_text()
+        assert job.wait(timeout=600) == 0, log.read_text()
     assert ledger(tmp_path / "hosts") == alone
     assert len(list((tmp_path / "hosts" / "ledger").glob("*.tsv"))) == count
 
@@ -52,7 +52,7 @@ def test_a_host_that_dies_or_is_cut_off_costs_no_batch(fault, shards, tmp_path):
         wait_until((run / "checkpoints" / "list.json").exists, job, log)
         # Of three hosts two have a worker, so one of these is not the driver's, and one stands ready.
         hosts.do(fault, max(hosts.workers()))
-        assert job.wait(timeout=400) == 0, log.read_text()
+        assert job.wait(timeout=900) == 0, log.read_text()
     assert "a worker was lost; all go on from the last checkpoint" in log.read_text()
     assert ledger(run) == ledger(tmp_path / "alone")
 
