@@ -28,7 +28,7 @@ unset RAY_ADDRESS
 ray start --head --port "$port" --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --temp-dir "$work/ray" \
   --disable-usage-stats --block > "$work/head.log" 2>&1 &
 head=$!
-trap 'kill "$head" 2>/dev/null; wait "$head" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill "$head" 2>/dev/null || true; wait "$head" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 address=http://127.0.0.1:$dashboard
 for _ in $(seq 120); do
