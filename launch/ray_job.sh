@@ -46,7 +46,11 @@ submit() { # ID [--no-wait] -- FLAGS...
     --ray.workers "${WORKERS:-2}" --run.device "${DEVICE:-auto}" --train.save-every-steps 20 --run.ledger --resume "$@"
 }
 
-submit "$name-1" --no-wait -- "$@" > "$work/submit.log"
+# A head that has just started answers before it can start jobs.
+until submit "$name-1" --no-wait -- "$@" > "$work/submit.log" 2>&1; do
+  grep -q 'No available agent' "$work/submit.log" || { tail -n 20 "$work/submit.log" "$work/head.log"; exit 1; }
+  sleep 5
+done
 waited=0
 until [ -s "$root/$name/checkpoints/list.json" ]; do
   sleep 1
