@@ -1,0 +1,176 @@
+"""What a study found, as values: models, results, comparisons; written as JSON and read again."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fer_dist.errors import InputError
+
+FORMAT = 1
+NEEDED_SCORES = ("samples", "accuracy", "accuracy_interval")
+"""What a result must have; a report leaves out what else is missing."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained network.
+
+    trained_on:   the data set (not the split) that it was trained on last; results on that set are its own.
+    started_from: what gave it its first weights, such as another model's name; None where they were drawn at random.
+    seconds:      duration of the training; parameters: how many it has; settings: whatever else a reader should know.
+    group:        shared by models that differ only in their seed; empty: its name.
+    role:         the published study's model that this one is: "a", "b", or "a-b" (transferred); empty: none.
+    curves:       "train/loss", "train/accuracy", "validation/accuracy" ... -> (step, value) in the order of steps.
+    """
+
+    name: str
+    trained_on: str
+    started_from: str | None = None
+    seconds: float | None = None
+    parameters: int | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    group: str = ""
+    role: str = ""
+    seed: int = 0
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    @property
+    def group_name(self) -> str:
+        return self.group or self.name
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model scored on one split of one data set.
+
+    scores:         as metrics.scores gives them; only NEEDED_SCORES must be there.
+    detail:         as detail.detail gives it; None: not measured. The same holds of the two that follow.
+    without_copies: scores without the pictures that an audit found in the training set as well.
+    robustness:     as robustness.robustness gives it.
+    """
+
+    model: str
+    dataset: str
+    scores: dict[str, Any]
+    split: str = "test"
+    detail: dict[str, Any] | None = None
+    without_copies: dict[str, Any] | None = None
+    robustness: dict[str, Any] | None = None
+
+    @property
+    def set_name(self) -> str:
+        return f"{self.dataset}-{self.split}"
+
+    @property
+    def spoken_set(self) -> str:
+        """As a sentence says it: a test set goes without its split."""
+        return self.dataset if self.split == "test" else self.set_name
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What transfer brings: two models' results on the same set. Names as in Model.name.
+
+    paired: the test of both on the same pictures, as compare.paired(with, without) gives it; None: not made.
+    """
+
+    with_model: str
+    without_model: str
+    dataset: str
+    split: str = "test"
+    paired: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Models of one group, which differ only in their seed, on one set. values: as compare.over_seeds gives them."""
+
+    group: str
+    dataset: str
+    split: str
+    values: dict[str, Any]
+
+    @property
+    def set_name(self) -> str:
+        return f"{self.dataset}-{self.split}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a report says.
+
+    class_counts: "<dataset>-<split>" -> emotion -> pictures.
+    left_out:     "<dataset>-<split>" -> reason -> pictures, as the manifests have it.
+    roles:        which data set stands where the published study has its own: "a", "b", "c" -> Result.dataset.
+    seconds:      duration of the whole study.
+    maps:         paths of PNG figures of feature maps, relative to the report's folder.
+    """
+
+    title: str
+    models: tuple[Model, ...]
+    results: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    commit: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    roles: dict[str, str] = field(default_factory=dict)
+    seeds: tuple[Seeds, ...] = ()
+    seconds: float | None = None
+    maps: tuple[str, ...] = ()
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def to_json(study: Study) -> str:
+    """The study as text; the same study gives the same text. Raises ValueError where a number is NaN or infinite."""
+    return json.dumps({"format": FORMAT, **asdict(study)}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str | bytes, name: str = "study.json") -> Study:
+    """The study that to_json wrote. name: of the file, for messages. Raises InputError where it is not a whole one."""
+    try:
+        content = json.loads(text)
+        if content.pop("format") != FORMAT:
+            raise InputError(f"{name}: written in another format than {FORMAT}; make the study again")
+        content["models"] = tuple(_model(entry) for entry in content["models"])
+        content["results"] = tuple(Result(**entry) for entry in content["results"])
+        content["comparisons"] = tuple(Comparison(**entry) for entry in content["comparisons"])
+        content["seeds"] = tuple(Seeds(**entry) for entry in content["seeds"])
+        content["commands"], content["maps"] = tuple(content["commands"]), tuple(content["maps"])
+        study = Study(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{name}: not a study as this version writes it ({error}); make the study again") from None
+    check(study)
+    return study
+
+
+def check(study: Study) -> None:
+    """Raise InputError where results, models, comparisons and seeds do not fit together."""
+    names = [model.name for model in study.models]
+    measured = [(result.model, result.dataset, result.split) for result in study.results]
+    if len(set(names)) < len(names) or len(set(measured)) < len(measured):
+        raise InputError(f"{study.title}: a model, or a model's result on a set, comes twice")
+    unknown = [model for model, *_ in measured if model not in names]
+    if unknown:
+        raise InputError(
+            f"{study.title}: a result of {unknown[0]!r}, which is not among its models: {', '.join(names)}"
+        )
+    for result in study.results:
+        missing = [name for name in NEEDED_SCORES if result.scores.get(name) is None]
+        if missing:
+            raise InputError(f"{study.title}: {result.model!r} on {result.set_name} lacks {', '.join(missing)}")
+    for comparison in study.comparisons:
+        for model in (comparison.with_model, comparison.without_model):
+            if (model, comparison.dataset, comparison.split) not in measured:
+                place = f"{comparison.dataset}-{comparison.split}"
+                raise InputError(f"{study.title}: {model!r} is compared on {place}, but has no result there")
+    groups = {model.group_name for model in study.models}
+    strangers = [seeds.group for seeds in study.seeds if seeds.group not in groups]
+    if strangers:
+        raise InputError(f"{study.title}: seeds of {strangers[0]!r}, which is no group of its models")
+
+
+def _model(entry: dict[str, Any]) -> Model:
+    curves = {name: [(step, value) for step, value in points] for name, points in entry.pop("curves").items()}
+    return Model(**entry, curves=curves)

@@ -1,0 +1,66 @@
+"""A study's findings: what is written is read again, and what does not fit together is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fer_dist.errors import InputError
+from fer_dist.findings import Comparison, Model, Result, Seeds, Study, from_json, to_json
+
+SCORES = {"samples": 10, "accuracy": 0.8, "accuracy_interval": [0.5, 0.9], "macro_f1": None}
+
+
+def small() -> Study:
+    models = (
+        Model("wild", "wild", curves={"train/loss": [(1, 1.9), (2, 1.5)]}, role="a", settings={"epochs": "2"}),
+        Model("lab", "lab", started_from="wild", group="labs", seed=3),
+    )
+    results = (Result("wild", "lab", SCORES), Result("lab", "lab", SCORES, detail={"prior": None}))
+    comparisons = (Comparison("lab", "wild", "lab", paired={"p": 0.5, "interval": [-0.1, 0.1]}),)
+    seeds = (Seeds("labs", "lab", "test", {"n": 1, "accuracy": {"mean": 0.8, "deviation": None, "values": [0.8]}}),)
+    counts = {"lab-test": {"fear": 3}}
+    return Study("Gesichter – ä", models, results, comparisons, counts, ("do",), seeds=seeds, maps=("m.png",))
+
+
+def test_a_study_is_read_as_it_was_written():
+    assert from_json(to_json(small())) == small()
+    assert to_json(from_json(to_json(small()))) == to_json(small())
+
+
+def test_a_number_that_json_does_not_have_is_not_written():
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_json(replace(small(), seconds=float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "s.json: not a study"),
+        ("[]", "s.json: not a study"),
+        ('{"format": 2}', "s.json: written in another format than 1"),
+        ('{"format": 1, "title": "t"}', "s.json: not a study .*'models'"),
+    ],
+)
+def test_a_file_that_is_no_study_is_an_input_error(text, message):
+    with pytest.raises(InputError, match=message):
+        from_json(text, "s.json")
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "message"),
+    [
+        ("models", {"name": "x", "curves": {}}, "trained_on"),
+        ("models", {"name": "x", "trained_on": "y", "curves": {}, "colour": 1}, "colour"),
+        ("results", {"model": "other", "dataset": "lab", "scores": SCORES}, "'other', which is not among its models"),
+        ("results", {"model": "lab", "dataset": "film", "scores": {"samples": 3}}, "'lab' on film-test lacks accuracy"),
+        ("results", {"model": "lab", "dataset": "lab", "scores": SCORES}, "comes twice"),
+        ("comparisons", {"with_model": "lab", "without_model": "wild", "dataset": "film"}, "has no result there"),
+        ("seeds", {"group": "films", "dataset": "lab", "split": "test", "values": {}}, "'films', which is no group"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_an_input_error(part, entry, message):
+    content = json.loads(to_json(small()))
+    content[part].append(entry)
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(content))
