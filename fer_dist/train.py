@@ -7,7 +7,7 @@ user can get wrong before a folder, a GPU or a cluster is touched, and then star
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from fer_dist.config import Config, from_json, to_json
@@ -53,9 +53,12 @@ def is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
 
 
-def start(config: Config, preset: str, resume: bool, show: Progress) -> str:
+def start(
+    config: Config, preset: str, resume: bool, show: Progress, asked_to_stop: Callable[[], bool] | None = None
+) -> str:
     """Check a run, make its folder, and train: here, in this torchrun group, or on Ray workers.
 
+    asked_to_stop: of a caller who listens to signals itself; without it, Ctrl-C and SIGTERM are listened to here.
     Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
     config = resolved(config, preset)
@@ -68,7 +71,7 @@ def start(config: Config, preset: str, resume: bool, show: Progress) -> str:
         check_all(workers)
         return open_run_folder(config, preset)
 
-    with _stop_on_signals() as stop_requested:
+    with nullcontext(asked_to_stop) if asked_to_stop else stop_on_signals() as stop_requested:
         if config.ray.workers:
             from fer_dist.ray_cluster import Group
             from fer_dist.ray_jobs import run_on_workers
@@ -95,7 +98,7 @@ def train_worker(payload: dict[str, Any], line: Line) -> None:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """While it is open, Ctrl-C and SIGTERM set a flag; a second Ctrl-C ends the process at once."""
     raised: list[int] = []
 
