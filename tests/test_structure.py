@@ -23,12 +23,15 @@ FLOORS = [
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
         "data.headers", "data.labels", "run_folder", "saver", "optimizer", "ddp", "zero",
+        "curves", "source_hash",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness"},
     {"train", "session", "job_checks", "estimate", "evaluate", "predicting", "report",
-     "robustness"},
+     "robustness", "parity"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step",
-     "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster"},
+     "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",
+     "study", "study_plan", "study_yaml", "study_paper", "study_check", "study_jobs", "study_work", "study_processes",
+     "study_measures", "study_results", "study_commands"},
 ]  # fmt: skip
 DOORS = {
     "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
