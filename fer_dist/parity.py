@@ -1,0 +1,49 @@
+"""What half precision at evaluation would change: one model's predictions of one set, in float32 and in bfloat16."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer_dist.checkpoint import Network
+from fer_dist.config import DataConfig
+from fer_dist.data.loader import Placement, evaluation_loader
+from fer_dist.data.reader import Reader
+from fer_dist.errors import InputError
+from fer_dist.evaluate import evaluation_data
+from fer_dist.metrics import Predictions, accuracy, confusion, predicted
+from fer_dist.predicting import predict
+from fer_dist.world import World, default_threads
+
+BATCH = 256
+
+
+def predict_in_bfloat16(
+    model: nn.Module, network: Network, reader: Reader, device: torch.device, data: DataConfig
+) -> Predictions:
+    """As an evaluation that runs under autocast predicts. model: on the device. data: of its settings, on_bad."""
+    placement = Placement(0, 1, device, half=False, threads=data.threads or default_threads())
+    loader = evaluation_loader(evaluation_data(network, data), reader, placement, BATCH)
+    with torch.autocast(device.type, torch.bfloat16):
+        return predict(model, network, loader, World(0, 1, device))
+
+
+def parity(whole: Predictions, half: Predictions) -> dict[str, Any]:
+    """How the predictions of one model in float32 and in bfloat16 differ, ready for JSON.
+
+    samples; differing: pictures that another emotion is predicted for; float32, bfloat16: the accuracies;
+    difference: bfloat16's accuracy less float32's; largest: the largest difference of a probability.
+    Raises InputError where the two are not of the same pictures.
+    """
+    if list(whole.keys) != list(half.keys) or whole.emotions != half.emotions:
+        raise InputError("two tables of other pictures or emotions; compare two predictions of one set")
+    scores = [float(accuracy(confusion(table))) for table in (whole, half)]
+    return {
+        "samples": len(whole.keys),
+        "differing": int((predicted(whole) != predicted(half)).sum()),
+        "float32": scores[0],
+        "bfloat16": scores[1],
+        "difference": scores[1] - scores[0],
+        "largest": float(np.abs(whole.probabilities - half.probabilities).max()),
+    }
