@@ -13,6 +13,7 @@ from fer_dist.bench_commands import bench
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
 from fer_dist.shard_commands import shards
+from fer_dist.study_commands import study_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,6 +154,7 @@ COMMANDS = {
     "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", _train),
     "evaluate": Command("score every model on every set", _evaluate),
+    "study": Command("PLAN: train, cross, transfer, measure and report; paper is the published study", study_command),
     "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
     "doctor": Command("what this machine, or each node of a cluster, has and what is missing", _doctor),
     "demo": Command("the whole study in small, on faces that it draws itself", _demo),

@@ -1,0 +1,111 @@
+"""`fer-dist study`: carry a plan out, job by job, and go on where an earlier start of it ended."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_dist.data.location import without_secrets
+from fer_dist.data.manifest import write_atomically
+from fer_dist.errors import InputError
+from fer_dist.estimate import estimate
+from fer_dist.findings import to_json
+from fer_dist.monitor import Terminal
+from fer_dist.report import duration, write_report
+from fer_dist.study_check import Setup, StudyConfig, prepare
+from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
+from fer_dist.study_measures import measure
+from fer_dist.study_plan import Plan
+from fer_dist.study_processes import train_side_by_side
+from fer_dist.study_results import findings
+from fer_dist.study_work import Running, evaluate_jobs, finish, train
+from fer_dist.study_yaml import as_yaml
+from fer_dist.train import stop_on_signals
+
+PLAN, STUDY, REPORT = "plan.yaml", "study.json", "report.html"
+
+
+def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:
+    """Carry a plan out in where.out. Returns the path of its report.
+
+    Everything is checked before anything is written. What is done already, by its key, is left as it is. Ctrl-C and
+    SIGTERM let the running training save a checkpoint and raise WorkError; the same call goes on from there.
+    """
+    setup = prepare(plan, where)
+    _check_folder(setup.out)
+    with locked(setup.out) as lock, stop_on_signals() as stop:
+        write_atomically(setup.out / PLAN, as_yaml(setup.plan).encode())
+        jobs = jobs_of(setup)
+        running = Running(setup, Records(setup.out), {job.key: job for job in jobs}, terminal, stop)
+        missing = [job for job in jobs if not running.records.is_done(job)]
+        terminal.say(f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done already")
+        for job in [job for job in missing if job.kind == "audit"]:
+            measure(running, job)
+        _train_all(running, [job for job in missing if job.kind == "train"], lock)
+        for group in _evaluation_groups(running, [job for job in missing if job.kind == "evaluate"]):
+            running.check_stop()
+            evaluate_jobs(running, group)
+            terminal.close()
+        for job in [job for job in missing if job.kind not in ("audit", "train", "evaluate", "report")]:
+            running.check_stop()
+            measure(running, job)
+        if missing:
+            _report(running, jobs[-1], commands)
+    return setup.out / REPORT
+
+
+def job_rows(setup: Setup) -> list[list[str]]:
+    """The jobs in their order: what, whether it is done, about how long. For a dry run; writes nothing.
+
+    A training's time is that of its steps, from a few on noise; decoding beside them and validation come on top.
+    """
+    records, rows, known = Records(setup.out), list[list[str]](), dict[str, float]()
+    for job in jobs_of(setup):
+        state = "done" if records.is_done(job) else "to go on" if records.read(job.key) else "to do"
+        about = ""
+        if job.kind == "train" and state != "done":
+            config = setup.configs[job.model]
+            same = {name: value for name, value in settings_of(config).items() if name != "train.seed"}
+            kind = str((job.data, same))
+            if kind not in known:
+                known[kind] = estimate(config).seconds
+            about = f"{duration(known[kind])} of steps"
+        rows.append([job.name, state, about])
+    return rows
+
+
+def _train_all(running: Running, jobs: list[Job], lock: int) -> None:
+    if running.setup.where.side_by_side > 1:
+        train_side_by_side(running, jobs, lock)
+        return
+    for job in jobs:
+        running.check_stop()
+        train(running, job)
+
+
+def _evaluation_groups(running: Running, jobs: Sequence[Job]) -> list[list[Job]]:
+    """One job at a time; with Ray, all models that lack the same sets at once, for Ray takes seconds to come up."""
+    if not running.setup.where.ray.workers:
+        return [[job] for job in jobs]
+    sets: dict[str, list[str]] = {}
+    for job in jobs:
+        sets.setdefault(job.model, []).append(job.data)
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        data = running.setup.configs[job.model].data
+        groups.setdefault(str((sets[job.model], data.drop_extra, data.on_bad)), []).append(job)
+    return list(groups.values())
+
+
+def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
+    began, out = time.monotonic(), running.setup.out
+    found = findings(running, tuple(without_secrets(command) for command in commands))
+    write_atomically(out / STUDY, to_json(found).encode())
+    write_report(out / REPORT, found)
+    files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
+    finish(running, job, {"files": files, "seconds": time.monotonic() - began})
+
+
+def _check_folder(out: Path) -> None:
+    """Raises InputError where the folder holds something else than a study."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
+        raise InputError(f"{out}: not empty, and not a study; choose another --out")

@@ -1,0 +1,238 @@
+"""The jobs of a study in their order, each with a key of its content, and the record of those that are done.
+
+A key is the sha256 of all that a job's result depends on: what its sets hold, its settings, the keys of the jobs before
+it, and the part of this program that it runs. What has the same key has the same result, and is not done again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_dist import __version__
+from fer_dist.config import MAY_DIFFER, Config, to_json
+from fer_dist.data.manifest import Manifest, write_atomically
+from fer_dist.errors import InputError
+from fer_dist.report import TEMPLATES
+from fer_dist.source_hash import source_hash
+from fer_dist.study_check import Setup, config_with_list
+from fer_dist.study_plan import Model, model_name, seeds_of
+
+Kind = Literal["audit", "train", "evaluate", "parity", "robustness", "measures", "compare", "report"]
+
+BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from"}
+"""Settings that are places; what lies there counts, not where it lies."""
+
+SOURCES: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "audit": (("data.audit",), ()),
+    # How a validation is scored changes no weight, and a training is dear.
+    "train": (("train", "model"), ("evaluate", "predicting", "metrics", "intervals")),
+    "evaluate": (("evaluate", "model"), ()),
+    "parity": (("parity", "model"), ("evaluate", "intervals")),
+    "robustness": (("robustness", "model"), ("evaluate", "intervals")),
+    "measures": (("detail", "metrics"), ()),
+    "compare": (("compare",), ()),
+    "report": (("study_results", "figures"), ()),
+}
+"""What a job runs of this program: modules with all that they rest on, and what of that does not count."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work. after: keys of the jobs whose results it needs; other: the model that is compared with."""
+
+    kind: Kind
+    name: str
+    key: str
+    after: tuple[str, ...] = ()
+    model: str = ""
+    data: str = ""
+    other: str = ""
+
+
+def jobs_of(setup: Setup) -> list[Job]:
+    """Every job of a study, each after those that it needs: all training, then all that reads a test split."""
+    plan, jobs = setup.plan, []
+    hashes = {place: manifest_hash(manifest) for place, manifest in setup.manifests.items()}
+    audits: list[Job] = []
+    if plan.audit:
+        audits = [_job("audit", f"audit of {len(hashes)} sets", {"sets": sorted(hashes.values())})]
+    trained: dict[str, Job] = {}
+    for model in setup.models:
+        trained[model.name] = _training_job(setup, model, hashes, trained)
+    scored: dict[tuple[str, str], Job] = {}
+    for model, data in setup.evaluations:
+        config = setup.configs[model.name]
+        scored[model.name, data] = _job(
+            "evaluate",
+            f"evaluate {model.name} on {setup.manifests[data, 'test'].name}",
+            {
+                "set": hashes[data, "test"],
+                "checkpoint": plan.checkpoint,
+                "settings": [config.data.drop_extra, config.data.on_bad],
+            },
+            (trained[model.name],),
+            model=model.name,
+            data=data,
+        )
+    jobs = [*audits, *trained.values(), *scored.values()]
+    jobs += _measuring(setup, audits, scored)
+    facts = asdict(replace(plan, data={}, leave_out=""))
+    facts["roles"] = {name: data.role for name, data in plan.data.items()}
+    facts["template"] = [file_hash(path) for path in sorted(TEMPLATES.iterdir())]
+    return [*jobs, _job("report", "report", facts, tuple(jobs))]
+
+
+def manifest_hash(manifest: Manifest) -> str:
+    """sha256 of what a set holds: names, emotions, and each shard with its own sha256."""
+    content = [manifest.dataset, manifest.split, manifest.emotions, [vars(shard) for shard in manifest.shards]]
+    return _digest(content)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The settings that a training's result depends on, beside the content of its sets and its start."""
+    content = to_json(config)
+    return {
+        f"{section}.{name}": value
+        for section in ("data", "model", "train")
+        for name, value in content[section].items()
+        if f"{section}.{name}" not in MAY_DIFFER | BY_CONTENT
+    }
+
+
+def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str], trained: dict[str, Job]) -> Job:
+    config, data = config_with_list(setup, model), setup.data_of(model)
+    content: dict[str, Any] = {
+        "sets": [hashes[data, "train"], hashes[data, "val"]],
+        "left out": [setup.listed(data, split) for split in ("train", "val")],
+        "settings": settings_of(config),
+        # Which of the parent's checkpoints it starts from.
+        "checkpoint": setup.plan.checkpoint if model.parent else "",
+    }
+    start = f" from {model.parent}" if model.parent else ""
+    name = f"train {model.name} on {setup.manifests[data, 'train'].dataset}{start}"
+    return _job("train", name, content, (trained[model.parent],) if model.parent else (), model=model.name, data=data)
+
+
+def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Job]) -> Iterator[Job]:
+    """What is made of the predictions and beside them."""
+    plan = setup.plan
+    own = [(model, data) for model, data in setup.evaluations if data == setup.data_of(model)]
+    for model, data in own if plan.parity else []:
+        job = scored[model.name, data]
+        yield _job("parity", job.name.replace("evaluate", "bfloat16 beside float32,", 1), {}, (job,), like=job)
+    first = [(model, data) for model, data in own if model.seed == seeds_of(plan, model.training)[0]]
+    for model, data in first if plan.robustness.run else []:
+        job = scored[model.name, data]
+        sampled = {"samples": plan.robustness.samples}
+        yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
+    for (_, data), job in scored.items():
+        split_by = {"attributes": plan.attributes, "left out": setup.listed(data, "test")}
+        yield _job("measures", job.name.replace("evaluate", "measures of", 1), split_by, (job, *audits), like=job)
+    for pair in plan.comparisons:
+        for seed in seeds_of(plan, pair.with_model):
+            names = [model_name(plan, name, seed) for name in (pair.with_model, pair.without_model)]
+            jobs = scored[names[0], pair.data], scored[names[1], pair.data]
+            name = f"compare {names[0]} with {names[1]} on {setup.manifests[pair.data, 'test'].name}"
+            yield _job("compare", name, {}, jobs, model=names[0], other=names[1], data=pair.data)
+
+
+def _job(
+    kind: Kind, name: str, content: dict[str, Any], after: tuple[Job, ...] = (), like: Job | None = None, **of: str
+) -> Job:
+    modules, less = SOURCES[kind]
+    keys = tuple(job.key for job in after)
+    key = _digest([kind, __version__, source_hash(modules, less), content, keys])
+    if like:
+        of = {"model": like.model, "data": like.data}
+    return Job(kind, name, key, keys, **of)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Records:
+    """What is done of a study: a file for each job, OUT/jobs/<key>.json, written once its products stand.
+
+    A training has one from its start on, which says in which run folder it works; `done` is set at its end.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.folder = out / "jobs"
+
+    def read(self, key: str) -> dict[str, Any]:
+        """What is recorded of a job, an empty dict where nothing is. A damaged record is as good as none."""
+        try:
+            content = json.loads((self.folder / f"{key}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write(self, job: Job, content: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"job": job.name, "kind": job.kind, **content}
+        write_atomically(self.folder / f"{job.key}.json", json.dumps(content, indent=1, allow_nan=False).encode())
+
+    def is_done(self, job: Job) -> bool:
+        """Whether the job is recorded as done and its products are still there, as it left them."""
+        record = self.read(job.key)
+        files: dict[str, str] = record.get("files", {})
+        return bool(record.get("done")) and all(file_hash(self.out / name) == value for name, value in files.items())
+
+    def run_folder(self, job: Job) -> Path:
+        """The folder of a training: that of its record, or else runs/<model>, or where that is another's, one beside.
+
+        So a changed setting never touches what was trained before, and going back to it finds that again.
+        """
+        if name := self.read(job.key).get("folder"):
+            return self.out / "runs" / str(name)
+        plain = self.out / "runs" / job.model
+        return plain.with_name(f"{job.model}-{job.key[:8]}") if plain.exists() else plain
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, empty where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[int]:
+    """Hold a study's folder against a second study. Gives the lock's file descriptor, for processes that work for it.
+
+    Raises InputError where another one holds it, or the folder holds something else than a study.
+    """
+    path = out / "jobs" / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            raise InputError(
+                f"{out}: another study is at work there (process {holder}, or a training that it started); "
+                "wait for its end, or choose another --out"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Settings that are not as they were, as `train.lr 0.01 -> 0.1`."""
+    return [f"{name} {old.get(name)} -> {new.get(name)}" for name in new if old.get(name) != new.get(name)]

@@ -1,0 +1,166 @@
+"""What a study makes of its predictions and beside them: audit, parity, robustness, measures, comparisons.
+
+Each function does one job and gives what is recorded of it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_dist.checkpoint import Network, load_model, on_device
+from fer_dist.compare import paired, without
+from fer_dist.data.audit import Found, audit
+from fer_dist.data.clean import pictures_to_leave_out
+from fer_dist.data.leave_out import save_leave_out
+from fer_dist.data.loader import open_reader
+from fer_dist.data.reader import Reader
+from fer_dist.detail import detail
+from fer_dist.metrics import Predictions, scores
+from fer_dist.parity import parity, predict_in_bfloat16
+from fer_dist.study_jobs import Job, file_hash
+from fer_dist.study_plan import Model
+from fer_dist.study_work import Running, finish, predictions_of
+from fer_dist.world import pick_device
+
+LIST = "leave-out.jsonl"
+MOST_VALUES = 20
+"""An attribute with more values than these (a file name, a subject) makes no groups."""
+
+
+def measure(running: Running, job: Job) -> None:
+    """Do one job that is neither a training nor an evaluation nor the report, and record it."""
+    began = time.monotonic()
+    found = MEASURING[job.kind](running, job)
+    finish(running, job, {"seconds": time.monotonic() - began, **found})
+
+
+def _audit(running: Running, job: Job) -> dict[str, Any]:
+    """Which pictures of a test set have a copy in the train or val split of which set."""
+    folders = [f"{running.setup.plan.data[data].shards}/{split}" for data, split in running.setup.manifests]
+    try:
+        report = audit([Path(folder) for folder in folders], progress=running.terminal.count("pictures compared"))
+    finally:
+        running.terminal.close()
+    rows = pictures_to_leave_out(report)
+    save_leave_out(running.setup.out / LIST, rows)
+    copies: dict[str, dict[str, list[str]]] = {}
+    for group in report.groups:
+        seen = sorted({member.set for member in group.members if member.split != "test"})
+        for member in group.members:
+            if member.split == "test" and seen:
+                _note_copies(copies, member, seen)
+    running.terminal.say(f"audit: {len(rows):,} pictures to leave out, listed in {running.setup.out / LIST}")
+    found = {"exact": report.exact_copies, "near": report.near_copies}
+    return {"copies": copies, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
+
+
+def _note_copies(copies: dict[str, dict[str, list[str]]], picture: Found, seen: list[str]) -> None:
+    held = copies.setdefault(picture.set, {})
+    held[picture.key] = sorted({*held.get(picture.key, []), *seen})
+
+
+def _parity(running: Running, job: Job) -> dict[str, Any]:
+    network, model, reader, device = _open_model(running, job)
+    data = running.setup.configs[job.model].data
+    half = predict_in_bfloat16(model, network, reader, device, data)
+    return {"parity": parity(predictions_of(running, job.model, job.data), half)}
+
+
+def _robustness(running: Running, job: Job) -> dict[str, Any]:
+    from fer_dist.robustness import RobustnessSettings, robustness, save_robustness
+
+    network, model, reader, _ = _open_model(running, job)
+    settings = RobustnessSettings(
+        samples=running.setup.plan.robustness.samples,
+        threads=running.setup.where.threads,
+        on_bad=running.setup.configs[job.model].data.on_bad,
+    )
+    show = running.terminal.count(f"batches, {job.name}")
+
+    def progress(done: int, total: int | None) -> None:
+        running.check_stop()
+        show(done, total)
+
+    try:
+        found = robustness(model, network, reader, settings, progress)
+    finally:
+        running.terminal.close()
+    save_robustness(running.run_folder(job.model), reader.manifest.name, found)
+    return {"robustness": found}
+
+
+def _open_model(running: Running, job: Job) -> tuple[Network, torch.nn.Module, Reader, torch.device]:
+    setup = running.setup
+    network, model = load_model(running.run_folder(job.model), setup.plan.checkpoint)
+    device = pick_device(setup.where.device)
+    place = f"{setup.plan.data[job.data].shards}/test"
+    reader = open_reader(place, network.emotions, setup.configs[job.model].data, f"data.{job.data}")
+    return network, on_device(model, device), reader, device
+
+
+def _measures(running: Running, job: Job) -> dict[str, Any]:
+    setup, model = running.setup, running.model(job.model)
+    predictions = predictions_of(running, job.model, job.data)
+    found: dict[str, Any] = {
+        "detail": detail(_grouped(predictions, setup.plan.attributes), _trained_counts(running, model))
+    }
+    copies = _copies(running, job)
+    if copies is not None:
+        rest = without(predictions, copies)
+        left_out = len(predictions.keys) - len(rest.keys)
+        found["without_copies"] = scores(rest) | {"left_out": left_out} if (rest.labels >= 0).any() else None
+    return found
+
+
+def _copies(running: Running, job: Job) -> set[str] | None:
+    """Keys of a test set that the model, or one that it starts from, may have seen; None where nobody looked."""
+    setup = running.setup
+    audits = [one for one in running.jobs.values() if one.kind == "audit"]
+    if not audits and not setup.plan.leave_out:
+        return None
+    copies = {key for keys in setup.listed(job.data, "test").values() for key in keys}
+    trained_on = {setup.data_of(model) for model in setup.lineage(running.model(job.model))}
+    seen = {setup.manifests[data, split].name for data in trained_on for split in ("train", "val")}
+    name = setup.manifests[job.data, "test"].name
+    for one in audits:
+        held = running.records.read(one.key)["copies"].get(name, {})
+        copies |= {key for key, sets in held.items() if seen & set(sets)}
+    return copies
+
+
+def _trained_counts(running: Running, model: Model) -> dict[str, int]:
+    """Pictures of each emotion that the model was trained on last."""
+    data = running.setup.data_of(model)
+    counts = dict(running.setup.manifests[data, "train"].counts)
+    for emotions in running.setup.listed(data, "train").values():
+        for emotion in emotions.values():
+            counts[emotion] -= 1
+    return counts
+
+
+def _grouped(predictions: Predictions, attributes: tuple[str, ...]) -> Predictions:
+    """The table with no attributes but those that the plan names, or those that make groups."""
+    kept = {}
+    for name, values in predictions.attributes.items():
+        few = len({str(value) for value in values}) <= MOST_VALUES
+        if name in attributes or (not attributes and few):
+            kept[name] = values
+    return replace(predictions, attributes=kept)
+
+
+def _compare(running: Running, job: Job) -> dict[str, Any]:
+    tables = [predictions_of(running, model, job.data) for model in (job.model, job.other)]
+    return {"paired": paired(tables[0], tables[1])}
+
+
+MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
+    "audit": _audit,
+    "parity": _parity,
+    "robustness": _robustness,
+    "measures": _measures,
+    "compare": _compare,
+}

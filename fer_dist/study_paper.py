@@ -1,0 +1,127 @@
+"""The published study as a plan: two sets, each way across, transfer, and a third set that lacks an emotion."""
+
+from dataclasses import dataclass
+
+from fer_dist.config import DataConfig
+from fer_dist.data.shard_set import open_set
+from fer_dist.errors import InputError
+from fer_dist.study_plan import Comparison, DataSet, Plan, Robustness, Settings, Training
+from fer_dist.study_yaml import setting
+
+SET = "--set."
+
+
+@dataclass(frozen=True)
+class PaperConfig:
+    """What the built-in plan is made of."""
+
+    a: str = ""
+    """Shards of the large set, with train, val and test. The published study: AffectNet."""
+
+    b: str = ""
+    """Shards of the set that is transferred to, with train, val and test. The published study: RAF-DB."""
+
+    c: str = ""
+    """Shards of a set that is only evaluated, with test; an emotion that it lacks is masked. TCCE there."""
+
+    preset: str = "paper"
+    """Settings: paper, strong or demo. Any of them changes with --set.SECTION.FIELD VALUE."""
+
+    seeds: str = "0"
+    """Seeds of every training, as 0,1,2."""
+
+    freeze: int = 0
+    """Transfer once more with this many parts frozen, counted from the input (see --train.freeze). 0: not."""
+
+    layer_decay: float = 1.0
+    """Transfer once more with learning rates that fall by this factor a part (see --train.layer-decay). 1: not."""
+
+    audit: bool = True
+    """Look for test pictures that a model may have seen as copies, and score without them as well."""
+
+    leave_out: str = ""
+    """List of pictures to leave out of training, as fer-dist shards audit --write-clean writes it."""
+
+    robustness: bool = False
+    """Measure what noise, blur, weather and covered parts of the face cost."""
+
+    robustness_samples: int = 1000
+    """Pictures of each set for that at most. 0: all."""
+
+    title: str = ""
+    """Title of the report. Empty: made of the names of the sets."""
+
+
+def paper_plan(config: PaperConfig, changed: Settings | None = None) -> Plan:
+    """The plan for these sets, under the names that they have themselves. changed: settings of every training.
+
+    Raises InputError where a or b is missing, a set cannot be opened, or a seed is no number.
+    """
+    places = {"a": config.a, "b": config.b} | ({"c": config.c} if config.c else {})
+    for role, place in places.items():
+        if not place:
+            raise InputError(f"--{role} is missing; give its folder of shards, with train, val and test in it")
+    names = {role: _dataset(role, place) for role, place in places.items()}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"two of the sets are called {names['b']}; give other sets, or build one with --dataset NAME")
+    return paper_of(names, places, config, changed or {})
+
+
+def paper_of(names: dict[str, str], places: dict[str, str], config: PaperConfig, changed: Settings) -> Plan:
+    """The plan for sets of these names. names, places: by role, a and b and perhaps c."""
+    a, b = names["a"], names["b"]
+    transferred = f"{a}-to-{b}"
+    trainings = {
+        a: Training(a, role="a"),
+        b: Training(b, role="b"),
+        transferred: Training(b, init_from=a, role="a-b"),
+    }
+    if config.freeze:
+        trainings[f"{transferred}-frozen"] = Training(b, set={"train.freeze": config.freeze}, init_from=a)
+    if config.layer_decay != 1:
+        trainings[f"{transferred}-layered"] = Training(b, set={"train.layer_decay": config.layer_decay}, init_from=a)
+    return Plan(
+        data={name: DataSet(places[role], role) for role, name in names.items()},  # type: ignore[arg-type]
+        trainings=trainings,
+        title=config.title or f"Facial emotions: {a} and {b}, across and transferred",
+        preset=config.preset,
+        set=changed,
+        seeds=_seeds(config.seeds),
+        comparisons=tuple(Comparison(name, b, b) for name in trainings if trainings[name].init_from),
+        audit=config.audit,
+        leave_out=config.leave_out,
+        robustness=Robustness(config.robustness, config.robustness_samples),
+    )
+
+
+def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
+    """Arguments without --set.SECTION.FIELD VALUE, and those settings, each of the type that it has in training."""
+    rest, found = list[str](), Settings()
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith(SET):
+            rest.append(word)
+            continue
+        name, equals, value = word.removeprefix(SET).partition("=")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise InputError(f"{word}: a value is missing, as --set.train.epochs 20")
+            value = waiting.pop(0)
+        name, content = setting(name, value, "--set")
+        found[name] = content
+    return rest, found
+
+
+def _dataset(role: str, place: str) -> str:
+    try:
+        return open_set(f"{place.rstrip('/')}/test", DataConfig()).manifest.dataset
+    except InputError as error:
+        raise InputError(f"--{role}: {error}") from None
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"--seeds {text}: expected whole numbers with commas between them, as 0,1,2") from None

@@ -1,0 +1,161 @@
+"""From the records of a study's jobs to what its report says."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from fer_dist import __version__
+from fer_dist.compare import over_seeds
+from fer_dist.curves import load_curves
+from fer_dist.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.study_check import Setup
+from fer_dist.study_plan import Model as PlannedModel
+from fer_dist.study_plan import model_name, seeds_of
+from fer_dist.study_work import Running
+from fer_dist.world import pick_device
+
+SHOWN = ("train/", "validation/", "recall/")
+"""Curves that say how the training went; those of speed stay in TensorBoard."""
+
+LIBRARIES = ("torch", "torchvision", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "ray", "numpy")
+
+
+def findings(running: Running, commands: tuple[str, ...]) -> Study:
+    """All that a finished study says. commands: by which it was made."""
+    setup, plan = running.setup, running.setup.plan
+    records = [running.records.read(key) for key in running.jobs]
+    datasets = {name: manifest.dataset for (name, _), manifest in setup.manifests.items()}
+    return Study(
+        title=plan.title,
+        models=tuple(_model(running, model) for model in setup.models),
+        results=tuple(_result(running, model, data) for model, data in setup.evaluations),
+        comparisons=tuple(_comparisons(running)),
+        class_counts={manifest.name: manifest.counts for manifest in setup.manifests.values()},
+        left_out={manifest.name: manifest.left_out for manifest in setup.manifests.values() if manifest.left_out},
+        commands=commands,
+        commit=_commit(),
+        versions=_versions(),
+        hardware=_hardware(setup),
+        roles={data.role: datasets[name] for name, data in plan.data.items() if data.role and name in datasets},
+        seeds=tuple(_seeds(running)),
+        seconds=sum(record.get("seconds", 0.0) for record in records),
+    )
+
+
+def _model(running: Running, model: PlannedModel) -> Model:
+    setup = running.setup
+    training, config = setup.plan.trainings[model.training], setup.configs[model.name]
+    record = running.records.read(running.job("train", model.name).key)
+    curves = load_curves(running.run_folder(model.name))
+    settings = {
+        "preset": training.preset or setup.plan.preset,
+        "epochs": str(config.train.epochs),
+        "learning rate": f"{config.train.lr:g}",
+        "batch": str(config.train.batch_size),
+        "views": config.data.views,
+    }
+    settings |= {name: _spoken(value) for name, value in training.set.items()}
+    if setup.plan.parity and (model, setup.data_of(model)) in setup.evaluations:
+        found = running.records.read(running.job("parity", model.name).key)["parity"]
+        points = 100 * found["difference"]
+        settings["in bfloat16"] = f"{found['differing']:,} of {found['samples']:,} differ ({points:+.2f} points)"
+    return Model(
+        name=model.name,
+        trained_on=setup.manifests[training.data, "train"].dataset,
+        started_from=model.parent or None,
+        seconds=record["seconds"],
+        parameters=record["parameters"],
+        settings=settings,
+        group=model.training if len(seeds_of(setup.plan, model.training)) > 1 else "",
+        role=training.role,
+        seed=model.seed,
+        curves={name: points for name, points in curves.items() if name.startswith(SHOWN)},
+    )
+
+
+def _result(running: Running, model: PlannedModel, data: str) -> Result:
+    manifest = running.setup.manifests[data, "test"]
+    scored = running.records.read(running.job("evaluate", model.name, data).key)
+    measured = running.records.read(running.job("measures", model.name, data).key)
+    robust = [
+        job for job in running.jobs.values() if (job.kind, job.model, job.data) == ("robustness", model.name, data)
+    ]
+    return Result(
+        model=model.name,
+        dataset=manifest.dataset,
+        scores=scored["scores"],
+        split=manifest.split,
+        detail=measured["detail"],
+        without_copies=measured.get("without_copies"),
+        robustness=running.records.read(robust[0].key)["robustness"] if robust else None,
+    )
+
+
+def _comparisons(running: Running) -> list[Comparison]:
+    jobs = [job for job in running.jobs.values() if job.kind == "compare"]
+    manifests = running.setup.manifests
+    return [
+        Comparison(
+            job.model, job.other, manifests[job.data, "test"].dataset, "test", running.records.read(job.key)["paired"]
+        )
+        for job in jobs
+    ]
+
+
+def _seeds(running: Running) -> list[Seeds]:
+    """Of each training with several seeds, its scores on each set over them."""
+    plan, found = running.setup.plan, []
+    for training in plan.trainings:
+        seeds = seeds_of(plan, training)
+        sets = dict.fromkeys(data for model, data in running.setup.evaluations if model.training == training)
+        for data in sets if len(seeds) > 1 else ():
+            names = [model_name(plan, training, seed) for seed in seeds]
+            scores = [running.records.read(running.job("evaluate", name, data).key)["scores"] for name in names]
+            found.append(Seeds(training, running.setup.manifests[data, "test"].dataset, "test", over_seeds(scores)))
+    return found
+
+
+def _spoken(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"fer_dist": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _hardware(setup: Setup) -> str:
+    import torch
+
+    words = [platform.machine(), f"{len(os.sched_getaffinity(0))} cores"]
+    if pick_device(setup.where.device).type == "cuda":
+        words.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
+    if setup.where.ray.workers:
+        words.append(f"{setup.where.ray.workers} Ray workers")
+    return ", ".join(words)
+
+
+def _commit() -> str:
+    """The commit that this program was run from, with a + where files differ from it; empty where it is none of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            ended = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return ended.stdout.strip() if ended.returncode == 0 else None
+
+    # The program may lie in a folder of another project, whose commit would say nothing.
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return ""
+    changed = "+" if git("status", "--porcelain", "--untracked-files=no", ".") else ""
+    return f"{git('rev-parse', '--short=12', 'HEAD') or ''}{changed}"
