@@ -1,27 +1,31 @@
-"""The whole study in small: draw faces, build shards, train on each style, cross them, transfer, evaluate, report."""
+"""The whole study in small: draw faces, build shards, and carry out the published study's plan on them."""
 
 import json
-import platform
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fer_dist import __version__
-from fer_dist.checkpoint import load_model
-from fer_dist.config import Config
-from fer_dist.data.manifest import MANIFEST, load_manifest, write_atomically
+from fer_dist.data.manifest import MANIFEST, write_atomically
 from fer_dist.data.shards import BuildOptions, build_shards
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
+from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
-from fer_dist.evaluate import EvaluateConfig, evaluate
-from fer_dist.evaluate import Result as Evaluated
 from fer_dist.monitor import Terminal
-from fer_dist.presets import preset
-from fer_dist.report import Comparison, Model, Result, Study, write_report
-from fer_dist.train import start
+from fer_dist.study import study
+from fer_dist.study_check import StudyConfig
+from fer_dist.study_paper import PaperConfig, paper_of
+from fer_dist.study_plan import Plan
 
 SETTINGS = "demo.json"
-WILD, LAB = "synthetic_wild", "synthetic_lab"
+NAMES = {"a": "wild", "b": "lab", "c": "six"}
+"""Sets by their role in the published study; six is of the lab's style, other people, without neutrality."""
+
+EPOCHS = {
+    "wild": {"train.epochs": 20, "train.lr": 0.1},
+    "lab": {"train.epochs": 34, "train.lr": 0.05},
+    "wild-to-lab": {"train.epochs": 34, "train.lr": 0.05},
+}
 
 
 @dataclass(frozen=True)
@@ -46,23 +50,29 @@ class DemoConfig:
     test_count: int = 1000
     """Faces drawn in each style for testing."""
 
+    six_count: int = 300
+    """Faces drawn for the third set, of which those of neutrality are left away."""
+
 
 @dataclass(frozen=True)
-class _Training:
-    """One of the demo's models: its name, the set that it is trained on, the model that it starts from, its epochs."""
+class _WithoutNeutrality:
+    """The test faces of a source, less the neutral ones, as a data set of its own."""
 
-    name: str
-    dataset: str
-    epochs: int
-    lr: float
-    started_from: str = ""
+    source: Source
+    dataset: str = "synthetic_six"
+    emotions: tuple[str, ...] = SEVEN[:-1]
 
+    @property
+    def variant(self) -> str:
+        return f"{self.source.variant}, without neutrality"
 
-TRAININGS = (
-    _Training("wild", WILD, 20, 0.1),
-    _Training("lab", LAB, 34, 0.05),
-    _Training("wild-to-lab", LAB, 34, 0.05, "wild"),
-)
+    def samples(self) -> Iterator[Sample | LeftOut]:
+        for sample in self.source.samples():
+            if isinstance(sample, LeftOut) or sample.emotion in self.emotions:
+                yield sample
+
+    def read(self, sample: Sample) -> Picture:
+        return self.source.read(sample)
 
 
 def demo(config: DemoConfig, terminal: Terminal) -> Path:
@@ -70,13 +80,14 @@ def demo(config: DemoConfig, terminal: Terminal) -> Path:
     began = time.monotonic()
     out = Path(config.out).resolve()
     _open_folder(out, config)
-    for style, count in (("wild", config.wild_count), ("lab", config.lab_count)):
-        _draw(out, style, count, config, terminal)
-    for training in TRAININGS:
-        _train(out, training, config, terminal)
-    evaluated = _evaluate(out, terminal)
-    report = out / "report.html"
-    write_report(report, _study(out, config, evaluated))
+    for name, count, test_count in (
+        ("wild", config.wild_count, config.test_count),
+        ("lab", config.lab_count, config.test_count),
+        ("six", 0, config.six_count),
+    ):
+        _draw(out, name, (count, test_count), config, terminal)
+    commands = (f"fer-dist demo --seed {config.seed}",)
+    report = study(_plan(out, config), StudyConfig(out=str(out)), terminal, commands)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     terminal.say(f"done in {minutes} min {seconds} s")
     terminal.say(f"report:  {report}")
@@ -96,79 +107,30 @@ def _open_folder(out: Path, config: DemoConfig) -> None:
             raise InputError(f"{out}: not empty, and not a demo; choose another --out")
         else:
             write_atomically(out / SETTINGS, json.dumps(content).encode())
+        # What a study takes for its own.
+        (out / "jobs").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
 
 
-def _draw(out: Path, style: str, count: int, config: DemoConfig, terminal: Terminal) -> None:
-    target = out / "shards" / style
+def _draw(out: Path, name: str, counts: tuple[int, int], config: DemoConfig, terminal: Terminal) -> None:
+    """Draw a set of so many faces for training and for testing, unless it stands."""
+    target = out / "shards" / name
     if (target / "test" / MANIFEST).is_file():
         return
-    terminal.say(f"drawing {count + config.test_count:,} faces, {style}")
-    source = open_source("synthetic", style, count=count, test_count=config.test_count, seed=config.seed)
-    options = BuildOptions(shard_samples=512, val_fraction=0.1, command="fer-dist demo")
-    build_shards(source, target, options, terminal.count("faces drawn"))
+    terminal.say(f"drawing {sum(counts):,} faces, {name}")
+    style, seed = (name, config.seed) if name != "six" else ("lab", config.seed + 1)
+    source = open_source("synthetic", style, count=counts[0], test_count=counts[1], seed=seed)
+    val_fraction = 0.1 if counts[0] else 0.0
+    options = BuildOptions(shard_samples=512, val_fraction=val_fraction, command="fer-dist demo")
+    chosen = _WithoutNeutrality(source) if name == "six" else source
+    build_shards(chosen, target, options, terminal.count("faces drawn"))
     terminal.close()
 
 
-def _train(out: Path, training: _Training, config: DemoConfig, terminal: Terminal) -> None:
-    """Train one model; a finished one is left as it is, an interrupted one goes on."""
-    began = time.monotonic()
-    start(_config(out, training, config), "demo", resume=True, show=terminal)
-    terminal.close()
-    note = out / "runs" / training.name / "seconds.json"
-    if not note.is_file():
-        write_atomically(note, json.dumps(time.monotonic() - began).encode())
-
-
-def _config(out: Path, training: _Training, config: DemoConfig) -> Config:
-    base = preset("demo")
-    style = training.dataset.removeprefix("synthetic_")
-    shards = out / "shards" / style
-    init_from = str(out / "runs" / training.started_from) if training.started_from else ""
-    return replace(
-        base,
-        data=replace(base.data, train=str(shards / "train"), val=str(shards / "val")),
-        train=replace(base.train, epochs=training.epochs, lr=training.lr, seed=config.seed, init_from=init_from),
-        run=replace(base.run, root=str(out / "runs"), name=training.name),
-    )
-
-
-def _evaluate(out: Path, terminal: Terminal) -> list[Evaluated]:
-    models = tuple(str(out / "runs" / training.name) for training in TRAININGS)
-    data = tuple(str(out / "shards" / style / "test") for style in ("wild", "lab"))
-    results = evaluate(EvaluateConfig(models=models, data=data), terminal.count("evaluations"))
-    terminal.close()
-    for result in results:
-        low, high = (100 * end for end in result.scores["accuracy_interval"])
-        accuracy = 100 * result.scores["accuracy"]
-        terminal.say(f"{result.model:<12} on {result.dataset}: {accuracy:.1f} % ({low:.1f} to {high:.1f})")
-    return results
-
-
-def _study(out: Path, config: DemoConfig, evaluated: list[Evaluated]) -> Study:
-    import torch
-
-    _, network = load_model(out / "runs" / "wild")
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    models = []
-    for training in TRAININGS:
-        settings = _config(out, training, config).train
-        seconds = json.loads((out / "runs" / training.name / "seconds.json").read_text())
-        shown = {"epochs": str(settings.epochs), "learning rate": f"{settings.lr:g}", "batch": str(settings.batch_size)}
-        models.append(Model(training.name, training.dataset, training.started_from or None, seconds, parameters, shown))
-    counts = {}
-    for style in ("wild", "lab"):
-        for split in ("train", "val", "test"):
-            manifest = load_manifest(out / "shards" / style / split)
-            counts[manifest.name] = manifest.counts
-    return Study(
-        title="A study in small, on drawn faces",
-        models=tuple(models),
-        results=tuple(Result(r.model, r.dataset.removesuffix("-test"), r.scores) for r in evaluated),
-        comparisons=(Comparison("wild-to-lab", "lab", LAB),),
-        class_counts=counts,
-        commands=(f"fer-dist demo --seed {config.seed}",),
-        versions={"fer_dist": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        hardware=f"{platform.machine()}, {torch.get_num_threads()} threads",
-    )
+def _plan(out: Path, config: DemoConfig) -> Plan:
+    title = "A study in small, on drawn faces"
+    paper = PaperConfig(preset="demo", seeds=str(config.seed), title=title)
+    plan = paper_of(NAMES, {role: str(out / "shards" / name) for role, name in NAMES.items()}, paper, {})
+    trainings = {name: replace(training, set=EPOCHS[name]) for name, training in plan.trainings.items()}
+    return replace(plan, trainings=trainings)
