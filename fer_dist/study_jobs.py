@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist import __version__
-from fer_dist.config import MAY_DIFFER, Config, to_json
+from fer_dist.config import Config, to_json
+from fer_dist.config_changes import MAY_DIFFER
 from fer_dist.data.manifest import Manifest, write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report import TEMPLATES
@@ -25,8 +26,11 @@ from fer_dist.study_plan import Model, model_name, seeds_of
 
 Kind = Literal["audit", "train", "evaluate", "parity", "robustness", "measures", "compare", "report"]
 
-BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from"}
+BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"}
 """Settings that are places; what lies there counts, not where it lies."""
+
+CHANGES_NOTHING = MAY_DIFFER - {"train.compress"}
+"""What may be another when a run goes on; but gradients in bfloat16 give other weights."""
 
 SOURCES: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "audit": (("data.audit",), ()),
@@ -101,7 +105,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         f"{section}.{name}": value
         for section in ("data", "model", "train")
         for name, value in content[section].items()
-        if f"{section}.{name}" not in MAY_DIFFER | BY_CONTENT
+        if f"{section}.{name}" not in CHANGES_NOTHING | BY_CONTENT
     }
 
 
@@ -111,6 +115,7 @@ def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str]
         "sets": [hashes[data, "train"], hashes[data, "val"]],
         "left out": [setup.listed(data, split) for split in ("train", "val")],
         "settings": settings_of(config),
+        "deepspeed": file_hash(Path(config.train.deepspeed_config)) if config.train.deepspeed_config else "",
         # Which of the parent's checkpoints it starts from.
         "checkpoint": setup.plan.checkpoint if model.parent else "",
     }

@@ -110,11 +110,11 @@ def test_a_folder_of_something_else_is_left_alone(sets, tmp_path, capsys):
 
 
 def test_a_plan_that_is_written_is_read_as_the_same_plan(tmp_path):
-    paper = PaperConfig(seeds="0,5", robustness=True, title="no: # [tricky]", layer_decay=0.7)
-    plan = paper_of(
-        {"a": "one", "b": "two", "c": "1e3"}, {"a": "/x", "b": "s3://y/z", "c": "no"}, paper, {"data.flip": True}
-    )
-    plan = replace(plan, trainings={name: replace(one, set={"train.lr": 1e-5}) for name, one in plan.trainings.items()})
+    paper = PaperConfig(seeds="0,5", robustness=True, title="no: # [tricky]", freeze=2, layer_decay=0.7)
+    names, places = {"a": "one", "b": "two", "c": "1e3"}, {"a": "/x", "b": "s3://y/z", "c": "no"}
+    plan = paper_of(names, places, paper, {"data.flip": True, "train.lr": 1e-5})
+    assert plan.trainings["one-to-two-frozen"].set == {"train.freeze": 2}
+    assert plan.trainings["one-to-two-layered"].set == {"train.layer_decay": 0.7}
     path = tmp_path / "plan.yaml"
     path.write_text(as_yaml(plan))
     assert load_plan(path) == plan
