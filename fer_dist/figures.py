@@ -1,9 +1,13 @@
-"""Figures of scores, as matplotlib objects without its global state, and their forms: files, pixels, SVG for a page."""
+"""Figures as matplotlib objects without its global state, and their forms: files, pixels, SVG for a page.
+
+Here is the confusion matrix; figures_curves.py, figures_classes.py and figures_accuracy.py have the others.
+"""
 
 import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_dist.data.manifest import write_atomically
-from fer_dist.metrics import Predictions, normalised_by_row, reliability
+from fer_dist.metrics import normalised_by_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +26,31 @@ Array = npt.NDArray[Any]
 
 INK = "#1b1b1f"
 """Colour of all that is neither a cell nor a mark. No other part uses it: a page swaps it for its own text colour."""
+GRID = "#d8d8dd"
+"""Colour of lines that only guide the eye; a page swaps it too."""
 GAP = "#d9d9de"
-"""Colour of a cell that has no value."""
-BEFORE, AFTER = "#b8580a", "#2f6fb3"
-"""Without and with transfer: both at 3:1 or more against white and against a dark page; shapes tell them apart too."""
-SMALL, NORMAL, LARGE = 7.5, 9.0, 11.0
+"""Colour of a cell that has no value; a page swaps it too."""
+ON_PALE, ON_DEEP = "#000001", "#fffffe"
+"""Text on a cell: black and white in all but name, so that a page can swap them where its cells run the other way."""
+DARK_GAP = "#3a3a42"
+DARK_SCALE = (0.0, "#1d2530"), (0.72, "#3e78ad"), (1.0, "#d3e8fb")
+"""Cells on a dark page: part of the row -> colour. White text can be read up to where a pale page turns to it."""
+CELL_STEPS = 50
+SERIES = (
+    ("#2f6fb3", "o", "-"),
+    ("#b8580a", "s", "--"),
+    ("#2e8b57", "^", "-."),
+    ("#9a5fc0", "D", ":"),
+    ("#c9475b", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#1f8a8c", "P", (0, (8, 2))),
+    ("#857445", "X", (0, (2, 1))),
+)
+"""Colour, marker and dash of the series of a figure. Colours have 3:1 or more on a white and on a dark page."""
+AFTER, BEFORE = SERIES[0][0], SERIES[1][0]
+"""With and without transfer; training and validation."""
+SMALL, NORMAL, LARGE = 7.5, 9.0, 10.5
+WIDTH = 4.4
+"""Of a figure, in inches: at its full size where a page has two columns, and still legible on a phone."""
 DOTS_PER_INCH = 150
 CSS_PIXELS_PER_POINT = 96 / 72
 
@@ -38,7 +62,7 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     emotions: K names, in the order of the matrix.
     masked:   emotions that the set lacks; their rows and columns are grey, as is the row of one without pictures.
     """
-    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
 
     matrix = np.asarray(matrix)
     classes = len(emotions)
@@ -46,18 +70,21 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     parts[:, [name in masked for name in emotions]] = np.nan
     figure = new_figure(1.45 + 0.43 * classes, 1.45 + 0.43 * classes)
     axes = figure.subplots()
-    colours = colormaps["Blues"].with_extremes(bad=GAP)
+    colours = ListedColormap(cell_colours()).with_extremes(bad=GAP)
+    steps: Array = np.rint(parts * CELL_STEPS)
     # Cells as shapes, not as an image: they stay sharp at any size.
-    axes.pcolormesh(np.ma.masked_invalid(parts), cmap=colours, vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
+    axes.pcolormesh(
+        np.ma.masked_invalid(steps), cmap=colours, vmin=-0.5, vmax=CELL_STEPS + 0.5, edgecolors="face", linewidth=0.3
+    )
     for row, column in np.ndindex(classes, classes):
         part = parts[row, column]
-        style: dict[str, Any] = {"ha": "center", "va": "center"}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
         if np.isnan(part):
-            axes.text(column + 0.5, row + 0.5, "–", color="#000000", fontsize=NORMAL, **style)
+            axes.text(column + 0.5, row + 0.5, "–", fontsize=NORMAL, **style)
             continue
-        style["color"] = _text_colour(colours(part))
+        style["color"] = text_on_cell(cell_colours()[int(steps[row, column])])
         axes.text(column + 0.5, row + 0.38, f"{100 * part:.0f}", fontsize=NORMAL, **style)
-        axes.text(column + 0.5, row + 0.74, f"{matrix[row, column]:,}", fontsize=SMALL - 1, **style)
+        axes.text(column + 0.5, row + 0.74, f"{matrix[row, column]:,}", fontsize=SMALL - 0.5, **style)
     totals = ["masked" if name in masked else f"{n:,}" for name, n in zip(emotions, matrix.sum(axis=1), strict=True)]
     places = np.arange(classes) + 0.5
     axes.set_xticks(places, emotions, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
@@ -65,68 +92,46 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     axes.tick_params(length=0, labelsize=NORMAL, colors=INK)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
-    name_axes(axes, title, "predicted; % of the row, count beneath", "true (pictures)")
+    name_axes(axes, title, "predicted", "true (pictures)")
     return figure
 
 
-def reliability_figure(predictions: Predictions, title: str = "") -> "Figure":
-    """Accuracy against the stated probability, bin by bin, and beneath it how many pictures each bin holds."""
-    table = reliability(predictions)
-    figure = new_figure(4.2, 4.2)
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=INK, label="perfect")
-    filled = table.samples > 0
-    axes.plot(table.confidence[filled], table.accuracy[filled], marker="o", color=AFTER, label="measured")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
-    below.bar(table.edges[:-1], table.samples, width=np.diff(table.edges), align="edge", color=AFTER, edgecolor=GAP)
-    for part in (axes, below):
-        dress(part)
-    name_axes(axes, title, "", "accuracy")
-    name_axes(below, "", "top probability", "pictures")
-    return figure
+@lru_cache(maxsize=1)
+def cell_colours() -> tuple[str, ...]:
+    """Colours of a matrix's cells on a pale page, from none of its row to all of it."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return tuple(to_hex(colormaps["Blues"](step / CELL_STEPS)) for step in range(CELL_STEPS + 1))
 
 
-def transfer_figure(
-    labels: Sequence[str], without: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]], title: str = ""
-) -> "Figure":
-    """Accuracy without and with transfer, with its 95 % interval: one line for each comparison.
+@lru_cache(maxsize=1)
+def dark_cell_colours() -> tuple[str, ...]:
+    """The same on a dark page."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    labels: one for each comparison; without and after: the scores of its two models, in the same order.
-    """
-    figure = new_figure(4.6, 1.5 + 0.6 * len(labels))
-    axes = figure.subplots()
-    series = [("without", without, BEFORE, "o", "none", -0.14), ("with transfer", after, AFTER, "s", AFTER, 0.14)]
-    for name, scores, colour, marker, face, shift in series:
-        values = np.array([100 * entry["accuracy"] for entry in scores])
-        ends = 100 * np.array([entry["accuracy_interval"] for entry in scores]).T
-        places = np.arange(len(labels)) + shift
-        # An interval by resampling need not hold its value; a bar of negative length is an error.
-        spread = np.maximum([values - ends[0], ends[1] - values], 0)
-        axes.errorbar(values, places, xerr=spread, fmt=marker, color=colour, mfc=face, capsize=3, label=name)
-        for value, place, end in zip(values, places, ends[1], strict=True):
-            at = (max(value, end), place)
-            style: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK}
-            axes.annotate(f"{value:.1f} %", at, (6, 0), textcoords="offset points", **style)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    axes.set(xlim=(0, 115), ylim=(len(labels) - 0.5, -0.5), xticks=range(0, 101, 20))
-    dress(axes)
-    axes.spines["bottom"].set_bounds(0, 100)
-    name_axes(axes, title, "accuracy, %", "")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL, labelcolor=INK)
-    return figure
+    scale = LinearSegmentedColormap.from_list("dark", list(DARK_SCALE))
+    return tuple(to_hex(scale(step / CELL_STEPS)) for step in range(CELL_STEPS + 1))
+
+
+def text_on_cell(background: str) -> str:
+    """ON_PALE or ON_DEEP, whichever has the higher contrast."""
+    return max((ON_PALE, ON_DEEP), key=lambda ink: contrast(ink, background))
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two colours "#rrggbb", from 1 to 21. Source: WCAG 2.1, relative luminance."""
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure as <path>.png and <path>.svg; the same figure gives the same bytes. path: without suffix."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for kind in ("png", "svg"):
-        stream = io.BytesIO()
-        undated = {"Date": None} if kind == "svg" else {}
-        with _settings(text_as_outlines=True):
-            figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=undated)
-        write_atomically(path.with_name(f"{path.name}.{kind}"), stream.getvalue())
+    fix_layout(figure)
+    for kind, content in (("png", _png(figure)), ("svg", _svg(figure, text_as_outlines=True))):
+        write_atomically(path.with_name(f"{path.name}.{kind}"), content)
 
 
 def figure_pixels(figure: "Figure") -> npt.NDArray[np.uint8]:
@@ -142,14 +147,18 @@ def inline_svg(figure: "Figure", prefix: str, alt: str) -> str:
     """One <svg> element for an HTML page: real text, the page's own text colour, no background.
 
     prefix: makes its ids unique in the page. alt: what a reader who does not see it is told.
+    The page gives the colours --grid, --gap, --on-pale, --on-deep and --cell-0 to --cell-50.
     """
-    stream = io.StringIO()
-    with _settings(text_as_outlines=False):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    source = stream.getvalue()
+    with _without_backgrounds(figure):
+        source = _svg(figure, text_as_outlines=False).decode()
     svg = source[source.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: _page_colours().get(found.group(), found.group()), svg)
+    # A tenth of a point is finer than a screen's pixel; figures are most of a page's weight.
+    svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found.group()):.1f}", svg)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
+    svg = svg.replace("'DejaVu Sans', 'Bitstream Vera Sans', 'Computer Modern Sans Serif', ", "")
+    svg = re.sub(r"'Lucida Grande'.*?, sans-serif", "system-ui, sans-serif", svg)
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'url\(#|xlink:href="#', lambda found: f"{found.group()}{prefix}-", svg)
     width, height = figure.get_size_inches() * 72 * CSS_PIXELS_PER_POINT
@@ -158,38 +167,92 @@ def inline_svg(figure: "Figure", prefix: str, alt: str) -> str:
     return f'{opening} {size} role="img" aria-label="{escape(alt, quote=True)}"' + svg[svg.index(">") :].strip()
 
 
-@contextmanager
-def _settings(text_as_outlines: bool) -> Iterator[None]:
-    from matplotlib import rc_context
-
-    # The salt makes ids, and with them the file, the same in every run.
-    with rc_context({"svg.fonttype": "path" if text_as_outlines else "none", "svg.hashsalt": "fer_dist"}):
-        yield
-
-
 def new_figure(width: float, height: float) -> "Figure":
-    """width and height in inches."""
+    """An empty figure. width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def dress(axes: "Axes") -> None:
-    axes.tick_params(length=3, labelsize=SMALL, colors=INK)
+def fix_layout(figure: "Figure") -> "Figure":
+    """Place the parts once and for all: each drawing would do it again, and a little differently in each form."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
+
+
+def dress(axes: "Axes", grid: str = "") -> None:
+    """The look of all axes. grid: "x", "y" or "both" for lines that guide the eye."""
+    axes.tick_params(length=3, labelsize=SMALL, colors=INK, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
+    if grid:
+        axes.grid(True, axis=grid, color=GRID, linewidth=0.6)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
 
 
 def name_axes(axes: "Axes", title: str, below: str, beside: str) -> None:
     # Names come from users: a dollar sign is no formula.
     axes.set_title(title, color=INK, fontsize=LARGE, parse_math=False)
-    axes.set_xlabel(below, color=INK, fontsize=NORMAL)
-    axes.set_ylabel(beside, color=INK, fontsize=NORMAL)
+    axes.set_xlabel(below, color=INK, fontsize=NORMAL, parse_math=False)
+    axes.set_ylabel(beside, color=INK, fontsize=NORMAL, parse_math=False)
 
 
-def _text_colour(background: Sequence[float] | Array) -> str:
-    """Black or white, whichever has the higher contrast. Source: WCAG 2.1, relative luminance."""
-    channels = np.asarray(background)[:3]
+def add_legend(figure: "Figure", axes: "Axes", columns: int = 2) -> None:
+    """Beneath the axes, each series once."""
+    handles, labels = axes.get_legend_handles_labels()
+    legend = figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=SMALL, labelcolor=INK
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+# The canvases' own writers draw a figure once; Figure.savefig draws it twice.
+
+
+def _png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def _svg(figure: "Figure", text_as_outlines: bool) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    stream, dots = io.BytesIO(), figure.dpi
+    # The salt makes ids, and with them the file, the same in every run.
+    with rc_context({"svg.fonttype": "path" if text_as_outlines else "none", "svg.hashsalt": "fer_dist"}):
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+    figure.dpi = dots  # which the writer sets to its own
+    return stream.getvalue()
+
+
+@contextmanager
+def _without_backgrounds(figure: "Figure") -> Iterator[None]:
+    backgrounds = [figure.patch, *(axes.patch for axes in figure.axes)]
+    for background in backgrounds:
+        background.set_visible(False)
+    yield
+    for background in backgrounds:
+        background.set_visible(True)
+
+
+@lru_cache(maxsize=1)
+def _page_colours() -> dict[str, str]:
+    """Colour of a figure -> what stands for it in a page."""
+    names = {INK: "currentColor", GRID: "var(--grid)", GAP: "var(--gap)"}
+    names |= {ON_PALE: "var(--on-pale)", ON_DEEP: "var(--on-deep)"}
+    return names | {colour: f"var(--cell-{step})" for step, colour in enumerate(cell_colours())}
+
+
+def _luminance(colour: str) -> float:
+    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
-    return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#ffffff"
+    return float(linear @ (0.2126, 0.7152, 0.0722))

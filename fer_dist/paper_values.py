@@ -1,6 +1,7 @@
-"""What the published study found, number by number, and on which data. Source: Huang et al. 2023, Scientific Reports 13.
+"""What the published study found, number by number, and on which data. Source: Huang et al. 2023, Scientific Reports.
 
-Its models: "a" trained on AffectNet, "b" on RAF-DB, "a-b" on AffectNet and then RAF-DB. Its sets: "a", "b", "c" (Asian).
+Its models: "a" trained on AffectNet, "b" on RAF-DB, "a-b" on the first and then the second.
+Its sets: "a" AffectNet, "b" RAF-DB, "c" the Asian set.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ SOURCE = "Huang et al. 2023"
 SET_NAMES = {"a": "AffectNet", "b": "RAF-DB", "c": "the Asian set"}
 MODEL_NAMES = {"a": "AffectNet", "b": "RAF-DB", "a-b": "AffectNet, then RAF-DB"}
 
-DATASETS = {"a": ("affectnet",), "b": ("rafdb", "rafdb-basic"), "c": ("tcce",)}
+DATASETS = {"a": ("affectnet",), "b": ("rafdb",), "c": ("tcce",)}
 """Role -> names that our own shard sets of its data carry."""
 
 

@@ -10,7 +10,8 @@ from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
 from fer_dist.findings import to_json
 from fer_dist.monitor import Terminal
-from fer_dist.report import duration, write_report
+from fer_dist.report import write_report
+from fer_dist.report_numbers import duration
 from fer_dist.study_check import Setup, StudyConfig, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
 from fer_dist.study_measures import measure

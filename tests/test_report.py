@@ -1,109 +1,17 @@
-"""The report: one whole file whose sentences follow the numbers; and the figures in it."""
+"""The report: one whole file that holds what was measured and leaves out what was not; and the files beside it."""
 
+import itertools
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
-import numpy as np
 import pytest
+from page import Page
+from small_studies import crossed, scored, transferred, whole_study
 
-from fer_dist import figures, report
-from fer_dist.emotions import SEVEN
+from fer_dist import report
 from fer_dist.errors import InputError
-from fer_dist.metrics import Predictions, scores
-from fer_dist.report import Comparison, Model, Result, Study
-
-SHOWN = "more than the 95 % intervals."
-CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."
-NOT_SHOWN = "less than the 95 % intervals: a {} is not shown."
-VOID = {"meta", "br", "link", "img", "hr", "input"}
-
-
-def table(matrix, emotions=SEVEN, masked=()):
-    """Predictions that have this confusion matrix, all with a top probability of 0.8."""
-    matrix = np.asarray(matrix)
-    cells = np.repeat(np.arange(matrix.size), matrix.ravel())
-    labels, predicted = np.divmod(cells, len(emotions))
-    kept = np.array([name not in masked for name in emotions])
-    probabilities = np.where(kept, 0.2 / (kept.sum() - 1), 0) * np.ones((len(cells), 1))
-    probabilities[np.arange(len(cells)), predicted] = 0.8
-    keys = [str(number) for number in range(len(cells))]
-    return Predictions(keys, labels, probabilities.astype(np.float32), emotions, masked)
-
-
-def scored(right, samples=1000):
-    """Two emotions with equally many pictures, of which so many are right."""
-    half, first = samples // 2, right // 2
-    second = right - first
-    return scores(table([[first, half - first], [half - second, second]], SEVEN[:2]))
-
-
-def transferred(with_right, without_right, samples=1000):
-    models = (Model("wild", "wild"), Model("lab", "lab"), Model("wild to lab", "lab", started_from="wild"))
-    after, before = scored(with_right, samples), scored(without_right, samples)
-    results = (Result("wild to lab", "lab", after), Result("lab", "lab", before))
-    return Study("S", models, results, (Comparison("wild to lab", "lab", "lab"),))
-
-
-def crossed(own, other):
-    results = (Result("wild", "wild", scored(own)), Result("wild", "lab", scored(other)))
-    return Study("S", (Model("wild", "wild"),), results)
-
-
-def whole_study():
-    masked = np.diag([30, 5, 8, 9, 20, 60, 0]) + np.eye(7, k=1, dtype=int) * [3, 1, 0, 2, 5, 0, 0]
-    masked[:, 6] = 0
-    study = transferred(880, 760)
-    models = (
-        Model("wild", "wild", None, 5025.0, 11_267_143, {"epochs": "20"}),
-        *study.models[1:2],
-        replace(study.models[2], name='wild <to> "lab" & $x$'),
-    )
-    results = (
-        Result(models[2].name, "lab", study.results[0].scores),
-        study.results[1],
-        Result("wild", "film", scores(table(masked, masked=("neutrality",)))),
-    )
-    return Study(
-        "Wild & lab",
-        models,
-        results,
-        (Comparison(models[2].name, "lab", "lab"),),
-        class_counts={"wild-train": {"fear": 1234, "anger": 5}, "film-test": {"anger": 7}},
-        commands=("fer-dist train paper --run.name wild",),
-        commit="0123abc",
-        versions={"torch": "2.9"},
-        hardware="one H200",
-    )
-
-
-class Page(HTMLParser):
-    """Tags, text and attributes; fails where tags are not closed in the order in which they were opened."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.text, self.attributes = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def values(self, tag, attribute):
-        return [value for of, name, value in self.attributes if (of, name) == (tag, attribute)]
+from fer_dist.findings import Comparison, Model, Result, Study, from_json
+from fer_dist.report_numbers import span
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +24,7 @@ def page(tmp_path_factory):
 def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
     parsed = Page(page)
     texts = parsed.values("svg", "aria-label")
-    assert parsed.tags.count("svg") == len(texts) == 4
+    assert parsed.tags.count("svg") == len(texts) == 6
     assert texts[0].startswith("Accuracy with its 95 % interval, without and with transfer.")
     assert 'Confusion matrix of wild <to> "lab" & $x$ on lab-test' in texts[1]
     assert "Recognised: surprise 96.8 %, fear 100.0 %" in texts[3]
@@ -129,7 +37,7 @@ def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
 
 def test_every_table_has_a_caption_and_every_header_cell_a_scope(page):
     parsed = Page(page)
-    assert parsed.tags.count("table") == parsed.tags.count("caption") == 4
+    assert parsed.tags.count("table") == parsed.tags.count("caption") == 5
     assert parsed.tags.count("th") == len(parsed.values("th", "scope"))
 
 
@@ -145,7 +53,7 @@ def test_the_page_holds_its_numbers_and_names(page):
     for expected in (
         "Wild & lab",
         "Starting from wild instead of scratch brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %)",
-        f"wild reaches 94.3 % ({report.span(whole_study().results[2].scores['accuracy_interval'])}) on film.",
+        f"wild reaches 94.3 % ({span(whole_study().results[2].scores['accuracy_interval'])}) on film.",
         "The set lacks neutrality: masked, and never predicted.",
         "11,267,143",
         "1.4 h",
@@ -170,91 +78,6 @@ def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
 
 
 @pytest.mark.parametrize(
-    ("after", "before", "samples", "expected"),
-    [
-        (880, 760, 1000, f"brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %), {SHOWN}"),
-        (760, 880, 1000, f"costs 12.0 points on lab (from 88.0 % to 76.0 %, relative 13.6 %), {SHOWN}"),
-        (
-            770,
-            760,
-            1000,
-            f"brings 1.0 points on lab (from 76.0 % to 77.0 %, relative 1.3 %), {NOT_SHOWN.format('gain')}",
-        ),
-        (
-            760,
-            770,
-            1000,
-            f"costs 1.0 points on lab (from 77.0 % to 76.0 %, relative 1.3 %), {NOT_SHOWN.format('loss')}",
-        ),
-        (760, 760, 1000, "makes no difference on lab: 76.0 % with both."),
-        (2, 0, 2, f"brings 100.0 points on lab (from 0.0 % to 100.0 %), {NOT_SHOWN.format('gain')}"),
-    ],
-)
-def test_the_transfer_sentence_follows_the_numbers(after, before, samples, expected):
-    study = transferred(after, before, samples)
-    found = report.transfer_sentence(study, study.comparisons[0])
-    assert found == f"Starting from wild instead of scratch {expected}"
-
-
-def test_models_of_different_sets_are_not_said_to_differ_by_their_start():
-    study = replace(transferred(880, 760), models=(Model("wild to lab", "lab", "wild"), Model("lab", "elsewhere")))
-    assert report.transfer_sentence(study, study.comparisons[0]).startswith("Using wild to lab instead of lab brings")
-
-
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        (510, "on lab it falls to 51.0 % ({}), 34.0 points less."),
-        (950, "on lab it rises to 95.0 % ({}), 10.0 points more."),
-        (840, "on lab it falls to 84.0 % ({}), 1.0 points less, within the 95 % intervals."),
-        (850, "on lab it stays at 85.0 % ({})."),
-    ],
-)
-def test_the_crossing_sentence_follows_the_numbers(other, expected):
-    study = crossed(850, other)
-    sentence = report.model_sentences(study, study.models[0])[0]
-    start, _, clause = sentence.partition("; ")
-    assert (
-        start
-        == f"wild reaches 85.0 % ({report.span(study.results[0].scores['accuracy_interval'])}) on its own test set"
-    )
-    assert clause == expected.format(report.span(study.results[1].scores["accuracy_interval"]))
-
-
-def test_a_validation_set_is_not_called_a_test_set():
-    study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scored(850), "val"),))
-    assert "on its own validation set." in report.model_sentences(study, study.models[0])[0]
-
-
-@pytest.mark.parametrize(
-    ("matrix", "expected"),
-    [
-        ([[790, 10], [100, 100]], "14.6 points below its accuracy: frequent emotions do better than rare ones."),
-        ([[500, 300], [0, 200]], " points above its accuracy: rare emotions do better than frequent ones."),
-        ([[700, 100], [25, 175]], "a difference between frequent and rare emotions is not shown."),
-    ],
-)
-def test_the_class_sentence_follows_the_numbers(matrix, expected):
-    result = Result("wild", "wild", scores(table(matrix, SEVEN[:2])))
-    assert re.search(expected, report.class_balance_sentence(result))
-
-
-@pytest.mark.parametrize(
-    ("matrix", "expected"),
-    [
-        (
-            [[8, 2], [3, 7]],
-            f"Recognised best: surprise, 80.0 % of 10; worst: fear, 70.0 % of 10. {CONFUSED.format(30)}",
-        ),
-        ([[5, 0], [0, 5]], "Every emotion is recognised equally often: 100.0 %. No picture is confused."),
-        ([[0, 0], [3, 1]], f"Every emotion is recognised equally often: 25.0 %. {CONFUSED.format(75)}"),
-    ],
-)
-def test_the_confusion_sentences_follow_the_numbers(matrix, expected):
-    assert report.confusion_sentences(Result("wild", "wild", scores(table(matrix, SEVEN[:2])))) == expected
-
-
-@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"results": (Result("other", "lab", scored(5, 10)),)}, "'other', which is not among its models: wild, lab"),
@@ -268,33 +91,72 @@ def test_a_study_that_does_not_fit_together_is_an_input_error(tmp_path, change, 
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_figure_is_saved_twice_with_the_same_bytes(tmp_path):
-    figure = figures.confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab", masked=("joy",))
-    contents = []
-    for _ in range(2):
-        figures.save_figure(figure, tmp_path / "sub" / "lab-v1.5")
-        contents.append([(tmp_path / "sub" / f"lab-v1.5.{kind}").read_bytes() for kind in ("png", "svg")])
-    assert contents[0] == contents[1]
-    assert contents[0][0].startswith(b"\x89PNG")
+def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
+    scores = {"samples": 1000, "accuracy": 0.8, "accuracy_interval": [0.77, 0.82]}
+    study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scores), Result("wild", "lab", scores)))
+    text = report.render(study)
+    parsed = Page(text)
+    assert parsed.tags.count("svg") == 0
+    assert "On its own test set, wild reaches 80.0" in text
+    assert "Where the models err" not in text
 
 
-def test_figure_pixels_are_what_tensorboard_takes():
-    predictions = table([[8, 2], [3, 7]], SEVEN[:2])
-    pixels = figures.figure_pixels(figures.reliability_figure(predictions, "lab"))
-    assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
-    assert pixels.min() < 60
-    assert pixels[0, 0].tolist() == [255, 255, 255]
+def test_a_study_without_results_is_a_page_that_says_so_little():
+    parsed = Page(report.render(Study("nothing yet", (), ())))
+    assert "0 models, 0 results" in "".join(parsed.text)
+    assert not parsed.values("nav", "hidden")
 
 
-@pytest.mark.parametrize("level", np.linspace(0, 1, 11))
-def test_text_on_a_cell_has_a_contrast_of_at_least_four_and_a_half(level):
-    from matplotlib import colormaps
+def test_figures_tables_and_values_lie_beside_the_page(tmp_path):
+    report.write_report(tmp_path / "report.html", whole_study())
+    assert from_json((tmp_path / "study.json").read_bytes()) == whole_study()
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"transfer.png", "transfer.svg", "counts-train.svg", "confusion-wild-film-test.png"} <= names
+    assert "confusion-wild__to___lab_____x_-lab-test.png" in names
+    assert len(names) == 2 * 6
+    assert {path.stem for path in (tmp_path / "tables").glob("*.csv")} == {
+        "accuracy",
+        "measures",
+        "comparisons",
+        "class-counts",
+        "models",
+    }
+    assert len(list((tmp_path / "tables").glob("*.tex"))) == 5
 
-    def luminance(colour):
-        channels = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
-        return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
 
-    background = colormaps["Blues"](level)
-    ink = {"#000000": 0.0, "#ffffff": 1.0}[figures._text_colour(background)]
-    lighter, darker = max(ink, luminance(background)), min(ink, luminance(background))
-    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+def test_models_whose_names_make_the_same_file_keep_their_own(tmp_path):
+    models = (Model("A b", "A b"), Model("a_b", "A b"))
+    study = Study("S", models, (Result("A b", "A b", scored(5, 10)), Result("a_b", "A b", scored(7, 10))))
+    report.write_report(tmp_path / "report.html", study)
+    files = sorted(path.name for path in (tmp_path / "figures").glob("*.png"))
+    assert files == ["confusion-A_b-A_b-test.png", "confusion-a_b-A_b-test-2.png"]
+
+
+def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page):
+    parsed = Page(page)
+    levels = [int(tag[1]) for tag in parsed.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    links, ids = parsed.values("a", "href"), parsed.values("h2", "id")
+    assert [link[1:] for link in links] == [name for name in ids if name != "contents"]
+
+
+def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
+    assert "Where the network looks" not in page
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "block-1_wild.png").write_bytes(report.PNG_START + b"rest")
+    study = replace(crossed(850, 510), maps=("maps/block-1_wild.png",))
+    text = report.render(study, tmp_path)
+    assert "Where the network looks" in text
+    assert Page(text).values("img", "alt") == ["Feature maps: block 1 wild"]
+    assert Page(text).values("img", "src")[0].startswith("data:image/png;base64,iVBORw0KGgp")
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"GIF89a", "not a PNG")])
+def test_a_feature_map_that_is_no_picture_is_an_input_error(tmp_path, content, message):
+    if content:
+        (tmp_path / "map.png").write_bytes(content)
+    with pytest.raises(InputError, match=f"map.png: .*{message}"):
+        report.write_report(tmp_path / "report.html", replace(crossed(850, 510), maps=("map.png",)))
+    assert not (tmp_path / "report.html").exists()

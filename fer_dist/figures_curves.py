@@ -1,0 +1,112 @@
+"""Figures of lines: training curves, reliability, what is left when only certain predictions count, growing damage."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_dist.figures import AFTER, BEFORE, INK, SERIES, WIDTH, add_legend, dress, name_axes, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Points = Sequence[tuple[int, float]]
+
+MOST_POINTS = 150
+"""Of a curve: more cannot be seen at this width."""
+MARKED_POINTS = 25
+"""A curve of as many points or fewer shows each."""
+
+
+def curves_figure(curves: Mapping[str, Points], title: str) -> "Figure":
+    """Loss and accuracy as training goes on. curves: "train/loss", "validation/accuracy" ... -> (step, value)."""
+    parts = [part for part in ("loss", "accuracy") if any(_curve(curves, of, part) for of in ("train", "validation"))]
+    figure = new_figure(WIDTH, 0.9 + 1.45 * len(parts))
+    panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False)[:, 0]
+    fullest = panels[-1]
+    for part, axes in zip(parts, panels, strict=True):
+        scale = 100 if part == "accuracy" else 1
+        series = (("train", "training", AFTER, "o", "-"), ("validation", "validation", BEFORE, "s", "--"))
+        for of, label, colour, marker, dash in series:
+            points = _curve(curves, of, part)
+            if points:
+                steps, values = np.array(points, dtype=float).T
+                shown = marker if len(points) <= MARKED_POINTS else ""
+                style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": shown, "markersize": 3.5}
+                axes.plot(steps, scale * values, label=label, linewidth=1.4, **style)
+        dress(axes, "y")
+        name_axes(axes, "", "", "accuracy, %" if part == "accuracy" else part)
+    panels[0].set_title(title, color=INK, fontsize=10.5, parse_math=False)
+    panels[-1].set_xlabel("optimiser steps", color=INK, fontsize=9)
+    add_legend(figure, fullest)
+    return figure
+
+
+def reliability_figure(tables: dict[str, dict[str, Any]], title: str) -> "Figure":
+    """Accuracy against the stated probability, bin by bin. tables: name of a model -> its reliability, as in detail.
+
+    A marker's area follows the pictures in the bin.
+    """
+    figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(tables) + 2) // 2))
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], linestyle=(0, (1, 2)), linewidth=1, color=INK, label="as stated")
+    for (name, table), (colour, marker, dash) in zip(tables.items(), cycle(SERIES), strict=False):
+        samples = np.array(table["samples"], dtype=float)
+        filled = samples > 0
+        confidence = 100 * np.array(table["confidence"], dtype=float)[filled]
+        accuracy = 100 * np.array(table["accuracy"], dtype=float)[filled]
+        area = 8 + 60 * samples[filled] / samples.sum()
+        axes.plot(confidence, accuracy, color=colour, linestyle=dash, linewidth=1.2, marker=marker, ms=3.5, label=name)
+        axes.scatter(confidence, accuracy, s=area, color=colour, marker=marker)
+    axes.set(xlim=(0, 101), ylim=(0, 102))
+    dress(axes, "both")
+    name_axes(axes, title, "stated probability of the prediction, %", "accuracy, %")
+    add_legend(figure, axes)
+    return figure
+
+
+def selective_figure(curves: dict[str, list[dict[str, Any]]], title: str) -> "Figure":
+    """Accuracy of the predictions that are certain enough. curves: name of a model -> selective_curve, as in detail."""
+    figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(curves) + 1) // 2))
+    axes = figure.subplots()
+    for (name, curve), (colour, marker, dash) in zip(curves.items(), cycle(SERIES), strict=False):
+        points = [(100 * at["coverage"], 100 * at["accuracy"]) for at in curve if at["accuracy"] is not None]
+        style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 3.5}
+        axes.plot(*zip(*points, strict=True), linewidth=1.2, label=name, **style)
+    axes.set_xlim(103, -3)
+    axes.set_ylim(top=101)
+    dress(axes, "both")
+    name_axes(axes, title, "predictions kept, the most certain first, %", "accuracy of those, %")
+    add_legend(figure, axes)
+    return figure
+
+
+def damage_figure(robustness: dict[str, Any], title: str) -> "Figure":
+    """Error by severity, a line for each group of corruptions: the mean over those of the group."""
+    groups: dict[str, list[list[float]]] = {}
+    for entry in robustness["corruptions"].values():
+        groups.setdefault(entry["group"], []).append(entry["accuracy"])
+    figure = new_figure(WIDTH, 3.4)
+    axes = figure.subplots()
+    for (group, accuracies), (colour, marker, dash) in zip(groups.items(), cycle(SERIES), strict=False):
+        errors = 100 * (1 - np.array([robustness["clean"], *np.mean(accuracies, axis=0)]))
+        style: dict[str, Any] = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 4}
+        axes.plot(np.arange(len(errors)), errors, linewidth=1.3, label=group, **style)
+    if robustness.get("chance") is not None:
+        style = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1}
+        axes.axhline(100 * (1 - robustness["chance"]), label="always the most frequent emotion", **style)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(range(6), ["clean", *"12345"])
+    dress(axes, "y")
+    name_axes(axes, title, "severity", "error, %")
+    add_legend(figure, axes, columns=3)
+    return figure
+
+
+def _curve(curves: Mapping[str, Points], of: str, part: str) -> Points:
+    """At most MOST_POINTS points, the first and the last among them."""
+    points = curves.get(f"{of}/{part}", [])
+    if len(points) <= MOST_POINTS:
+        return points
+    return [points[place] for place in np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]

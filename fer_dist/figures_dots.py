@@ -1,0 +1,176 @@
+"""Figures of dots: values of several models or groups in rows, several seeds, recall against the size of a class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_dist.figures import AFTER, GRID, INK, NORMAL, SERIES, SMALL, WIDTH, add_legend, dress, name_axes, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Interval = Sequence[float]
+
+AXES_POINTS = (270.0, 175.0)
+"""About how large the axes of size_figure are, in points: what labels need to keep clear of each other."""
+LETTER_POINTS, LINE_POINTS = 4.6, 9.0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """One series: a value for each row, None where it has none, and intervals, where they are known."""
+
+    name: str
+    values: Sequence[float | None]
+    intervals: Sequence[Interval | None] | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The horizontal axis.
+
+    limits:    of an axis of percent, with room beyond 100 for what is written.
+    reference: where a line stands that values are held against. written: form of the values beside their dots.
+    """
+
+    name: str
+    limits: tuple[float, float] | None = None
+    log: bool = False
+    reference: float | None = None
+    written: str = ""
+
+
+def dots_figure(rows: Sequence[str], series: Sequence[Marks], scale: Scale, title: str = "") -> "Figure":
+    """Each row's values as dots with their intervals; series have their own shape, colour and place in the row.
+
+    rows: R labels; series: each with R values, in the unit of the axis.
+    """
+    count = len(series)
+    pitch = max(0.27, 0.11 + 0.135 * count)
+    figure = new_figure(WIDTH, 0.95 + pitch * len(rows) + (0.2 * ((count + 1) // 2) if count > 1 else 0))
+    axes = figure.subplots()
+    if scale.log:
+        axes.set_xscale("log")
+    shifts = (np.arange(count) - (count - 1) / 2) * 0.8 / max(count, 2)
+    for marks, (colour, marker, _), shift in zip(series, cycle(SERIES), shifts, strict=False):
+        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5}
+        _plot_marks(axes, marks, np.arange(len(rows)) + shift, style)
+        if scale.written:
+            _write_values(axes, marks, np.arange(len(rows)) + shift, scale.written)
+    if scale.reference is not None:
+        axes.axvline(scale.reference, color=INK, linestyle=(0, (1, 2)), linewidth=1)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    dress(axes, "x")
+    if scale.limits:
+        axes.set_xlim(*scale.limits)
+        axes.spines["bottom"].set_bounds(0, 100)
+    axes.tick_params(axis="y", length=0, labelsize=NORMAL)
+    _write_plainly(axes, scale)
+    name_axes(axes, title, scale.name, "")
+    if count > 1:
+        for between in np.arange(len(rows) - 1) + 0.5:
+            axes.axhline(between, color=GRID, linewidth=0.6)
+        add_legend(figure, axes)
+    return figure
+
+
+def seeds_figure(rows: Sequence[str], values: Sequence[Sequence[float]], title: str = "") -> "Figure":
+    """Each seed's accuracy as a ring, the mean of a row as a line. values: percent, one or more for each row."""
+    figure = new_figure(WIDTH, 1.0 + 0.34 * len(rows))
+    axes = figure.subplots()
+    for row, found in enumerate(values):
+        axes.plot([np.mean(found)] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.6)
+        axes.plot(found, [row] * len(found), linestyle="", marker="o", mfc="none", color=AFTER, markersize=6, mew=1.4)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    dress(axes, "x")
+    axes.tick_params(axis="y", length=0, labelsize=NORMAL)
+    name_axes(axes, title, "accuracy, %; a line: the mean", "")
+    return figure
+
+
+def size_figure(pictures: dict[str, int], recall: dict[str, float], title: str) -> "Figure":
+    """Recall of each emotion against its pictures in the training set, the emotion's name beside its dot."""
+    figure = new_figure(WIDTH, 3.3)
+    axes = figure.subplots()
+    names = [name for name in recall if pictures.get(name)]
+    across, up = np.array([pictures[name] for name in names]), 100 * np.array([recall[name] for name in names])
+    axes.plot(across, up, linestyle="", marker="o", color=AFTER, markersize=5.5)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 104)
+    axes.set_xlim(across.min() / 1.6, across.max() * 1.6)
+    for name, x, y, (right, over, anchor) in zip(names, across, up, _label_places(names, across, up), strict=True):
+        style: dict[str, Any] = {"ha": anchor, "va": "center", "parse_math": False, "color": INK}
+        axes.annotate(name, (x, y), (right, over), textcoords="offset points", fontsize=SMALL, **style)
+    dress(axes, "both")
+    _write_plainly(axes, Scale("", log=True))
+    name_axes(axes, title, "pictures in the training set", "recall, %")
+    return figure
+
+
+def _plot_marks(axes: "Axes", marks: Marks, places: Any, style: dict[str, Any]) -> None:
+    known = [row for row, value in enumerate(marks.values) if value is not None]
+    values = np.array([marks.values[row] for row in known], dtype=float)
+    spread = None
+    if marks.intervals is not None:
+        ends = np.array([marks.intervals[row] or (marks.values[row],) * 2 for row in known], dtype=float).reshape(-1, 2)
+        # An interval that does not hold its value would be a bar of negative length, which is an error.
+        spread = np.maximum([values - ends[:, 0], ends[:, 1] - values], 0)
+    axes.errorbar(
+        values, places[known], xerr=spread, linestyle="", capsize=2, elinewidth=1.1, label=marks.name, **style
+    )
+
+
+def _write_values(axes: "Axes", marks: Marks, places: Any, form: str) -> None:
+    for row, value in enumerate(marks.values):
+        if value is not None:
+            ends = (marks.intervals[row] if marks.intervals else None) or (value,)
+            text: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK}
+            at = (max(value, *ends) if len(ends) > 1 else value, places[row])
+            axes.annotate(form.format(value), at, (5, 0), textcoords="offset points", **text)
+
+
+def _label_places(names: Sequence[str], across: Any, up: Any) -> list[tuple[float, float, str]]:
+    """For each name an offset from its dot in points, and how it is anchored there: clear of dots and other names."""
+    width, height = AXES_POINTS
+    logs = np.log(across)
+    horizontal = width * (logs - logs.min() + np.log(1.6)) / (np.ptp(logs) + 2 * np.log(1.6))
+    vertical = height * up / 104
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in zip(horizontal, vertical, strict=True)]
+    places: list[tuple[float, float, str]] = []
+    for name, x, y in zip(names, horizontal, vertical, strict=True):
+        length = LETTER_POINTS * len(name)
+        offers = []
+        for over in (0, 9, -9, 18, -18, 27, -27):
+            offers += [(7, over, "left", x + 7), (-7, over, "right", x - 7 - length)]
+        boxes = [
+            (left, y + over - LINE_POINTS / 2, left + length, y + over + LINE_POINTS / 2) for _, over, _, left in offers
+        ]
+        hits = [sum(_overlap(box, other) for other in taken) + 9 * (box[0] < 0 or box[2] > width) for box in boxes]
+        best = int(np.argmin(hits))
+        taken.append(boxes[best])
+        places.append(offers[best][:3])
+    return places
+
+
+def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def _write_plainly(axes: "Axes", scale: Scale) -> None:
+    """A logarithmic axis with 1,000 instead of a power of ten."""
+    if scale.log:
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+        low, high = axes.get_xlim()
+        marks = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0) if high < 3000 * low else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(10, subs=marks, numticks=12))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 10 else f"{value:,.0f}")
+        )
+        axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,201 @@
+"""The sections of a report, each with its sentences, tables and pictures; one that has none of them is left out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from fer_dist import report_group_pictures as group_pictures
+from fer_dist import report_pictures as pictures
+from fer_dist import report_remarks as remarks
+from fer_dist import study_tables as tables
+from fer_dist.findings import Result, Study
+from fer_dist.paper_tables import paper_tables, stand_in_sentence
+from fer_dist.paper_values import SOURCE
+from fer_dist.report_pictures import Picture
+from fer_dist.report_sentences import first_models, model_sentences, transfer_sentence
+from fer_dist.tables import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """name: its anchor. introduction: what is shown, for a paragraph; sentences: what was found, for a list.
+
+    more: pictures of further seeds, which a page folds away.
+    """
+
+    name: str
+    title: str
+    introduction: str = ""
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    more: tuple[Picture, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.sentences or self.tables or self.pictures or self.more)
+
+
+def sections(study: Study) -> list[Section]:
+    """In the order of the page, pictures under names that differ. Figures stand for the first seed of each group."""
+    names = {model.name for model in first_models(study)}
+    first = [result for result in study.results if result.model in names]
+    parts = (_published, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _certainty)
+    found = [make(study, first) for make in (*parts, _groups, _damage, _copies, _training, _data, _models)]
+    return _distinct([section for section in found if not section.is_empty])
+
+
+def _published(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        f"Its tables ({SOURCE}) in their own numbering. Within, above, below: where its value lies against our 95 % "
+        f"interval, which covers the choice of test pictures. {stand_in_sentence(study)}"
+    )
+    return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
+
+
+def _overall(study: Study, first: list[Result]) -> Section:
+    found = tuple(sentence for model in first_models(study) for sentence in model_sentences(study, model))
+    shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
+    return Section("overall", "Every model on every set", sentences=found, tables=shown)
+
+
+def _transfer(study: Study, first: list[Result]) -> Section:
+    found = tuple(transfer_sentence(study, comparison) for comparison in study.comparisons)
+    shown = _filled(tables.comparisons_table(study))
+    return Section("transfer", "What transfer brings", "", found, shown, tuple(pictures.transfer_picture(study)))
+
+
+def _seeds(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "The same training with other random numbers: what is left to luck. All figures below, and the tables from "
+        "class frequencies on, are of the first seed of each."
+    )
+    several = any(seeds.values["n"] > 1 for seeds in study.seeds)
+    shown = _filled(tables.seeds_table(study)) if several else ()
+    return Section("seeds", "Several seeds", introduction, (), shown, tuple(pictures.seeds_picture(study)))
+
+
+def _confusions(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "Rows are true emotions. Each cell holds the percentage of its row, and the count beneath; the stronger the "
+        "colour, the more. Grey: no value."
+    )
+    others = [result for result in study.results if result not in first]
+    some, more = (tuple(pictures.confusion_pictures(of)) for of in (first, others))
+    return Section("confusions", "Where the models err", introduction, pictures=some, more=more)
+
+
+def _frequencies(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "Whether emotions with many training pictures are recognised better, and whether some are predicted more "
+        "often than they occur: right of the dotted line. No mark: never predicted, or not in the set."
+    )
+    drawn = (*group_pictures.size_pictures(study, first), *group_pictures.frequency_pictures(first))
+    shown = _filled(tables.over_predicted_table(first))
+    found = _said(remarks.neutral_sentence, first)
+    return Section("frequencies", "Rare and frequent emotions", introduction, found, shown, drawn)
+
+
+def _priors(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "A model learns how frequent each emotion is in its training set and expects the same elsewhere. These scores "
+        "take that out: once with all emotions equally likely, once with their frequency in the test set as estimated "
+        "from the predictions alone (Saerens et al. 2002)."
+    )
+    drawn, shown = tuple(pictures.prior_picture(first)), _filled(tables.prior_table(first))
+    found = _said(remarks.prior_sentence, first)
+    return Section("priors", "Corrected for class frequencies", introduction, found, shown, drawn)
+
+
+def _certainty(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
+        "model is right more often than it says, below it less often; large marks stand for many pictures. The second "
+        "shows how much better the certain predictions are: each mark keeps those above one threshold."
+    )
+    drawn = tuple(pictures.certainty_pictures(first))
+    found = _said(remarks.certainty_sentence, first) if drawn else ()
+    return Section("certainty", "How far a probability can be trusted", introduction, found, (), drawn)
+
+
+def _groups(study: Study, first: list[Result]) -> Section:
+    introduction = "Accuracy by what the releases say of the people and the pictures. Small groups have wide intervals."
+    found = tuple(
+        remarks.gap_sentence(result, attribute, entry)
+        for result in first
+        for attribute, entry in ((result.detail or {}).get("by_attribute") or {}).items()
+    )
+    drawn = tuple(group_pictures.attribute_pictures(first))
+    shown = _filled(tables.attributes_table(first))
+    return Section("attributes", "By attribute", introduction, tuple(filter(None, found)), shown, drawn)
+
+
+def _damage(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "Errors under common corruptions in five severities (Hendrycks and Dietterich 2019), and what hiding a part of "
+        "the face costs. A region matters by itself only where it costs more than as much of the picture elsewhere."
+    )
+    found = (*_said(remarks.damage_sentence, first), *_said(remarks.hidden_sentence, first))
+    drawn, shown = tuple(group_pictures.damage_pictures(first)), _filled(tables.robustness_table(first))
+    return Section("damage", "Damaged and hidden pictures", introduction, found, shown, drawn)
+
+
+def _copies(study: Study, first: list[Result]) -> Section:
+    introduction = "Test pictures that the audit found in a training set as well, counted and left out."
+    found, shown = _said(remarks.copies_sentence, first), _filled(tables.copies_table(first))
+    return Section("copies", "With and without copies", introduction, found, shown)
+
+
+def _training(study: Study, first: list[Result]) -> Section:
+    models = first_models(study)
+    names = {model.name for model in models}
+    some = tuple(pictures.curve_pictures(models))
+    more = tuple(pictures.curve_pictures(model for model in study.models if model.name not in names))
+    introduction = (
+        "Training accuracy is measured on augmented pictures while the weights still change; validation accuracy on "
+        "plain ones after each epoch."
+    )
+    return Section("training", "Training", introduction, pictures=some, more=more)
+
+
+def _data(study: Study, first: list[Result]) -> Section:
+    shown = (*_filled(tables.counts_table(study)), *_filled(tables.left_out_table(study)))
+    return Section("data", "Data sets", tables=shown, pictures=tuple(group_pictures.counts_pictures(study)))
+
+
+def _models(study: Study, first: list[Result]) -> Section:
+    return Section("models", "Models", tables=_filled(tables.models_table(study)) if study.models else ())
+
+
+def _said(sentence: Callable[[Result], str], results: Iterable[Result]) -> tuple[str, ...]:
+    return tuple(filter(None, map(sentence, results)))
+
+
+def _filled(table: Table) -> tuple[Table, ...]:
+    return (table,) if table.rows else ()
+
+
+def _distinct(found: list[Section]) -> list[Section]:
+    """Two models' names may be the same once they are names of files, or differ in their case alone."""
+    taken: set[str] = set()
+
+    def renamed(picture: Picture) -> Picture:
+        name, number = picture.name, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{picture.name}-{number}"
+        taken.add(name.lower())
+        return replace(picture, name=name)
+
+    return [
+        replace(section, pictures=tuple(map(renamed, section.pictures)), more=tuple(map(renamed, section.more)))
+        for section in found
+    ]
+
+
+def all_pictures(found: list[Section]) -> list[Picture]:
+    return list(chain.from_iterable((*section.pictures, *section.more) for section in found))
+
+
+def all_tables(found: list[Section]) -> list[Table]:
+    return list(chain.from_iterable(section.tables for section in found))

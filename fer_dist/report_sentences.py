@@ -1,0 +1,170 @@
+"""A report's sentences about models, made from scores: how good, how that carries over, what transfer brings."""
+
+from typing import Any
+
+import numpy as np
+
+from fer_dist.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report_numbers import percent, points, probability, span
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+SIGNIFICANT = 0.05
+
+
+def first_models(study: Study) -> list[Model]:
+    """One model of each group, the first, which stands for its other seeds."""
+    groups: dict[str, Model] = {}
+    for model in study.models:
+        groups.setdefault(model.group_name, model)
+    return list(groups.values())
+
+
+def model_sentences(study: Study, model: Model) -> list[str]:
+    """How good a model is on its own set, how that carries over to others, and whether rare emotions do worse."""
+    results = results_of(study, model)
+    own = own_result(results, model)
+    others = [result for result in results if result.dataset != model.trained_on]
+    if own is None:
+        return [f"{model.name} reaches {with_interval(other)} on {other.spoken_set}." for other in others]
+    split = SPLITS.get(own.split, own.split)
+    clauses = [f"{model.name} reaches {with_interval(own)} on its own {split} set"]
+    clauses += [crossing_clause(own, other) for other in others]
+    balance = class_balance_sentence(own)
+    return ["; ".join(clauses) + ".", *([balance] if balance else [])]
+
+
+def results_of(study: Study, model: Model) -> list[Result]:
+    return [result for result in study.results if result.model == model.name]
+
+
+def own_result(results: list[Result], model: Model) -> Result | None:
+    """The model's result on the set that it was trained on: test before validation before any other split."""
+    own = [result for result in results if result.dataset == model.trained_on]
+    order = {"test": 0, "val": 1}
+    return min(own, key=lambda result: order.get(result.split, 2), default=None)
+
+
+def crossing_clause(own: Result, other: Result) -> str:
+    before, after = own.scores["accuracy"], other.scores["accuracy"]
+    reached = with_interval(other)
+    difference = points(after - before)
+    if difference == points(0):
+        return f"on {other.spoken_set} it stays at {reached}"
+    verb, comparison = ("rises", "more") if after > before else ("falls", "less")
+    doubt = "" if intervals_are_apart(own, other) else ", within the 95 % intervals"
+    return f"on {other.spoken_set} it {verb} to {reached}, {difference} points {comparison}{doubt}"
+
+
+def class_balance_sentence(result: Result) -> str:
+    """Accuracy against the mean over classes: their difference has the sign of cov(pictures, recall) over emotions.
+
+    Empty where the mean over classes was not measured.
+    """
+    mean, accuracy = result.scores.get("mean_over_classes"), result.scores["accuracy"]
+    ends = result.scores.get("mean_over_classes_interval")
+    if mean is None or not ends:
+        return ""
+    low, high = ends
+    start = f"{result.model}'s mean over classes on {result.spoken_set} is {percent(mean)} ({span((low, high))})"
+    if low <= accuracy <= high:
+        return f"{start}; a difference between frequent and rare emotions is not shown."
+    place, more, fewer = ("below", "frequent", "rare") if mean < accuracy else ("above", "rare", "frequent")
+    gap = f"{points(mean - accuracy)} points {place} its accuracy"
+    return f"{start}, {gap}: {more} emotions do better than {fewer} ones."
+
+
+def transfer_sentence(study: Study, comparison: Comparison) -> str:
+    """What one start brings or costs against another, and whether that is more than chance explains."""
+    after, before = compared(study, comparison)
+    models = {model.name: model for model in study.models}
+    with_model, without_model = models[comparison.with_model], models[comparison.without_model]
+    if with_model.started_from and with_model.trained_on == without_model.trained_on:
+        change = f"Starting from {with_model.started_from} instead of {without_model.started_from or 'scratch'}"
+    else:
+        change = f"Using {with_model.name} instead of {without_model.name}"
+    gain = after.scores["accuracy"] - before.scores["accuracy"]
+    values = f"from {percent(before.scores['accuracy'])} to {percent(after.scores['accuracy'])}"
+    if points(gain) == points(0):
+        return f"{change} makes no difference on {after.spoken_set}: {percent(after.scores['accuracy'])} with both."
+    verb, noun = ("brings", "gain") if gain > 0 else ("costs", "loss")
+    relative = f", relative {percent(abs(gain) / before.scores['accuracy'])}" if before.scores["accuracy"] else ""
+    verdict = _verdict(comparison.paired, intervals_are_apart(after, before), noun)
+    return f"{change} {verb} {points(gain)} points on {after.spoken_set} ({values}{relative}){verdict}."
+
+
+def confusion_sentences(result: Result) -> str:
+    """The best and the worst recognised emotion, the largest confusion, and what is masked."""
+    scores = result.scores
+    recalls = {name: value for name, value in scores["recall"].items() if value is not None}
+    best, worst = max(recalls, key=recalls.__getitem__), min(recalls, key=recalls.__getitem__)
+
+    def described(name: str) -> str:
+        return f"{name}, {percent(recalls[name])} of {scores['support'][name]:,}"
+
+    if recalls[best] == recalls[worst]:
+        sentences = [f"Every emotion is recognised equally often: {percent(recalls[best])}."]
+    else:
+        sentences = [f"Recognised best: {described(best)}; worst: {described(worst)}."]
+    parts = np.array(scores["confusion_normalised"], dtype=float)
+    np.fill_diagonal(parts, np.nan)
+    if np.nansum(parts) > 0:
+        row, column = np.unravel_index(np.nanargmax(parts), parts.shape)
+        true, wrong = scores["emotions"][row], scores["emotions"][column]
+        sentences.append(f"Largest confusion: {percent(parts[row, column])} of {true} is taken for {wrong}.")
+    else:
+        sentences.append("No picture is confused.")
+    if scores["masked"]:
+        sentences.append(f"The set lacks {', '.join(scores['masked'])}: masked, and never predicted.")
+    return " ".join(sentences)
+
+
+def intervals_are_apart(first: Result, second: Result) -> bool:
+    """Whether the 95 % intervals of two accuracies have no point in common: a stricter test than a paired one."""
+    (low, high), (other_low, other_high) = first.scores["accuracy_interval"], second.scores["accuracy_interval"]
+    return bool(high < other_low or other_high < low)
+
+
+def compared(study: Study, comparison: Comparison) -> tuple[Result, Result]:
+    """The results with and without."""
+    results = {(result.model, result.dataset, result.split): result for result in study.results}
+    place = (comparison.dataset, comparison.split)
+    return results[comparison.with_model, *place], results[comparison.without_model, *place]
+
+
+def seen_sets(study: Study, model: Model) -> set[str]:
+    """The data sets that a model or one that it started from was trained on."""
+    models = {other.name: other for other in study.models}
+    seen, name = {model.trained_on}, model.started_from
+    visited: set[str] = set()
+    while name in models and name not in visited:
+        visited.add(name)
+        seen.add(models[name].trained_on)
+        name = models[name].started_from
+    return seen
+
+
+def corrected_accuracy(result: Result) -> float | None:
+    """Accuracy with the training set's class frequencies removed; None where it was not measured."""
+    prior = (result.detail or {}).get("prior")
+    return prior["uniform"]["accuracy"] if prior else None
+
+
+def with_interval(result: Result) -> str:
+    return f"{percent(result.scores['accuracy'])} ({span(result.scores['accuracy_interval'])})"
+
+
+def seeds_of(study: Study, model: Model, result: Result) -> Seeds | None:
+    """The values of the model's group on the result's set, where there are several."""
+    found = [seeds for seeds in study.seeds if (seeds.group, seeds.set_name) == (model.group_name, result.set_name)]
+    return found[0] if found and found[0].values["n"] > 1 else None
+
+
+def _verdict(paired: dict[str, Any] | None, are_apart: bool, noun: str) -> str:
+    """By the paired test where it was made; else by the intervals, which is stricter."""
+    if paired is None:
+        if are_apart:
+            return ", more than the 95 % intervals"
+        return f", less than the 95 % intervals: a {noun} is not shown"
+    shown = "is shown" if paired["p"] < SIGNIFICANT else "is not shown"
+    test = f"{span(paired['interval'])} points, {probability(paired['p'])}"
+    return f"; on the same pictures the change is {test}: a {noun} {shown}"

@@ -1,0 +1,227 @@
+"""A study's own tables: every model on every set, comparisons, seeds, priors, groups, damage, data, models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fer_dist.findings import Model, Result, Study
+from fer_dist.report_numbers import duration
+from fer_dist.tables import Cell, Row, Table, count, part, points, word
+
+CORRECTIONS = {"uniform": "training prior removed", "em": "target prior estimated"}
+"""Key in detail's prior -> how a report calls it."""
+
+
+def accuracy_table(study: Study) -> Table:
+    """Models in rows, sets in columns."""
+    sets = list(dict.fromkeys(result.set_name for result in study.results))
+    found = {(result.model, result.set_name): result for result in study.results}
+    rows = tuple(
+        (word(model.name), *(_accuracy(model, found.get((model.name, name))) for name in sets))
+        for model in study.models
+    )
+    caption = 'Accuracy, and its 95 % interval beneath. "Own": the set that the model was trained on last.'
+    return Table("accuracy", caption, ("model", *sets), rows)
+
+
+def measures_table(study: Study) -> Table:
+    rows: list[Row] = []
+    for result in study.results:
+        scores = result.scores
+        parts = [_scored(scores, name) for name in ("accuracy", "mean_over_classes", "macro_f1")]
+        calibration = part(scores.get("expected_calibration_error"))
+        likelihood = Cell(scores.get("negative_log_likelihood"), "number")
+        masked = word(", ".join(scores.get("masked", ())) or "none")
+        start = (word(result.model), word(result.set_name), count(scores["samples"]))
+        rows.append((*start, *parts, calibration, likelihood, masked))
+    columns = ("model", "tested on", "pictures", "accuracy", "mean over classes", "macro F1", "calibration error")
+    caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
+    return Table("measures", caption, (*columns, "log loss", "masked"), tuple(rows))
+
+
+def comparisons_table(study: Study) -> Table:
+    results = {(result.model, result.dataset, result.split): result for result in study.results}
+    rows: list[Row] = []
+    for comparison in study.comparisons:
+        place = (comparison.dataset, comparison.split)
+        after, before = results[comparison.with_model, *place], results[comparison.without_model, *place]
+        paired = comparison.paired or {}
+        gain = points(after.scores["accuracy"] - before.scores["accuracy"], paired.get("interval"))
+        only = [count(paired.get(name)) for name in ("only_first_right", "only_second_right")]
+        accuracies = [_scored(result.scores, "accuracy") for result in (before, after)]
+        names = (word(after.model), word(before.model), word(after.set_name))
+        rows.append((*names, *accuracies, gain, Cell(paired.get("p"), "probability"), *only))
+    columns = ("with", "without", "tested on", "accuracy without", "accuracy with", "gain, points", "p")
+    caption = (
+        "What each start brings. The gain's interval and p are of the paired test on the same pictures; the last two "
+        "columns count the pictures that only one of the two has right."
+    )
+    return Table("comparisons", caption, (*columns, "only with", "only without"), tuple(rows))
+
+
+def seeds_table(study: Study) -> Table:
+    rows: list[Row] = []
+    for seeds in study.seeds:
+        cells: list[Cell] = []
+        for name in ("accuracy", "mean_over_classes", "macro_f1"):
+            values = seeds.values.get(name) or {}
+            cells += [part(values.get("mean")), Cell(values.get("deviation"), "points")]
+        rows.append((word(seeds.group), word(seeds.set_name), count(seeds.values["n"]), *map(_unsigned, cells)))
+    measures = ("accuracy", "mean over classes", "macro F1")
+    columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "deviation"))
+    caption = "Several seeds: mean and sample standard deviation, the latter in points."
+    return Table("seeds", caption, ("models", "tested on", "seeds", *columns), tuple(rows))
+
+
+def prior_table(results: Sequence[Result]) -> Table:
+    rows: list[Row] = []
+    for result in results:
+        prior = (result.detail or {}).get("prior")
+        if prior:
+            cells = [part(result.scores["accuracy"])]
+            cells += [part(prior[name]["accuracy"]) for name in CORRECTIONS]
+            cells += [part(result.scores.get("mean_over_classes"))]
+            cells += [part(prior[name]["mean_over_classes"]) for name in CORRECTIONS]
+            rows.append((word(result.model), word(result.set_name), *cells))
+    measures = ("accuracy", "mean over classes")
+    columns = [f"{measure}{of}" for measure in measures for of in ("", *(f", {name}" for name in CORRECTIONS.values()))]
+    caption = "Scores as they are, without the training set's class frequencies, and with the test set's as estimated."
+    return Table("priors", caption, ("model", "tested on", *columns), tuple(rows))
+
+
+def over_predicted_table(results: Sequence[Result]) -> Table:
+    """Neutrality, and beside it the emotion that is predicted most above its number."""
+    rows: list[Row] = []
+    for result in results:
+        found = (result.detail or {}).get("over_predicted") or {}
+        known = {emotion: entry for emotion, entry in found.items() if entry.get("ratio") is not None}
+        if known:
+            most = max(known, key=lambda emotion: known[emotion]["ratio"])
+            neutral = known.get("neutrality", {})
+            cells = (Cell(neutral.get("ratio"), "number"), part(neutral.get("false_rate")))
+            extreme = (word(most), Cell(known[most]["ratio"], "number"), part(known[most]["false_rate"]))
+            correlation = _correlation(result)
+            rows.append((word(result.model), word(result.set_name), *cells, *extreme, *correlation))
+    columns = ("neutrality, ratio", "neutrality, false rate", "most over-predicted", "its ratio", "its false rate")
+    caption = (
+        "Ratio: how often an emotion is predicted for each picture that has it. False rate: the part of the other "
+        "emotions' pictures that is taken for it. Spearman's r: of an emotion's recall with its training pictures."
+    )
+    return Table("frequencies", caption, ("model", "tested on", *columns, "Spearman's r", "p"), tuple(rows))
+
+
+def attributes_table(results: Sequence[Result]) -> Table:
+    rows: list[Row] = []
+    for result in results:
+        for attribute, entry in ((result.detail or {}).get("by_attribute") or {}).items():
+            gap = entry.get("gap")
+            if gap:
+                best, worst = gap["groups"]
+                cells = [_group(entry["groups"], name) for name in (best, worst)]
+                difference = points(gap["accuracy"], gap.get("interval"))
+                rows.append((word(result.model), word(result.set_name), word(attribute), *cells, difference))
+    columns = ("model", "tested on", "attribute", "best group", "worst group", "gap, points")
+    caption = "The largest gap in accuracy between the groups of an attribute, with its 95 % interval."
+    return Table("attributes", caption, columns, tuple(rows))
+
+
+def robustness_table(results: Sequence[Result]) -> Table:
+    rows: list[Row] = []
+    for result in results:
+        found = result.robustness
+        if found:
+            groups: dict[str, list[float]] = {}
+            for entry in found["corruptions"].values():
+                groups.setdefault(entry["group"], []).append(entry["error"])
+            means = {group: sum(errors) / len(errors) for group, errors in groups.items()}
+            worst = max(means, key=means.__getitem__) if means else None
+            error = part(found.get("mean_corruption_error"))
+            hardest = part(means[worst] if worst else None, note=worst or "")
+            start = (word(result.model), word(result.set_name), count(found["samples"]))
+            rows.append((*start, part(1 - found["clean"]), error, hardest))
+    columns = ("model", "tested on", "pictures", "error, clean", "error, damaged", "error, worst group")
+    caption = "Errors on clean and on damaged pictures: the mean over corruptions and severities."
+    return Table("robustness", caption, columns, tuple(rows))
+
+
+def copies_table(results: Sequence[Result]) -> Table:
+    rows: list[Row] = []
+    for result in results:
+        without = result.without_copies
+        if without:
+            copies = result.scores["samples"] - without["samples"]
+            accuracies = [_scored(scores, "accuracy") for scores in (result.scores, without)]
+            change = points(without["accuracy"] - result.scores["accuracy"])
+            rows.append((word(result.model), word(result.set_name), count(copies), *accuracies, change))
+    columns = ("model", "tested on", "copies", "accuracy, all", "accuracy, without copies", "change, points")
+    caption = "With and without the test pictures of which the audit found a copy in a training set."
+    return Table("copies", caption, columns, tuple(rows))
+
+
+def counts_table(study: Study) -> Table:
+    emotions = list(dict.fromkeys(name for counts in study.class_counts.values() for name in counts))
+    rows = tuple(
+        (word(name), *(count(counts.get(emotion)) for emotion in emotions), count(sum(counts.values())))
+        for name, counts in study.class_counts.items()
+    )
+    caption = "Pictures of each emotion. A dash: the set does not have the emotion."
+    return Table("class-counts", caption, ("set", *emotions, "all"), rows)
+
+
+def left_out_table(study: Study) -> Table:
+    rows = tuple(
+        (word(name), word(reason), count(number))
+        for name, reasons in study.left_out.items()
+        for reason, number in reasons.items()
+    )
+    return Table("left-out", "Pictures of the releases that are not in the sets.", ("set", "reason", "pictures"), rows)
+
+
+def models_table(study: Study) -> Table:
+    """Properties in rows, models in columns."""
+    settings = dict.fromkeys(name for model in study.models for name in model.settings)
+    rows: list[Row] = [
+        _row("trained on", [word(model.trained_on) for model in study.models]),
+        _row("started from", [word(model.started_from or "scratch") for model in study.models]),
+        _row("seed", [word(str(model.seed)) for model in study.models]),
+        _row("duration", [word(duration(model.seconds)) for model in study.models]),
+        _row("parameters", [word(_whole(model.parameters)) for model in study.models]),
+    ]
+    rows += [_row(name, [word(model.settings.get(name)) for model in study.models]) for name in settings]
+    return Table("models", "How each model came about.", ("", *(model.name for model in study.models)), tuple(rows))
+
+
+def _accuracy(model: Model, result: Result | None) -> Cell:
+    if result is None:
+        return part(None)
+    is_own = result.dataset == model.trained_on
+    scores = result.scores
+    return part(scores["accuracy"], scores["accuracy_interval"], "own" if is_own else "", is_own)
+
+
+def _scored(scores: dict[str, Any], name: str) -> Cell:
+    return part(scores.get(name), scores.get(f"{name}_interval"))
+
+
+def _group(groups: dict[str, dict[str, Any]], name: str) -> Cell:
+    note = f"{name}, {groups[name]['samples']:,} pictures"
+    return part(groups[name]["accuracy"], groups[name].get("accuracy_interval"), note)
+
+
+def _correlation(result: Result) -> tuple[Cell, Cell]:
+    found = (result.detail or {}).get("rank_correlation") or {}
+    return Cell(found.get("spearman"), "number"), Cell(found.get("p"), "probability")
+
+
+def _unsigned(cell: Cell) -> Cell:
+    """A deviation is no change: 0.4, not +0.4."""
+    if cell.kind == "points" and isinstance(cell.value, float):
+        return Cell(100 * cell.value, "number")
+    return cell
+
+
+def _whole(number: int | None) -> str | None:
+    return None if number is None else f"{number:,}"
+
+
+def _row(name: str, cells: Sequence[Cell]) -> Row:
+    return (word(name), *cells)

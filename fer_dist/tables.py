@@ -1,0 +1,164 @@
+"""Tables as values, and as CSV with exact numbers or LaTeX (booktabs) with printed ones. Pages draw their own."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fer_dist.report_numbers import percent, signed_points, span
+
+Kind = Literal["word", "count", "part", "points", "number", "probability"]
+
+WITHIN, ABOVE, BELOW = "within", "above", "below"
+SHAPES = {WITHIN: "●", ABOVE: "▲", BELOW: "▼"}
+"""A mark is a word and a shape, so that it needs no colour."""
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{NO-BREAK SPACE}": "~",
+    "\n": " ",
+}
+"""Character -> what stands for it in LaTeX's text."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value. value: None where there is none; parts are of 1, points are differences of parts.
+
+    interval: its 95 % interval, in the unit of the value. note: words beneath. mark: WITHIN, ABOVE or BELOW.
+    is_own:   measured on the set that the model was trained on.
+    """
+
+    value: str | float | None
+    kind: Kind = "word"
+    interval: Sequence[float] | None = None
+    note: str = ""
+    mark: str = ""
+    is_own: bool = False
+
+    @property
+    def text(self) -> str:
+        value = self.value
+        if value is None or value == "":
+            return "–"
+        if isinstance(value, str):
+            return value
+        if self.kind == "part":
+            return percent(value)
+        if self.kind == "points":
+            return signed_points(value)
+        if self.kind == "probability":
+            return "< 0.001" if value < 0.001 else f"{value:.3f}"
+        return f"{value:,}" if self.kind == "count" else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+    @property
+    def interval_text(self) -> str:
+        return span(self.interval) if self.interval else ""
+
+    @property
+    def is_word(self) -> bool:
+        return self.kind == "word"
+
+
+Row = tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; the first cell of a row names it. name: of its files, without suffix."""
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def is_word(self, column: int) -> bool:
+        """Whether a column holds words, which stand to the left."""
+        return all(row[column].is_word for row in self.rows)
+
+
+def word(text: str | None, note: str = "") -> Cell:
+    return Cell(text, note=note)
+
+
+def count(number: int | None) -> Cell:
+    return Cell(number, "count")
+
+
+def part(value: float | None, interval: Sequence[float] | None = None, note: str = "", is_own: bool = False) -> Cell:
+    return Cell(value, "part", interval if value is not None else None, note, is_own=is_own)
+
+
+def points(value: float | None, interval: Sequence[float] | None = None) -> Cell:
+    return Cell(value, "points", interval if value is not None else None)
+
+
+def marked(mark: str, note: str = "") -> Cell:
+    """Where another's value lies against our interval. mark: WITHIN, ABOVE or BELOW."""
+    return Cell(mark, mark=mark, note=note)
+
+
+def place_of(value: float, interval: Sequence[float]) -> str:
+    """WITHIN, ABOVE or BELOW the interval, whose ends belong to it."""
+    low, high = interval
+    return BELOW if value < low else ABOVE if value > high else WITHIN
+
+
+def to_csv(table: Table) -> str:
+    """Numbers in full; an interval is two columns more, a note is one."""
+    has_interval = [any(row[column].interval for row in table.rows) for column in range(len(table.columns))]
+    has_note = [any(row[column].note for row in table.rows) for column in range(len(table.columns))]
+    header: list[str] = []
+    for column, name in enumerate(table.columns):
+        header.append(name)
+        header += [f"{name}, low", f"{name}, high"] if has_interval[column] else []
+        header += [f"{name}, note"] if has_note[column] else []
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for row in table.rows:
+        written: list[object] = []
+        for column, cell in enumerate(row):
+            written.append("" if cell.value is None else cell.value)
+            written += list(cell.interval or ("", "")) if has_interval[column] else []
+            written += [cell.note] if has_note[column] else []
+        writer.writerow(written)
+    return stream.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A table environment that needs the package booktabs."""
+    columns = "".join("l" if column == 0 or table.is_word(column) else "r" for column in range(len(table.columns)))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(table.caption)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(escaped, table.columns)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_latex_cell, row)) + r" \\" for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _latex_cell(cell: Cell) -> str:
+    more = [escaped(text) for text in (cell.interval_text, cell.note) if text]
+    beneath = rf" {{\scriptsize ({'; '.join(more)})}}" if more else ""
+    return escaped(cell.text) + beneath
