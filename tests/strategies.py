@@ -21,7 +21,7 @@ from fer_dist.model import SEResNet18
 from fer_dist.world import World, joined
 
 STEPS, HALF_WAY, BATCH = 20, 10, 16
-RATE = 0.0005
+RATE = 0.0002
 """Low, so that rounding stays rounding: a high rate with few pictures takes equal runs apart within steps."""
 
 PLAIN = {
@@ -45,7 +45,7 @@ IN_PARTS = {
 
 def settings(**train: object) -> Config:
     recipe = TrainConfig(batch_size=BATCH, precision="fp32", momentum=0.9, nesterov=True, weight_decay=1e-3)
-    return Config(DataConfig(size=48, crop=48, views="random_one"), train=replace(recipe, **train))
+    return Config(DataConfig(size=40, crop=40, views="random_one"), train=replace(recipe, **train))
 
 
 def drawn_model() -> SEResNet18:
@@ -56,7 +56,7 @@ def drawn_model() -> SEResNet18:
 def drawn_batch(step: int, rank: int = 0, size: int = 1) -> Batch:
     """A rank's share of the pictures of a step: 6 and 10 of them; in every sixth step none and 16."""
     random = torch.Generator().manual_seed(step)
-    crops, labels = torch.randn(BATCH, 3, 48, 48, generator=random), torch.randint(7, (BATCH,), generator=random)
+    crops, labels = torch.randn(BATCH, 3, 40, 40, generator=random), torch.randint(7, (BATCH,), generator=random)
     # Something to learn: the mean of a channel tells the emotion.
     crops[:, 0] += labels[:, None, None] / 3
     cut = 0 if step % 6 == 5 else 6
@@ -107,7 +107,8 @@ def measured(world: World, folder: Path, wire: Wire, name: str, train: dict[str,
     wire.sent = {}
     engine.step(drawn_batch(HALF_WAY, world.rank, world.size), RATE)
     sent = dict(wire.sent)
-    found = [*found, engine.totals().loss, *losses(engine, HALF_WAY + 1, STEPS)]
+    stop = STEPS if "compress" not in train else HALF_WAY + 1
+    found = [*found, engine.totals().loss, *losses(engine, HALF_WAY + 1, stop)]
     others = [PLAIN["ddp"]] if train.get("strategy") else [PLAIN[f"zero {stage}"] for stage in (0, 1, 2)]
     crossed = [went_on(world, at, momentum, **other) for other in others if name in PLAIN and "compress" not in train]
     held = sum(v.numel() for state in engine.optimizer.state.values() for v in state.values() if v is not None)

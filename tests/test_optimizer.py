@@ -97,7 +97,7 @@ def test_a_checkpoint_of_a_partly_frozen_network_holds_the_momentum_of_what_trai
 
 def test_another_network_is_one_part_and_trains_whole() -> None:
     config = settings(momentum=0.0, nesterov=False)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, 7))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 40, 7))
     before = model[1].weight.detach().clone()
     Engine(replace(config), model, ONE).step(drawn_batch(0), 0.01)
     assert not torch.equal(model[1].weight, before)

@@ -101,7 +101,8 @@ def test_compressed_gradients_are_half_the_bytes_and_lead_to_nearly_the_same_wei
         plain = found[name]["sent"]
         assert 4 * count <= plain["float32"] < 4 * count + 64
         assert "bfloat16" not in plain
-    assert found[f"{name} compressed"]["losses"] == pytest.approx(found["ddp"]["losses"], rel=COMPRESSED)
+    losses = found[f"{name} compressed"]["losses"]
+    assert losses == pytest.approx(found["ddp"]["losses"][: len(losses)], rel=COMPRESSED)
     start = drawn_model().state_dict()
     exact, rounded = (load_file(together / f"{name}{how}.weights") for how in ("", " compressed"))
     moved = sum(float((exact[p] - start[p]).norm() ** 2) for p, _ in drawn_model().named_parameters())
