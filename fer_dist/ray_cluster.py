@@ -54,8 +54,10 @@ def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
     Gives what each worker is to reserve. Raises InputError where no cluster answers, or its nodes cannot hold the
     group; with ray.wait it says so instead, for Ray waits then until they can.
     """
-    # Ray's page about a lost worker would bury our line about it. Read when Ray is imported.
+    # Both are read when Ray is imported. Its page about a lost worker would bury our line about it.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
+    # A node of its own gets 30 s to come up, which a busy machine exceeds.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     import ray
 
     address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"

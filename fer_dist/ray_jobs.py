@@ -109,7 +109,8 @@ class _Driver:
             if self.waits and time.monotonic() - self.waits > ROOM_SECONDS:
                 self.waits = 0.0
                 each = ", ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
-                self._say(f"waiting for Ray to start {self.group.least} workers with {each} each: are they free?")
+                few = self.group.least
+                self._say(f"waiting for Ray to start {few} worker{'s' * (few > 1)} with {each} each: are they free?")
             if self.stop_requested() and not asked:
                 asked = time.monotonic()
                 ray.get(mailbox.ask_to_stop.remote())

@@ -16,11 +16,15 @@ from runs import environment
 class Background:
     """A command that runs while a test does harm to it. Its output is in a file."""
 
-    def __init__(self, line: list[str], log: Path, **more: str) -> None:
+    def __init__(self, line: list[str], log: Path) -> None:
         self.log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                line, env=environment(**more), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+                line,
+                env=environment(RAY_raylet_start_wait_time_s="120"),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
             )
 
     @classmethod

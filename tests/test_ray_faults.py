@@ -133,6 +133,7 @@ def test_the_workers_of_a_driver_that_is_killed_are_gone_and_another_one_goes_on
     try:
         run.until((tmp_path / "ray" / "checkpoints" / "list.json").exists)
         os.kill(run.process.pid, signal.SIGKILL)
+        run.process.wait()
         deadline = time.monotonic() + 60
         while node.below("RayTrainWorker"):
             assert time.monotonic() < deadline
