@@ -16,7 +16,7 @@ from fer_dist.findings import Model, Result, Study
 from fer_dist.report_numbers import listed, percent
 from fer_dist.report_remarks import prior_sentence, seeds_sentence
 from fer_dist.report_sentences import compared, confusion_sentences, with_interval
-from fer_dist.study_tables import CORRECTIONS
+from fer_dist.report_tables import CORRECTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from fer_dist.findings import Model, Result, Seeds
 from fer_dist.regions import CONTROL
 from fer_dist.report_numbers import percent, points, probability, signed_points, span
 from fer_dist.report_sentences import SIGNIFICANT
-from fer_dist.study_tables import CORRECTIONS
+from fer_dist.report_tables import CORRECTIONS
 
 
 def prior_sentence(result: Result) -> str:

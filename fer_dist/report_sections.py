@@ -7,7 +7,7 @@ from itertools import chain
 from fer_dist import report_group_pictures as group_pictures
 from fer_dist import report_pictures as pictures
 from fer_dist import report_remarks as remarks
-from fer_dist import study_tables as tables
+from fer_dist import report_tables as tables
 from fer_dist.findings import Result, Study
 from fer_dist.paper_tables import paper_tables, stand_in_sentence
 from fer_dist.paper_values import SOURCE

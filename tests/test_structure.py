@@ -28,7 +28,7 @@ FLOORS = [
     {"train", "session", "job_checks", "estimate", "evaluate", "predicting", "report",
      "robustness", "parity",
      "report_numbers", "report_sentences", "report_summary", "report_remarks", "report_pictures",
-     "report_group_pictures", "report_sections", "tables", "study_tables", "paper_tables"},
+     "report_group_pictures", "report_sections", "tables", "report_tables", "paper_tables"},
     {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step",
      "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",

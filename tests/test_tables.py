@@ -11,7 +11,7 @@ from small_studies import scored, transferred
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.paper_tables import paper_tables, stand_in_sentence
 from fer_dist.paper_values import ACCURACIES, CLASS_COUNTS, RELATIVE_TRANSFER_GAIN, TRANSFER_GAIN
-from fer_dist.study_tables import accuracy_table, comparisons_table, measures_table
+from fer_dist.report_tables import accuracy_table, comparisons_table, measures_table
 from fer_dist.tables import Cell, Table, count, escaped, part, place_of, points, to_csv, to_latex, word
 
 REAL = {"a": "affectnet", "b": "rafdb", "c": "tcce"}
