@@ -91,7 +91,7 @@ class _Reading:
         known = place
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
-        line = f":{self.lines[known]}" if known in self.lines else ""
+        line = f":{self.lines[known]}" if self.file and known in self.lines else ""
         return InputError(": ".join(part for part in (f"{self.file}{line}", place, text) if part))
 
     def value(self, node: "yaml.Node", kind: Any, place: str) -> Any:

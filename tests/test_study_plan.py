@@ -162,6 +162,8 @@ def test_settings_of_the_command_line_have_the_type_of_their_field():
     assert settings == {"train.batch_size": 8, "data.flip": True, "data.mean": (0.1, 0.2, 0.3)}
     with pytest.raises(InputError, match=r"did you mean train\.lr"):
         taken_settings(["--set.train.lrr", "1"])
+    with pytest.raises(InputError, match=r"^--set\.run\.device: where it runs is no part of a plan"):
+        taken_settings(["--set.run.device", "cpu"])
     with pytest.raises(InputError, match=r"--set\.train\.lr: a value is missing"):
         taken_settings(["--set.train.lr", "--b"])
 
