@@ -1,5 +1,14 @@
 """The errors that a user sees as one line instead of a traceback."""
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """For a message about a name that is not known: what a person may have meant, and what there is."""
+    near = get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"There are: {', '.join(known)}"
+
 
 class InputError(Exception):
     """What the user gave is wrong: the message says what was found, where, and what to do. Exit code 2."""

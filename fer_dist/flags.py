@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
 
 T = TypeVar("T")
 Arguments = list[str]
@@ -32,9 +31,7 @@ def listing(commands: dict[str, Command]) -> str:
 
 def pick(commands: dict[str, Command], name: str, kind: str) -> Command:
     if name not in commands:
-        near = get_close_matches(name, commands, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown {kind} {name!r}; {guess}There are: {', '.join(commands)}")
+        raise InputError(f"unknown {kind} {name!r}; {nearest(name, commands)}")
     return commands[name]
 
 

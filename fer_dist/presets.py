@@ -1,9 +1,7 @@
 """The presets, as functions of nothing: whole configurations to start from."""
 
-from difflib import get_close_matches
-
 from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
 
 
 def paper() -> Config:
@@ -58,7 +56,5 @@ PRESETS = {"demo": demo, "paper": paper, "strong": strong}
 def preset(name: str) -> Config:
     """The preset of that name. Raises InputError that names the nearest one."""
     if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown preset {name!r}; {guess}There are: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
     return PRESETS[name]()

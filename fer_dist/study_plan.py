@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
 from fer_dist.presets import PRESETS
 
 Settings = dict[str, Any]
@@ -268,12 +267,6 @@ def _seed_faults(place: str, seeds: tuple[int, ...], may_be_empty: bool) -> Iter
 def _unknown(place: str, name: str, known: Any, kind: str) -> Iterator[Fault]:
     if name not in known:
         yield Fault(place, f"no {kind} {name!r}; {nearest(name, known)}")
-
-
-def nearest(name: str, known: Any) -> str:
-    """What a person may have meant, and what there is."""
-    near = get_close_matches(name, list(known), n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"There are: {', '.join(known)}"
 
 
 def _parent(plan: Plan, training: str, seed: int) -> str:

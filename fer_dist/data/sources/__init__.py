@@ -24,12 +24,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
 
 SOURCES = {
     "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",
@@ -152,9 +151,7 @@ def open_source(name: str, raw: str, **options: Any) -> Source:
 def source_module(name: str) -> Any:
     """The file of a source. Raises InputError for an unknown name."""
     if name not in SOURCES:
-        near = get_close_matches(name, SOURCES, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown source {name!r}; {guess}There are: {', '.join(SOURCES)}")
+        raise InputError(f"unknown source {name!r}; {nearest(name, SOURCES)}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
