@@ -122,7 +122,7 @@ class World:
                 answer[0] = ask()
             except InputError as error:
                 answer[1] = str(error)
-        answer = json.loads(self.texts(json.dumps(answer))[0])
+        answer = json.loads(self.share(json.dumps(answer).encode()))
         if answer[1]:
             raise InputError(answer[1] if self.is_main else "")
         return answer[0]
