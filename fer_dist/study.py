@@ -8,7 +8,6 @@ from fer_dist.data.location import without_secrets
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
-from fer_dist.findings import to_json
 from fer_dist.monitor import Terminal
 from fer_dist.report import write_report
 from fer_dist.report_numbers import duration
@@ -100,7 +99,6 @@ def _evaluation_groups(running: Running, jobs: Sequence[Job]) -> list[list[Job]]
 def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
     began, out = time.monotonic(), running.setup.out
     found = findings(running, tuple(without_secrets(command) for command in commands))
-    write_atomically(out / STUDY, to_json(found).encode())
     write_report(out / REPORT, found)
     files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
     finish(running, job, {"files": files, "seconds": time.monotonic() - began})
