@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -151,6 +152,19 @@ def s3_server(bucket: str, files: dict[str, bytes]) -> Iterator[int]:
     client.close()
     yield port
     server.stop()
+
+
+@contextmanager
+def s3_endpoint(port: int, monkeypatch: Any) -> Iterator[Web]:
+    """A proxy before an S3 server, which the environment names as its endpoint meanwhile."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with served(port) as web:
+        for name, value in s3_environment(web).items():
+            monkeypatch.setenv(name, value)
+        yield web
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def s3_environment(web: Web) -> dict[str, str]:

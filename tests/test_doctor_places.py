@@ -8,6 +8,7 @@ import fsspec
 import pytest
 from diagnosis import remedies, state
 from faces import faces, shard_set
+from stores import s3_endpoint, s3_server
 
 from fer_dist import doctor, doctor_cluster, doctor_places
 from fer_dist.doctor_finding import Asked, RayAddress
@@ -25,17 +26,8 @@ def test_a_run_root_in_a_store_is_tried_there():
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    s3fs = pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "fake")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().makedirs("s3://results", exist_ok=True)
-    yield "s3://results/runs"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    with s3_server("results", {}) as port, s3_endpoint(port, monkeypatch):
+        yield "s3://results/runs"
 
 
 def test_a_bucket_is_tried_and_left_empty_and_one_that_is_not_there_is_a_fault(bucket):

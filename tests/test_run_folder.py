@@ -16,7 +16,7 @@ import pytest
 import torch
 from faces import tree
 from runs import arguments, command, drawn_shards, environment, ledger, weights
-from stores import Web, s3_environment, s3_server, served
+from stores import Web, s3_endpoint, s3_server
 
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, load_model
 from fer_dist.cli import main
@@ -52,14 +52,8 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    with served(port) as web:
-        for name, value in s3_environment(web).items():
-            monkeypatch.setenv(name, value)
+    with s3_endpoint(port, monkeypatch) as web:
         yield web
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from faces import faces, shard_set
-from stores import Web, s3_environment, s3_server, served
+from stores import Web, s3_endpoint, s3_server, served
 
 from fer_dist.config import Config, DataConfig
 from fer_dist.config_changes import differences
@@ -55,15 +55,8 @@ def bucket(folder: Path) -> Iterator[int]:
 
 @pytest.fixture
 def s3(bucket: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    """A proxy before the S3 server, which the environment names as its endpoint."""
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    with served(bucket) as running:
-        for name, value in s3_environment(running).items():
-            monkeypatch.setenv(name, value)
+    with s3_endpoint(bucket, monkeypatch) as running:
         yield running
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
