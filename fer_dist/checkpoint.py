@@ -21,7 +21,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fer_dist.config import Config
-from fer_dist.data.location import is_url
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError, WorkError
@@ -75,6 +74,12 @@ def network_of(config: Config) -> Network:
 def build(network: Network) -> SEResNet18:
     """The network of that description, with weights drawn from torch's generator."""
     return SEResNet18(len(network.emotions), network.width, network.reduction, network.bias)
+
+
+def shape_differences(theirs: Network, ours: Network) -> str:
+    """Why the weights of one do not fit the other, as `width 16, here 64`; empty where they do, the head aside."""
+    names = [name for name in ("width", "reduction", "bias") if getattr(theirs, name) != getattr(ours, name)]
+    return "; ".join(f"{name} {getattr(theirs, name)}, here {getattr(ours, name)}" for name in names)
 
 
 def on_device(model: SEResNet18, device: torch.device) -> SEResNet18:
@@ -231,19 +236,17 @@ def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
     return Snapshot(entry.step, load_tensors(contents[MODEL]), load_tensors(contents[OPTIMIZER]), state, entry.score)
 
 
-def load_network(run: str | Path, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
+def load_network(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
     """A network's description and weights, from a run folder (also at a URL) or a .safetensors file.
 
     Raises InputError where there is none, or the file is not one of ours.
     """
-    path = Path(run)
-    if is_url(str(run)):
-        home = entered(str(run))
-        path = Checkpoints(home.path, home=home).model_file(which)
-    elif path.is_dir():
-        path = Checkpoints(path).model_file(which)
+    home = run if isinstance(run, RunFolder) else entered(str(run))
+    path = home.path
+    if path.is_dir():
+        path = Checkpoints(path, home=home).model_file(which)
     if not path.is_file():
-        raise InputError(f"{run}: no such run folder or .safetensors file")
+        raise InputError(f"{home.place}: no such run folder or .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -257,7 +260,7 @@ def load_network(run: str | Path, which: str = "last") -> tuple[Network, dict[st
     return network, tensors
 
 
-def load_model(run: str | Path, which: str = "last") -> tuple[Network, SEResNet18]:
+def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, SEResNet18]:
     """A trained network in evaluation mode, and its description."""
     network, tensors = load_network(run, which)
     with torch.device("meta"):

@@ -99,7 +99,8 @@ def evaluate(
             f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
         )
     check_ray(config.ray)
-    models = [(entered(path), *load_model(path, config.checkpoint)) for path in config.models]
+    homes = [entered(path) for path in config.models]
+    models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
     if config.leave_out:
         check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
@@ -118,7 +119,7 @@ def evaluate(
         results.append(Result(home.path.name, name, measures, bad))
         if not config.ray.workers:
             progress(len(results), len(pairs))
-    for home, _, _ in models:
+    for home in homes:
         home.close()
     return results
 

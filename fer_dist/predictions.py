@@ -1,9 +1,6 @@
 """The files that hold what a run's model says: a predictions table for each set, and scores.json for all of them."""
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +10,11 @@ import numpy.typing as npt
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.metrics import Predictions
+from fer_dist.run_folder import SCORES, one_at_a_time
 
 if TYPE_CHECKING:
     import pyarrow
 
-SCORES = "scores.json"
 PROBABILITY = "p_"
 ATTRIBUTE = "a_"
 REMEDY = "make it with: fer-dist evaluate --models RUN --data SHARDS"
@@ -96,7 +93,7 @@ def save_scores(run_folder: str | Path, name: str, scores: dict[str, Any]) -> No
     """
     path = Path(run_folder) / SCORES
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(path):
+    with one_at_a_time(path):
         known = load_scores(run_folder) if path.exists() else {}
         known[name] = scores
         write_atomically(path, json.dumps(known, indent=1, allow_nan=False).encode() + b"\n")
@@ -114,14 +111,6 @@ def load_scores(run_folder: str | Path) -> dict[str, dict[str, Any]]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: a {type(content).__name__} instead of scores by data set; remove it and {REMEDY}")
     return content
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    # A file of its own: the rename replaces the one that is guarded, and a lock on that would guard nothing.
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _check_keys(path: Path, keys: Any) -> None:

@@ -126,7 +126,7 @@ def evaluate_robustness(
     results = []
     for path in config.models:
         home = entered(path)
-        network, model = load_model(path, config.checkpoint)
+        network, model = load_model(home, config.checkpoint)
         model = on_device(model, device)
         for place in config.data:
             reader = open_reader(place, network.emotions, reading(config), "--data")

@@ -4,19 +4,18 @@ Of a run in a store everything is written to the local copy first, as if that we
 checkpoint are sent before the list that names them, so that the store never lists what it does not hold.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_dist.data.location import Location, is_url, without_secrets
+from fer_dist.data.location import Location, is_url, user_cache, without_secrets
 from fer_dist.data.manifest import write_atomically
 from fer_dist.data.store import Store
 from fer_dist.errors import InputError, WorkError
@@ -52,7 +51,7 @@ class RunFolder:
             protocol, folder = place.split("://", 1)[0].lower(), place.rstrip("/")
             self.store = Store(Location(protocol, folder))
             number = hashlib.sha256(without_secrets(folder).encode()).hexdigest()[:16]
-            self.path = Path(scratch or default_scratch()) / number / folder.rpartition("/")[2]
+            self.path = Path(scratch or Path(user_cache(), "runs")) / number / folder.rpartition("/")[2]
         self._owner = ""
         self._lost = False
         self._sent: dict[str, tuple[int, int]] = {}
@@ -60,6 +59,11 @@ class RunFolder:
         self._stored: set[str] = set()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="send")
         self._sending: Future[str] | None = None
+
+    @property
+    def ledger(self) -> str:
+        """The name of this rank's ledger."""
+        return f"{LEDGER}/{self.rank}.tsv"
 
     def read(self, name: str) -> bytes | None:
         """A file as the store, or else the folder, has it; None where it is not there."""
@@ -88,7 +92,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.store:
             return
-        with _alone(self.path):
+        with one_at_a_time(self.path):
             known = self.store.read_if_there(CONFIG)
             if known is None or known != _content(self.path / CONFIG):
                 shutil.rmtree(self.path)
@@ -99,9 +103,8 @@ class RunFolder:
             self._stored = self.store.names()
             self._take_list()
             self.bring(SCORES)
-        ledger = f"{LEDGER}/{self.rank}.tsv"
-        if not (self.path / ledger).exists():
-            self.bring(ledger)
+        if not (self.path / self.ledger).exists():
+            self.bring(self.ledger)
 
     def bring(self, name: str) -> bool:
         """Fetch a file from the store into the local folder. Whether there was one."""
@@ -126,10 +129,9 @@ class RunFolder:
 
     def send_ledger(self) -> None:
         """Have this rank's ledger in the store before a checkpoint that it goes up to: it is kept as a proof."""
-        name = f"{LEDGER}/{self.rank}.tsv"
-        if self.store and (self.path / name).exists():
+        if self.store and (self.path / self.ledger).exists():
             try:
-                self._send_file(name)
+                self._send_file(self.ledger)
             except WorkError as error:
                 self.warn(str(error))
 
@@ -205,7 +207,7 @@ class RunFolder:
         for path in self.path.rglob("*"):
             name = path.relative_to(self.path).as_posix()
             room = name.split("/")[0]
-            is_ours = path.stem == str(self.rank) if room == LEDGER else self.rank == 0
+            is_ours = name == self.ledger if room == LEDGER else self.rank == 0
             # A training that goes on meanwhile has newer curves and checkpoints than the copy here.
             is_ours &= room not in (CHECKPOINTS, CONFIG) if self.trains else room in RESULTS
             if is_ours and not path.name.startswith(".") and path.is_file():
@@ -225,11 +227,6 @@ class RunFolder:
 
     def _is_other(self, owner: bytes | None) -> bool:
         return bool(self._owner and owner and owner != self._owner.encode())
-
-
-def default_scratch() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "fer-dist" / "runs"
 
 
 def check_can_write(folder: RunFolder) -> None:
@@ -259,8 +256,10 @@ def entered(place: str, scratch: str = "") -> RunFolder:
     return folder
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same path waiting. Its folder exists."""
+    # A file of its own: the path itself is replaced or removed meanwhile, and a lock on that would guard nothing.
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -96,20 +96,24 @@ def _check_content(config: Config, folder: RunFolder, resume: bool) -> None:
 
 def _check_disk(folder: RunFolder) -> None:
     """Whether the local folder can be made and has room."""
-    flag = "--run.scratch" if folder.store else "--run.root"
-    nearest = next(path for path in (folder.path, *folder.path.parents) if path.exists())
+    free = free_bytes(folder.path, "--run.scratch" if folder.store else "--run.root")
+    if free < BYTES_FREE:
+        raise InputError(f"{folder.path}: only {free >> 20} MiB free on its disk; a run needs {BYTES_FREE >> 20} MiB")
+
+
+def free_bytes(folder: Path, flag: str) -> int:
+    """Of the disk on which a folder is to be made. Raises InputError that names the flag where it cannot be made."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
     # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
-    probe = nearest / f".{folder.path.name}.probe"
+    probe = nearest / f".{folder.name}.probe"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{folder.path}: cannot be written ({error.strerror}); choose another {flag}") from None
-    free = shutil.disk_usage(nearest).free
-    if free < BYTES_FREE:
-        raise InputError(f"{folder.path}: only {free >> 20} MiB free on its disk; a run needs {BYTES_FREE >> 20} MiB")
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}") from None
+    return shutil.disk_usage(nearest).free
 
 
 def open_run_folder(config: Config, preset: str) -> str:

@@ -17,6 +17,7 @@ from fer_dist.checkpoint import (
     load_network,
     network_of,
     on_device,
+    shape_differences,
     snapshot_of,
 )
 from fer_dist.config import Config
@@ -173,7 +174,9 @@ def open_session(job: Job, world: World) -> Session:
     loader = training_loader(config.data, reader, order, placement, begun, steps)
     loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
     validation = _open_validation(job, network, placement)
-    ledger = _ledger_path(job.folder, world.rank) if config.run.ledger else None
+    ledger = job.folder / job.home.ledger if config.run.ledger else None
+    if ledger:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
     saver = Saver(checkpoints, network, job.home.send)
     return Session(job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, ledger)
 
@@ -230,12 +233,6 @@ def _stop_with(job: Job, reader: Reader) -> None:
         reader.remote.stop_requested = job.stop_requested
 
 
-def _ledger_path(folder: Path, rank: int) -> Path:
-    path = folder / "ledger" / f"{rank}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def _opening(config: Config, world: World, reader: Reader, start: int, steps: int) -> str:
     where = f"{world.size} workers" if world.size > 1 else "1 worker"
     less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
@@ -264,9 +261,8 @@ def start_from(model: torch.nn.Module, network: Network, source: str) -> str:
 def fitting_network(network: Network, source: str) -> tuple[Network, dict[str, torch.Tensor]]:
     """The network of --train.init-from. Raises InputError where it has another shape than this run's."""
     theirs, tensors = load_network(source)
-    names = [name for name in ("width", "reduction", "bias") if getattr(theirs, name) != getattr(network, name)]
-    if names:
-        differing = "; ".join(f"{name} {getattr(theirs, name)}, here {getattr(network, name)}" for name in names)
+    differing = shape_differences(theirs, network)
+    if differing:
         raise InputError(f"--train.init-from {source}: another network ({differing}); use the same --model.* settings")
     return theirs, tensors
 

@@ -1,12 +1,11 @@
 """A plan held against what is there: every set opened, every setting checked, before anything is written or trained."""
 
 import os
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_dist.checkpoint import build, network_of
+from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config import Config, RayConfig
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
@@ -16,7 +15,7 @@ from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
 from fer_dist.job_checks import check_job
 from fer_dist.presets import preset
-from fer_dist.runs import BYTES_FREE
+from fer_dist.runs import BYTES_FREE, absolute, free_bytes
 from fer_dist.study_plan import Model, Plan, evaluations_of, models_of
 from fer_dist.world import pick_device
 
@@ -100,8 +99,8 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
     pick_device(where.device)
-    plan = replace(plan, leave_out=_absolute(plan.leave_out))
-    plan = replace(plan, data={name: replace(one, shards=_absolute(one.shards)) for name, one in plan.data.items()})
+    sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}
+    plan = replace(plan, leave_out=absolute(plan.leave_out), data=sets)
     models = tuple(models_of(plan))
     # Settings first: a set behind a URL may take its time.
     configs = {model.name: _config(plan, where, model) for model in models}
@@ -172,10 +171,8 @@ def _check_model(setup: Setup, model: Model) -> None:
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     if model.parent:
-        mine, theirs = network_of(config), network_of(setup.configs[model.parent])
-        names = [name for name in ("width", "reduction", "bias") if getattr(mine, name) != getattr(theirs, name)]
-        if names:
-            differing = "; ".join(f"{name} {getattr(theirs, name)}, here {getattr(mine, name)}" for name in names)
+        differing = shape_differences(network_of(setup.configs[model.parent]), network_of(config))
+        if differing:
             raise InputError(f"{place}.init_from: {model.parent} is another network ({differing}); use the same model")
 
 
@@ -195,17 +192,10 @@ def _check_disk(setup: Setup) -> None:
         needed += 8 * parameters * (config.train.keep_last + 2)
     if setup.out.exists() and not setup.out.is_dir():
         raise InputError(f"{setup.out}: a file stands there; choose another --out")
-    nearest = next(path for path in (setup.out, *setup.out.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise InputError(f"{setup.out}: cannot be written; choose another --out")
-    free = shutil.disk_usage(nearest).free
+    free = free_bytes(setup.out, "--out")
     stands = sum(path.stat().st_size for path in setup.out.glob("runs/*/checkpoints/*/*") if path.is_file())
     if free + stands < needed + BYTES_FREE:
         raise InputError(
             f"{setup.out}: {free >> 20} MiB free on its disk; the checkpoints of {len(setup.models)} trainings need "
             f"{(needed + BYTES_FREE) >> 20} MiB"
         )
-
-
-def _absolute(place: str) -> str:
-    return place.rstrip("/") if not place or is_url(place) else str(Path(place).expanduser().resolve())

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fer_dist.data.location import user_cache
 from fer_dist.errors import InputError
 
 CLAIM, PART = ".claim", ".part"
@@ -226,8 +227,7 @@ def _place(name: str) -> int:
 
 def default_folder() -> Path:
     """fer-dist in the user's cache folder, or in the folder for temporary files where that cannot be written."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(root) / "fer-dist" / "shards"
+    folder = Path(user_cache(), "shards")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK | os.X_OK):

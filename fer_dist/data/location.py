@@ -85,6 +85,12 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
+def user_cache() -> str:
+    """The folder for all that can be fetched or made again, in the user's cache folder; it need not exist."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(root, "fer-dist")
+
+
 def without_secrets(text: str) -> str:
     """A text without the user, password and query of the URLs in it."""
     text = re.sub(r"(\w://)[^/\s'\"@]*@", r"\1", text)
