@@ -4,7 +4,6 @@ A run's `checkpoints/` holds a folder for each step and `list.json`, which names
 each file. What is not listed, or does not match its hash, is passed over for the one before.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from torch import Tensor
 from fer_dist.config import Config
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, WorkError, is_full
 from fer_dist.model import SEResNet18
 from fer_dist.run_folder import CHECKPOINTS, RunFolder, entered
 
@@ -125,7 +124,7 @@ class Checkpoints:
                 write_atomically(temporary / name, content)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 raise WorkError(
                     f"{self.folder}: no room for the checkpoint of step {snapshot.step} ({error.strerror}); the ones "
                     "before it are kept. Make room, and go on with --resume"

@@ -176,9 +176,17 @@ def open_session(job: Job, world: World) -> Session:
     validation = _open_validation(job, network, placement)
     ledger = job.folder / job.home.ledger if config.run.ledger else None
     if ledger:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
+        _open_ledger(ledger)
     saver = Saver(checkpoints, network, job.home.send)
     return Session(job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, ledger)
+
+
+def _open_ledger(path: Path) -> None:
+    """Make a place for the ledger; a last line that a full disk or a kill cut short goes, or the next would join it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        with path.open("r+b") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:

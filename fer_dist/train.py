@@ -6,26 +6,35 @@ user can get wrong before a folder, a GPU or a cluster is touched, and then star
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from fer_dist.config import Config, from_json, to_json
+from fer_dist.errors import WorkError, is_full
 from fer_dist.job_checks import check_job
 from fer_dist.mailbox import Line
 from fer_dist.monitor import Progress
 from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
-from fer_dist.session import Job, open_session
+from fer_dist.session import Job, Session, open_session
 from fer_dist.world import World, joined, pick_device
 
 
 def train(job: Job, world: World) -> None:
     """Train to the last step, from the newest checkpoint of the run folder where there is one.
 
-    Raises WorkError where the loss is not finite or the run is asked to stop; the last good checkpoint stays.
+    Raises WorkError where the loss is not finite, the run is asked to stop or its disk is full; the last good
+    checkpoint stays.
     """
-    session = open_session(job, world)
+    with _full_disk_named(job.folder):
+        _train(open_session(job, world), world)
+
+
+def _train(session: Session, world: World) -> None:
+    job = session.job
     settings, steps_per_epoch = job.config.train, session.order.steps_per_epoch
     for batch in session.loader:
         lr = learning_rate(settings, batch.step, steps_per_epoch)
@@ -46,6 +55,30 @@ def train(job: Job, world: World) -> None:
         if stop and done < session.steps:
             session.fail(f"stopped at step {done} of {session.steps}; its checkpoint is saved; go on with --resume")
     session.close()
+
+
+@contextmanager
+def _full_disk_named(folder: Path) -> Iterator[None]:
+    """Curves and ledger are written as well as checkpoints: a full disk gets one line whichever it meets first."""
+    before = threading.excepthook
+
+    def note(raised: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread keeps it for the next who writes, which is the loop.
+        if not (raised.exc_value and is_full(raised.exc_value)):
+            before(raised)
+
+    threading.excepthook = note
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise WorkError(
+                f"{error.filename or folder}: the disk is full; the newest checkpoint is kept. Make room, and go on "
+                "with --resume"
+            ) from None
+        raise
+    finally:
+        threading.excepthook = before
 
 
 def is_due(done: int, every: int) -> bool:

@@ -41,6 +41,14 @@ def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[st
     )
 
 
+def two_processes(*words: str) -> None:
+    """Train to the end as a torchrun group of two."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line += ["-m", "fer_dist.train", *words]
+    ended = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+
+
 def ledger(run: Path, ranks: int = 0, since: int = 0, until: int = 1 << 30) -> dict[int, list[str]]:
     """Step -> the keys of the global batch, rank by rank. A step that was taken again counts once, as it was last.
 
@@ -58,3 +66,19 @@ def weights(run: Path) -> dict[str, str]:
     newest = json.loads((run / "checkpoints" / "list.json").read_text())[-1]
     files: dict[str, str] = newest["files"]
     return {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
+
+
+def samples(run: Path) -> dict[int, set[str]]:
+    """Step -> the keys that any rank ever took in it: for runs whose number of ranks changed."""
+    found: dict[int, set[str]] = {}
+    for path in (run / "ledger").glob("*.tsv"):
+        for line in path.read_text().splitlines():
+            step, *keys = line.split("\t")
+            found.setdefault(int(step), set()).update(keys)
+    return found
+
+
+def taken_again(run: Path) -> int:
+    """How many steps a rank took more than once, of the rank that did so most."""
+    files = [path.read_text().splitlines() for path in (run / "ledger").glob("*.tsv")]
+    return max(len(lines) - len({line.split("\t")[0] for line in lines}) for lines in files)

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import arguments, command, drawn_shards, environment, ledger, weights
+from disks import fill, small_disk
+from ray_faults import Background
+from runs import arguments, command, drawn_shards, environment, ledger, samples, weights
 from safetensors.torch import load_file
 
 from fer_dist.checkpoint import Checkpoints, load_model
@@ -297,6 +299,37 @@ def test_a_disk_without_room_is_named_before_anything_starts(shards, tmp_path, c
     assert main(["train", *arguments(shards, tmp_path, "full")]) == 2
     assert "only 1 MiB free on its disk" in capsys.readouterr().err
     assert not (tmp_path / "full").exists()
+
+
+def test_a_disk_that_becomes_full_gets_one_line_and_room_on_it_lets_the_run_go_on(shards, tmp_path):
+    steps, disk = ["--train.save-every-steps", "2", "--train.epochs", "25"], tmp_path / "disk"
+    with small_disk(disk):
+        words = arguments(shards, disk, "run", *steps)
+        run = Background.fer_dist(["train", *words], tmp_path / "log")
+        run.until((disk / "run" / "checkpoints" / "list.json").exists)
+        filler = fill(disk)
+        assert run.process.wait(timeout=120) == 1
+        line = run.text().splitlines()[-1]
+        assert line.startswith(f"fer-dist: {disk / 'run'}")
+        assert "is full" in line or "no room" in line
+        assert line.endswith("Make room, and go on with --resume")
+        assert "Traceback" not in run.text()
+        filler.unlink()
+        assert command("train", *words, "--resume").returncode == 0
+        assert command("train", *arguments(shards, tmp_path, "alone", *steps)).returncode == 0
+        assert ledger(disk / "run") == ledger(tmp_path / "alone")
+        assert weights(disk / "run") == weights(tmp_path / "alone")
+
+
+def test_a_line_of_the_ledger_that_was_cut_short_is_not_joined_to_the_next(whole, shards, tmp_path):
+    words = arguments(shards, tmp_path, "run", "--train.save-every-steps", "2")
+    shutil.copytree(whole, tmp_path / "run")
+    listing = tmp_path / "run" / "checkpoints" / "list.json"
+    listing.write_text(json.dumps(json.loads(listing.read_text())[:1]))
+    path = tmp_path / "run" / "ledger" / "0.tsv"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert command("train", *words, "--resume").returncode == 0
+    assert samples(tmp_path / "run") == samples(whole)
 
 
 def test_a_picture_that_does_not_decode_is_named_by_evaluate_and_left_out_on_request(whole, shards, tmp_path, capsys):

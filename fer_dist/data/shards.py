@@ -4,7 +4,6 @@ All work lies in OUT/.building until it is whole, so that a killed build can go 
 Checking finished sets is in verify.py, indexing tars that others made in index.py.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -27,7 +26,7 @@ from fer_dist.data.manifest import MANIFEST, Manifest, Shard, index_path, load_m
 from fer_dist.data.pack import Packed, PackTask, pack
 from fer_dist.data.sources import Source, names_found
 from fer_dist.data.workers import core_count, in_processes
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, is_full
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
@@ -118,7 +117,7 @@ def _building(out: Path) -> Iterator[Path]:
             _remove(made if building in made else [building / "runs"])
             raise
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 _remove([building, *made])
                 raise InputError(
                     f"{out}: the disk is full ({error.strerror}); nothing of this build was kept: "

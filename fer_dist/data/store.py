@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_dist.data.location import WEB, Location, without_secrets
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, WorkError, is_full
 
 Result = TypeVar("Result")
 
@@ -232,7 +232,7 @@ def _is_damage(error: Exception) -> bool:
 
 def _is_local(error: Exception) -> bool:
     """Whether the disk under the cache is at fault: stores do not raise these."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return is_full(error) or (isinstance(error, OSError) and error.errno == errno.EROFS)
 
 
 def cause_of(error: Exception) -> str:
