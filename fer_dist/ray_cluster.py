@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -58,9 +59,11 @@ def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
     # A node of its own gets 30 s to come up, which a busy machine exceeds.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+    address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        _have_a_token()
     import ray
 
-    address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= _own_cluster(group)
@@ -133,6 +136,16 @@ def _own_cluster(group: Group) -> dict[str, Any]:
     cpus = max(os.cpu_count() or 1, math.ceil(group.ray.workers * needs["CPU"]))
     resources = {name: group.ray.workers * amount for name, amount in group.ray.resources.items()}
     return {"include_dashboard": False, "num_cpus": cpus, "resources": resources or None}
+
+
+def _have_a_token() -> None:
+    """Guard a cluster of one's own by a token that only its processes have: Ray would write one for all to read.
+
+    A token that is given is taken, and RAY_AUTH_MODE=disabled is obeyed. To be called before Ray is imported.
+    """
+    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() == "token" and not given:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _check_answers(address: str) -> None:

@@ -16,20 +16,21 @@ from runs import environment
 class Background:
     """A command that runs while a test does harm to it. Its output is in a file."""
 
-    def __init__(self, line: list[str], log: Path) -> None:
+    def __init__(self, line: list[str], log: Path, **more: str) -> None:
+        """more: of the environment."""
         self.log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
                 line,
-                env=environment(RAY_raylet_start_wait_time_s="120"),
+                env=environment(RAY_raylet_start_wait_time_s="120", **more),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
             )
 
     @classmethod
-    def fer_dist(cls, words: list[str], log: Path) -> "Background":
-        return cls([sys.executable, "-m", "fer_dist.cli", *words], log)
+    def fer_dist(cls, words: list[str], log: Path, **more: str) -> "Background":
+        return cls([sys.executable, "-m", "fer_dist.cli", *words], log, **more)
 
     def text(self) -> str:
         return self.log.read_text()

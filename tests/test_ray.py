@@ -1,8 +1,6 @@
 """Real Ray workers: the same batches, weights and tables as without, also where what does the work is killed."""
 
 import signal
-import subprocess
-import sys
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ray_faults import Background
-from runs import arguments, command, drawn_shards, environment, ledger, weights
+from runs import arguments, command, drawn_shards, ledger, two_processes, weights
 
 from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
@@ -22,14 +20,6 @@ pytestmark = pytest.mark.ray
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return drawn_shards(tmp_path_factory.mktemp("shards"))
-
-
-def two_processes(*words: str) -> None:
-    """Train as a torchrun group of two."""
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    line += ["-m", "fer_dist.train", *words]
-    ended = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=240)
-    assert ended.returncode == 0, ended.stderr
 
 
 def metrics(process: psutil.Process) -> str:
@@ -47,7 +37,9 @@ def metrics(process: psutil.Process) -> str:
 def test_a_run_whose_worker_and_controller_are_killed_and_that_is_stopped_is_an_undisturbed_one(shards, tmp_path):
     steps = ["--train.save-every-steps", "2", "--train.epochs", "40"]
     words, run = arguments(shards, tmp_path, "ray", *steps), tmp_path / "ray"
-    training = Background.fer_dist(["train", *words, "--ray.workers", "2"], tmp_path / "log")
+    home = tmp_path / "home"
+    guarded = {"RAY_AUTH_MODE": "token", "HOME": str(home)}
+    training = Background.fer_dist(["train", *words, "--ray.workers", "2"], tmp_path / "log", **guarded)
     try:
         training.until((run / "checkpoints" / "list.json").exists)
         training.kill_one("RayTrainWorker")
@@ -60,6 +52,7 @@ def test_a_run_whose_worker_and_controller_are_killed_and_that_is_stopped_is_an_
         assert training.process.wait(timeout=120) == 1
     finally:
         training.kill_all()
+    assert not (home / ".ray").exists(), "a token was written where others may read it"
     text = training.text()
     assert "a worker was lost; all go on from the last checkpoint (new start 1)" in text
     assert "Ray Train's controller was lost; all go on from the last checkpoint" in text
