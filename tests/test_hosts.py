@@ -3,17 +3,30 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from hosts import HEAD, SCRIPT, hosts_up, wait_until, why_not
-from runs import arguments, command, drawn_shards, environment, ledger
+from runs import (
+    arguments,
+    command,
+    drawn_shards,
+    environment,
+    ledger,
+    samples,
+    taken_again,
+    two_processes,
+    weights,
+)
 
 import fer_dist
 
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.hosts, pytest.mark.skipif(bool(REASON), reason=REASON)]
+
+STEPS_OF_AN_EPOCH = 6
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +54,10 @@ def test_workers_on_hosts_of_their_own_take_the_batches_of_one_process(count, sh
     assert len(list((tmp_path / "hosts" / "ledger").glob("*.tsv"))) == count
 
 
-@pytest.mark.parametrize("fault", ["kill", "cut"])
-def test_a_host_that_dies_or_is_cut_off_costs_no_batch(fault, shards, tmp_path):
+@pytest.mark.parametrize("fault", ["kill", "cut", "pause"])
+def test_a_host_that_dies_hangs_or_is_cut_off_costs_neither_a_batch_nor_a_bit(fault, shards, tmp_path):
     steps = ["--train.save-every-steps", "5", "--train.epochs", "40"]
-    ended = command("train", *arguments(shards, tmp_path, "alone", *steps))
-    assert ended.returncode == 0, ended.stderr
+    two_processes(*arguments(shards, tmp_path, "alone", *steps))
     log, run = tmp_path / "log", tmp_path / "hosts"
     with hosts_up(3) as hosts:
         job = hosts.train(arguments(shards, tmp_path, "hosts", *steps, "--ray.workers", "2"), log)
@@ -55,6 +67,35 @@ def test_a_host_that_dies_or_is_cut_off_costs_no_batch(fault, shards, tmp_path):
         assert job.wait(timeout=900) == 0, log.read_text()
     assert "a worker was lost; all go on from the last checkpoint" in log.read_text()
     assert ledger(run) == ledger(tmp_path / "alone")
+    assert weights(run) == weights(tmp_path / "alone")
+    assert taken_again(run) < STEPS_OF_AN_EPOCH
+
+
+def test_four_workers_become_three_then_two_then_four_again(shards, tmp_path):
+    steps = ["--train.save-every-steps", "5", "--train.epochs", "400", "--data.val", ""]
+    elastic = ["--ray.workers", "4", "--ray.min-workers", "2", "--ray.resize-seconds", "5"]
+    words = arguments(shards, tmp_path, "hosts", *steps, "--run.timeout-seconds", "60")
+    log, run = tmp_path / "log", tmp_path / "hosts"
+    with hosts_up(4) as hosts:
+        job = hosts.train([*words, *elastic], log)
+
+        def until_it_says(text: str) -> None:
+            wait_until(lambda: text in log.read_text(), job, log)
+
+        until_it_says("4 workers on cpu")
+        wait_until((run / "checkpoints" / "list.json").exists, job, log)
+        hosts.do("kill", 3)
+        until_it_says("3 workers on cpu")
+        hosts.do("kill", 2)
+        until_it_says("2 workers on cpu")
+        hosts.do("start", 2)
+        hosts.do("start", 3)
+        wait_until(lambda: log.read_text().count("4 workers on cpu") == 2, job, log)
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(timeout=240) == 1, log.read_text()
+    assert command("train", *words, "--resume").returncode == 0
+    assert command("train", *arguments(shards, tmp_path, "alone", *steps)).returncode == 0
+    assert samples(run) == samples(tmp_path / "alone")
 
 
 def test_the_doctor_asks_each_host_and_names_the_one_that_differs(shards, tmp_path):

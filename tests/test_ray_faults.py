@@ -5,17 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
+from disks import fill, small_disk
 from ray_faults import Background, free_port, ray_node
-from runs import arguments, command, drawn_shards, environment, ledger
+from runs import arguments, command, drawn_shards, environment, ledger, samples, taken_again, two_processes, weights
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-STEPS = ["--train.save-every-steps", "2", "--train.epochs", "60"]
+STEPS = ["--train.save-every-steps", "2", "--train.epochs", "150"]
+STEPS_OF_AN_EPOCH = 6
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +57,20 @@ def stop(run: Background) -> int:
     return int(run.text().split("stopped at step ")[1].split()[0])
 
 
-def check_ledger(shards, tmp_path, words: list[str]) -> None:
-    """Finish the run alone; every step took the samples of an undisturbed one."""
+def check_samples(shards, tmp_path, words: list[str]) -> None:
+    """Finish a run alone whose workers changed in number; every step took the samples of an undisturbed one."""
     assert command("train", *words, "--resume").returncode == 0
     assert command("train", *arguments(shards, tmp_path, "alone", *STEPS)).returncode == 0
-    whole = ledger(tmp_path / "alone")
-    found: dict[int, list[str]] = {}
-    for path in sorted((tmp_path / "ray" / "ledger").glob("*.tsv")):
-        for line in path.read_text().splitlines():
-            step, *keys = line.split("\t")
-            assert set(keys) <= set(whole[int(step)]), f"step {step} took others"
-            found.setdefault(int(step), []).extend(keys)
-    assert {step: set(keys) for step, keys in found.items()} == {step: set(keys) for step, keys in whole.items()}
+    assert samples(tmp_path / "ray") == samples(tmp_path / "alone")
+
+
+def check_undisturbed(shards, tmp_path, words: list[str]) -> None:
+    """Finish a run of two with two processes; batches and weights are those of an undisturbed one."""
+    two_processes(*words, "--resume")
+    two_processes(*arguments(shards, tmp_path, "alone", *STEPS))
+    assert ledger(tmp_path / "ray") == ledger(tmp_path / "alone")
+    assert weights(tmp_path / "ray") == weights(tmp_path / "alone")
+    assert taken_again(tmp_path / "ray") < STEPS_OF_AN_EPOCH
 
 
 def test_a_run_shrinks_when_a_node_dies_grows_when_one_comes_and_leaves_one_that_is_drained(shards, tmp_path, cluster):
@@ -89,7 +94,7 @@ def test_a_run_shrinks_when_a_node_dies_grows_when_one_comes_and_leaves_one_that
         stop(run)
     finally:
         run.kill_all()
-    check_ledger(shards, tmp_path, words)
+    check_samples(shards, tmp_path, words)
 
 
 def drain(address: str) -> None:
@@ -121,7 +126,7 @@ def test_a_worker_that_hangs_is_replaced_and_writes_nothing_when_it_wakes(shards
         stop(run)
     finally:
         run.kill_all()
-    check_ledger(shards, tmp_path, words)
+    check_undisturbed(shards, tmp_path, words)
 
 
 def test_the_workers_of_a_driver_that_is_killed_are_gone_and_another_one_goes_on(shards, tmp_path, cluster):
@@ -143,7 +148,55 @@ def test_the_workers_of_a_driver_that_is_killed_are_gone_and_another_one_goes_on
         stop(run)
     finally:
         run.kill_all()
-    check_ledger(shards, tmp_path, words)
+    check_undisturbed(shards, tmp_path, words)
+
+
+def test_a_worker_killed_in_a_checkpoint_write_costs_that_checkpoint_alone(shards, tmp_path):
+    words = arguments(shards, tmp_path, "ray", *STEPS)
+    run = training(words, tmp_path, "--ray.workers", "2")
+    checkpoints = tmp_path / "ray" / "checkpoints"
+    try:
+        run.until((checkpoints / "list.json").exists)
+        workers = run.below("RayTrainWorker")
+        while True:
+            run.until(lambda: list(checkpoints.glob(".*.tmp")))
+            for worker in workers:
+                worker.suspend()
+            if half := list(checkpoints.glob(".*.tmp")):
+                break
+            for worker in workers:
+                worker.resume()
+        next(worker for worker in workers if any("tfevents" in file.path for file in worker.open_files())).kill()
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
+        run.until_it_says("a worker was lost")
+        assert half[0].is_dir(), "what was killed was not the writer"
+        run.until_it_says(", from step ")
+        stop(run)
+    finally:
+        run.kill_all()
+    check_undisturbed(shards, tmp_path, words)
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_one_line_and_more_room_lets_it_go_on(shards, tmp_path):
+    # Another place for the run than for the one that is compared with it.
+    with small_disk(tmp_path / "disk"):
+        words = arguments(shards, tmp_path / "disk", "ray", *STEPS)
+        run = training(words, tmp_path, "--ray.workers", "2")
+        try:
+            run.until((tmp_path / "disk" / "ray" / "checkpoints" / "list.json").exists)
+            filler = fill(tmp_path / "disk")
+            assert run.process.wait(timeout=240) == 1
+        finally:
+            run.kill_all()
+        last = run.text().splitlines()[-1]
+        assert last.startswith(f"fer-dist: {tmp_path / 'disk' / 'ray'}")
+        assert "Make room, and go on with --resume" in last
+        filler.unlink()
+        two_processes(*words, "--resume")
+        (tmp_path / "ray").symlink_to(tmp_path / "disk" / "ray")
+        check_undisturbed(shards, tmp_path, words)
 
 
 def test_a_group_that_does_not_fit_is_refused_or_waited_for(shards, tmp_path, cluster):
