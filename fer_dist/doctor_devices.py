@@ -137,8 +137,7 @@ def _grey_levels(device: torch.device) -> float:
     content = jpeg_bytes(Image.fromarray(drawn), 95)
     data = DataConfig(size=SIDE, crop=SIDE, views="centre", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     graph = Graph(data, augment=False, batch_size=1, device=device, half=False, threads=1)
-    epoch, sample = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.uint64)
-    inputs = Inputs([np.frombuffer(content, dtype=np.uint8)], draw(data, 0, epoch, sample))
+    inputs = Inputs([np.frombuffer(content, dtype=np.uint8)], draw(data, 0, 0, np.zeros(1, dtype=np.uint64)))
     crop = Crops(graph, lambda: inputs).next().float().cpu().numpy()[0, 0]
     return float(np.abs(crop * 255 - np.asarray(decode(content), dtype=np.float32)).mean())
 

@@ -20,8 +20,8 @@ from fer_dist.config import DataConfig
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.manifest import write_atomically
-from fer_dist.data.order import Hashes, Positions, cut, hashed, sequence
-from fer_dist.data.reader import Reader, sample_id
+from fer_dist.data.order import Hashes, Positions, cut, hashed, sample_id, sequence
+from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import EvaluateConfig, evaluation_data, reading
 from fer_dist.figures import save_figure

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from fer_dist.config import DataConfig
 from fer_dist.data.augment import CORNERS, Augmentation, draw
-from fer_dist.data.order import hashed
-from fer_dist.data.reader import sample_id
+from fer_dist.data.order import hashed, sample_id
 
 CONFIG = DataConfig(flip=True, views="random_one")
 RANGES = {"angle": (0, 30), "brightness": (1, 0.2), "contrast": (1, 0.2), "saturation": (1, 0.2), "hue": (0, 18)}
@@ -20,7 +19,7 @@ IDS = hashed(np.arange(4000, dtype=np.uint64))
 
 
 def drawn(config: DataConfig = CONFIG, seed: int = 3, epoch: int = 5, ids: NDArray[np.uint64] = IDS) -> Augmentation:
-    return draw(config, seed, np.array([epoch]), ids)
+    return draw(config, seed, epoch, ids)
 
 
 def values(augmentation: Augmentation) -> dict[str, NDArray]:
@@ -35,13 +34,6 @@ def test_a_samples_draws_do_not_depend_on_the_batch_that_it_comes_in() -> None:
     for i in chosen[:10]:
         for name, alone in values(drawn(ids=IDS[i : i + 1])).items():
             np.testing.assert_array_equal(alone, together[name][i : i + 1])
-
-
-def test_epochs_given_for_each_sample_draw_the_same_as_one_for_all() -> None:
-    each = values(draw(CONFIG, 3, np.arange(4000) % 2, IDS))
-    for epoch in (0, 1):
-        for name, part in values(drawn(epoch=epoch)).items():
-            np.testing.assert_array_equal(each[name][epoch::2], part[epoch::2])
 
 
 @pytest.mark.parametrize("name", RANGES)

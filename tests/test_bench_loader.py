@@ -103,9 +103,7 @@ def test_a_stream_goes_on_behind_the_end_of_the_set(common: Common, name: str) -
 def test_torchvisions_steps_are_those_of_our_graph(views: str) -> None:
     data = replace(PLAIN, views=views, crop=20 if views == "expand" else 24)
     pictures = [encoded(i, "JPEG", 48, "RGB") for i in range(4)]
-    waiting = iter(
-        [Inputs([np.frombuffer(p, np.uint8) for p in pictures], draw(data, 0, np.array([0]), hashed(np.arange(4))))]
-    )
+    waiting = iter([Inputs([np.frombuffer(p, np.uint8) for p in pictures], draw(data, 0, 0, hashed(np.arange(4))))])
     ours = Crops(Graph(data, True, 4, torch.device("cpu"), False, 1), lambda: next(waiting)).next()
     transform = bench_peers.torchvision_transform(data)
     theirs: Tensor = torch.stack([transform(picture) for picture in pictures])

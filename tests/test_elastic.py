@@ -108,7 +108,7 @@ def reader_steps(run: Run, rank: int, world: int, start: int, stop: int) -> Iter
     order = run.order(reader)
     for step in range(start, stop):
         samples = reader.read(order.batch(step, rank, world))
-        drawn = draw(run.data, SEED, np.array([step // order.steps_per_epoch]), samples.ids)
+        drawn = draw(run.data, SEED, step // order.steps_per_epoch, samples.ids)
         columns = [getattr(drawn, field.name) for field in fields(drawn)]
         yield (
             step,

@@ -32,7 +32,7 @@ def picture(number: int, width: int, height: int, noise: float = 0) -> NDArray[n
 
 
 def drawn(data: DataConfig, count: int) -> Augmentation:
-    return draw(data, 0, np.array([0]), hashed(np.arange(count)))
+    return draw(data, 0, 0, hashed(np.arange(count)))
 
 
 def crops_of(

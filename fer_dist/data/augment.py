@@ -1,20 +1,22 @@
 """How each sample is turned, toned, mirrored and cut: drawn from a hash of (seed, epoch, sample id, what is drawn)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.config import DataConfig
-from fer_dist.data.order import Hashes, uniform
+from fer_dist.data.order import Hashes, as_shares, folded, hashed
 
 Floats = NDArray[np.float32]
 
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5))
 """Place of each of the five crops, as a share of the free width and height: the corners row by row, then the centre."""
 
-# What is drawn. The numbers are part of the definition of a run: changing one changes every augmentation.
-ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE, MIRROR, CORNER = range(16, 23)
+DRAWN = np.arange(16, 23, dtype=np.uint64)[:, None]
+"""What is drawn: angle, brightness, contrast, saturation, hue, mirror, corner. The numbers belong to the definition of
+a run: changing one changes every augmentation."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,21 @@ class Augmentation:
     corner: Floats
 
 
-def draw(config: DataConfig, seed: int, epochs: NDArray[np.int64], ids: Hashes) -> Augmentation:
-    """The augmentation of each sample. ids: uint64 [n], the first 8 bytes of sha256(key); epochs: [n] or [1]."""
+def draw(config: DataConfig, seed: int, epoch: int, ids: Hashes) -> Augmentation:
+    """The augmentation of each sample in an epoch. ids: uint64 [n], the first 8 bytes of sha256(key)."""
+    # All at once: this is done for each batch, and small arrays cost by the call.
+    shares = as_shares(folded(_begun(seed, epoch), ids))
+    centres = np.array([0, 1, 1, 1, 0])
+    spreads = np.array([config.rotate_degrees, config.brightness, config.contrast, config.saturation, config.hue * 360])
+    # A share lies in [0, 1), so a spread of 0 gives exactly the centre.
+    tuned = (centres[:, None] + spreads[:, None] * (2 * shares[:5] - 1)).astype(np.float32)
+    angle, brightness, contrast, saturation, hue = tuned
+    mirror = (shares[5] < 0.5).astype(np.int32) * int(config.flip)
+    corner = np.array(CORNERS, dtype=np.float32)[(shares[6] * len(CORNERS)).astype(np.int64)]
+    return Augmentation(angle, brightness, contrast, saturation, hue, mirror, corner)
 
-    # All at once: for a batch of 64, seven calls take four times as long.
-    what = np.array([ANGLE, BRIGHTNESS, CONTRAST, SATURATION, HUE, MIRROR, CORNER], dtype=np.uint64)[:, None]
-    angle, brightness, contrast, saturation, hue, mirror, corner = uniform(seed, epochs, what, ids)
 
-    def between(share: NDArray[np.float64], centre: float, spread: float) -> Floats:
-        # A share lies in [0, 1), so a spread of 0 gives exactly the centre.
-        return (centre + spread * (2 * share - 1)).astype(np.float32)
-
-    return Augmentation(
-        angle=between(angle, 0, config.rotate_degrees),
-        brightness=between(brightness, 1, config.brightness),
-        contrast=between(contrast, 1, config.contrast),
-        saturation=between(saturation, 1, config.saturation),
-        hue=between(hue, 0, config.hue * 360),
-        mirror=(mirror < 0.5).astype(np.int32) * int(config.flip),
-        corner=np.array(CORNERS, dtype=np.float32)[(corner * len(CORNERS)).astype(np.int64)],
-    )
+@lru_cache(maxsize=4)
+def _begun(seed: int, epoch: int) -> Hashes:
+    """What every draw of an epoch begins with."""
+    return hashed(seed, epoch, DRAWN)

@@ -33,6 +33,11 @@ _image = struct.Struct(">IIBB").unpack_from
 _length = struct.Struct(">I").unpack_from
 
 
+def is_sound(picture: NDArray[np.uint8]) -> bool:
+    """Whether a picture may go into a batch untried. picture: the encoded bytes."""
+    return 0 < pixel_count(picture) <= MAX_PIXELS
+
+
 def pixel_count(picture: NDArray[np.uint8]) -> int:
     """Width times height of a JPEG or a PNG that is built as one; 0 for everything else, which is looked at alone.
 

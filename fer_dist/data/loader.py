@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fer_dist.config import DataConfig
 from fer_dist.data.augment import draw
-from fer_dist.data.headers import MAX_PIXELS, pixel_count
 from fer_dist.data.order import Order, Positions, sequence
 from fer_dist.data.pictures import fault_in
 from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs, find_bad
@@ -98,7 +97,7 @@ class Loader:
                 )
             # Evaluation uses no draw, and would hash every key for nothing.
             ids = flight.samples.ids if self.graph.augment else NO_IDS
-            return Inputs(flight.samples.content, draw(self.graph.data, self.seed, np.array([flight.epoch]), ids))
+            return Inputs(flight.samples.content, draw(self.graph.data, self.seed, flight.epoch, ids))
 
         crops = Crops(self.graph, give)
         while True:
@@ -152,9 +151,8 @@ class Loader:
 
     def _doubtful(self, flight: "_Flight") -> list[int]:
         """Pictures that must not go into a batch untried: DALI could crash on them, or ask for any amount of memory."""
-        sizes = [pixel_count(picture) for picture in flight.samples.content]
-        keys = flight.samples.keys
-        return [i for i, size in enumerate(sizes) if not 0 < size <= MAX_PIXELS and keys[i] not in self.bad]
+        samples = flight.samples
+        return [i for i, sound in enumerate(samples.sound) if not sound and samples.keys[i] not in self.bad]
 
     def _note_bad(self, flight: "_Flight", suspects: list[int]) -> None:
         """Decode each suspect alone, and keep or raise the names of those that do not decode."""
@@ -201,8 +199,8 @@ class _Flight:
         samples = Samples(
             [s.content[i] for i in pick],
             s.labels[keep],
-            [s.keys[i] for i in pick],
-            [s.places[i] for i in pick],
+            [s.sound[i] for i in pick],
+            [s.origins[i] for i in pick],
             None if s.targets is None else s.targets[keep],
         )
         positions = Positions(self.positions.shard[keep], self.positions.position[keep])

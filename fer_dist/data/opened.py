@@ -1,9 +1,11 @@
 """One mapped tar and the lines of its index: a sample's bytes, label and facts by its position.
 
-The index is not believed: a file counts only where the tar's own header in front of it has its name and size.
+The index is not believed: a file counts only where the tar's own header in front of it has its name and size. What was
+found is kept, in 33 bytes a sample, so that the epochs after the first do not ask again.
 """
 
 import mmap
+from array import array
 from collections.abc import Container
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.headers import is_sound
 from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.manifest import index_path, key_of, load_index_lines
+from fer_dist.data.order import sample_id
 from fer_dist.data.tar import is_member_at
 from fer_dist.errors import InputError
 
@@ -26,6 +30,7 @@ class OpenedTar:
     def __init__(self, path: Path, samples: int, emotions: tuple[str, ...]) -> None:
         """samples, emotions: what the manifest says of the tar and of the set."""
         self.path = path
+        self.name = path.name
         self.emotions = emotions
         self.lines = load_index_lines(path)
         if len(self.lines) != samples:
@@ -35,15 +40,25 @@ class OpenedTar:
             self.map = (
                 mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else mmap.mmap(-1, 1)
             )
-        self._starts = self._first_bytes()
+        self._begin()
         if any(one >= other for one, other in pairwise(self._starts)):
             raise self._stale("samples stand twice or out of their order")
 
-    def sample(self, position: int) -> tuple[str, NDArray[np.uint8], int]:
-        """Key, encoded picture and label of a sample: an index into the set's emotions, or a number beyond them.
+    def sample(self, position: int) -> tuple[NDArray[np.uint8], int, bool]:
+        """Encoded picture and label of a sample, and whether the picture's headers are sound (see headers.py).
 
-        The label is that of its .cls, or of its .json where it has no .cls. Raises InputError, naming shard and key.
+        The label is an index into the set's emotions, or a number beyond them: that of the .cls, or of the .json where
+        there is no .cls. Raises InputError, naming shard and key.
         """
+        size = self._sizes[position]
+        if size < 0:
+            self._look(position)
+            size = self._sizes[position]
+        picture = np.frombuffer(self.map, np.uint8, size, self._pictures[position])
+        return picture, self._labels[position], bool(self._sound[position])
+
+    def _look(self, position: int) -> None:
+        """Find out where the picture of a sample lies, whether it is sound, and what its label is."""
         words = self._words(position)
         key = key_of(words[3])
         picture = label = None
@@ -53,21 +68,28 @@ class OpenedTar:
                 label = self._bytes(words, at, key)
             elif extension in PICTURES:
                 if picture is not None:
-                    raise InputError(f"{self.path.name}: {key}: two pictures")
+                    raise InputError(f"{self.name}: {key}: two pictures")
                 picture = self._span(words, at, key)
         if picture is None:
-            raise InputError(f"{self.path.name}: {key}: no picture")
+            raise InputError(f"{self.name}: {key}: no picture")
         if not self._starts[position] <= picture[0] < self._starts[position + 1]:
             # Else two lines could name one sample.
             raise self._stale(f"{key} reaches beyond the next sample")
         number = self._named(position, key) if label is None else number_in(label)
         if number is None:
-            raise InputError(f"{self.path.name}: {key}: its .cls holds {(label or b'')[:20]!r}, not a number")
+            raise InputError(f"{self.name}: {key}: its .cls holds {(label or b'')[:20]!r}, not a number")
         start, size = picture
-        return key, np.frombuffer(self.map, dtype=np.uint8, count=size, offset=start), number
+        self._pictures[position], self._sizes[position], self._labels[position] = start, size, number
+        self._sound[position] = is_sound(np.frombuffer(self.map, np.uint8, size, start))
 
     def key(self, position: int) -> str:
         return self._key_in(self.lines[position])
+
+    def id(self, position: int) -> int:
+        """What stands for a sample in every draw."""
+        if not self._ids[position]:
+            self._ids[position] = sample_id(self.key(position))
+        return self._ids[position]
 
     def facts(self, position: int) -> dict[str, Any]:
         """What the json of a sample says; nothing where it has none. Raises InputError, naming shard and key."""
@@ -78,7 +100,7 @@ class OpenedTar:
                 try:
                     return facts_in(self._bytes(words, at, key))
                 except ValueError:
-                    raise InputError(f"{self.path.name}: {key}: its .json is not an object") from None
+                    raise InputError(f"{self.name}: {key}: its .json is not an object") from None
         return {}
 
     def leave_out(self, keys: Container[str]) -> None:
@@ -87,27 +109,32 @@ class OpenedTar:
 
     def keep_only(self, labels: set[int]) -> None:
         """Forget the samples of other labels; positions count what is left."""
-        self._keep([line for i, line in enumerate(self.lines) if self.sample(i)[2] in labels])
+        self._keep([line for i, line in enumerate(self.lines) if self.sample(i)[1] in labels])
 
     def _keep(self, lines: list[str]) -> None:
         self.lines = lines
-        self._starts = self._first_bytes()
+        self._begin()
 
-    def _first_bytes(self) -> list[int]:
-        """Where the first file of each sample lies, and at last where the tar ends."""
+    def _begin(self) -> None:
+        """Note where the first file of each sample lies, and at last where the tar ends; nothing else is known yet."""
         try:
-            return [*(int(line.split(None, 2)[1]) for line in self.lines), len(self.map)]
-        except (IndexError, ValueError):
+            self._starts = array("q", [*(int(line.split(None, 2)[1]) for line in self.lines), len(self.map)])
+        except (IndexError, ValueError, OverflowError):
             raise self._stale("a line is not whole") from None
+        self._sizes = array("q", [-1]) * len(self.lines)
+        self._pictures = array("q", [0]) * len(self.lines)
+        self._labels = [0] * len(self.lines)
+        self._ids = array("Q", [0]) * len(self.lines)
+        self._sound = bytearray(len(self.lines))
 
     def _named(self, position: int, key: str) -> int:
         """The label that the sample's json names."""
         try:
             emotion = emotion_in(self.facts(position), self.emotions)
         except ValueError as error:
-            raise InputError(f"{self.path.name}: {key}: {error}") from None
+            raise InputError(f"{self.name}: {key}: {error}") from None
         if emotion is None:
-            raise InputError(f"{self.path.name}: {key}: no label (.cls), and no emotion in its .json")
+            raise InputError(f"{self.name}: {key}: no label (.cls), and no emotion in its .json")
         return self.emotions.index(emotion)
 
     def _words(self, position: int) -> list[str]:
@@ -125,7 +152,7 @@ class OpenedTar:
     def _bytes(self, words: list[str], at: int, key: str) -> bytes:
         start, size = self._span(words, at, key)
         if size > MOST_BYTES:
-            raise InputError(f"{self.path.name}: {key}: its .{words[at]} has {size} bytes, too many for a label")
+            raise InputError(f"{self.name}: {key}: its .{words[at]} has {size} bytes, too many for a label")
         return self.map[start : start + size]
 
     def _span(self, words: list[str], at: int, key: str) -> tuple[int, int]:

@@ -106,12 +106,16 @@ def find_bad(content: Sequence[NDArray[np.uint8]], device: torch.device) -> list
 def _build(graph: Graph, source: Callable[[], Inputs]) -> Any:
     pipeline = empty_pipeline(graph.batch_size, graph.threads, graph.device)
     from nvidia.dali import fn, types
+    from nvidia.dali.tensors import TensorCPU, TensorListCPU
 
     names = draws_of(graph)
 
     def give() -> list[Any]:
         inputs = source()
-        return [list(inputs.content), *(getattr(inputs.augmentation, name) for name in names)]
+        # Of a list of arrays DALI looks at each in Python: 3 microseconds a picture instead of 1. It copies either.
+        wrapped = [TensorCPU(picture) for picture in inputs.content]
+        encoded = TensorListCPU(wrapped, contiguous=False)  # type: ignore[call-overload]  # DALI's stub lacks it
+        return [encoded, *(TensorListCPU(getattr(inputs.augmentation, name)) for name in names)]
 
     with pipeline:
         kinds = [types.UINT8] + [types.INT32 if name == "mirror" else types.FLOAT for name in names]

@@ -4,11 +4,11 @@ A sample costs a few microseconds: the tars are mapped into memory, the pictures
 only the lines that are asked for are parsed.
 """
 
-import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,23 +37,34 @@ class Samples:
 
     content: the encoded picture of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
-    keys:    of each sample; places: the shard of each, for messages.
+    sound:   whether each picture may go into a batch untried (see headers.py).
+    origins: the tar of each, and its position there.
     targets: float32 [n, K], each row sums to 1; None where soft labels were not asked for.
     """
 
     content: list[NDArray[np.uint8]]
     labels: Integers
-    keys: list[str]
-    places: list[str]
+    sound: list[bool]
+    origins: list[tuple[OpenedTar, int]]
     targets: NDArray[np.float32] | None = None
 
-    @property
+    @cached_property
     def ids(self) -> Hashes:
         """uint64 [n], what stands for each sample in every draw. Hashed when asked for: evaluation draws nothing."""
-        return np.array([sample_id(key) for key in self.keys], dtype=np.uint64)
+        return np.array([tar.id(position) for tar, position in self.origins], dtype=np.uint64)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Of each sample. Parsed when asked for: a step needs none."""
+        return [tar.key(position) for tar, position in self.origins]
+
+    @property
+    def places(self) -> list[str]:
+        """The shard of each sample, for messages."""
+        return [tar.name for tar, _ in self.origins]
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.content)
 
 
 class Reader:
@@ -109,24 +120,24 @@ class Reader:
 
     def read(self, positions: Positions) -> Samples:
         """The samples at these positions. Raises InputError, naming shard and key, where one is not whole."""
-        content, labels, keys, places, targets = [], [], [], [], []
+        content, labels, sound, origins, targets = [], [], [], [], []
         for shard, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             tar = self._tar(shard)
-            key, picture, label = tar.sample(position)
+            picture, label, is_sound = tar.sample(position)
             column = self.columns[label] if 0 <= label < len(self.columns) else None
             if column is None:
                 raise InputError(
-                    f"{tar.path.name}: {key}: label {label} is none of the manifest's emotions; "
+                    f"{tar.name}: {tar.key(position)}: label {label} is none of the manifest's emotions; "
                     f"look closer with: fer-dist shards verify {self.folder}"
                 )
             if self.soft:
-                targets.append(self._target(tar, position, key, column))
+                targets.append(self._target(tar, position, column))
             content.append(picture)
             labels.append(column)
-            keys.append(key)
-            places.append(tar.path.name)
+            sound.append(is_sound)
+            origins.append((tar, position))
         shares = np.array(targets, dtype=np.float32) if self.soft else None
-        return Samples(content, np.array(labels, dtype=np.int64), keys, places, shares)
+        return Samples(content, np.array(labels, dtype=np.int64), sound, origins, shares)
 
     def ahead(
         self, steps: Iterable[Step], positions_of: Callable[[Step], Positions]
@@ -149,13 +160,14 @@ class Reader:
         pairs = zip(positions.shard.tolist(), positions.position.tolist(), strict=True)
         return [self._tar(shard).facts(position) for shard, position in pairs]
 
-    def _target(self, tar: OpenedTar, position: int, key: str, column: int) -> list[float]:
+    def _target(self, tar: OpenedTar, position: int, column: int) -> list[float]:
         soft = tar.facts(position).get("soft")
         try:
             shares = None if soft is None else shares_of(soft, self.emotions)
         except ValueError as error:
+            place = f"{tar.name}: {tar.key(position)}"
             raise InputError(
-                f"{tar.path.name}: {key}: its soft label {error}; mend its json, or train with --train.loss hard"
+                f"{place}: its soft label {error}; mend its json, or train with --train.loss hard"
             ) from None
         return shares or [float(index == column) for index in range(len(self.emotions))]
 
@@ -236,8 +248,3 @@ def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
         raise ValueError("has no share above 0")
     left = sum(shares)
     return [share / left for share in shares] if left > 0 else None
-
-
-def sample_id(key: str) -> int:
-    """The number that stands for a sample in every draw: the first 8 bytes of sha256(key)."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")

@@ -23,7 +23,7 @@ MOST_HEADER = 16 * 1024
 """Bytes of a PAX or GNU header that are read: four times the longest path that Linux knows."""
 
 # Where the fields of a header begin, and the two kinds of a regular file. POSIX.1-1988.
-_SIZE, _TIME, _KIND, _PREFIX = 124, 136, 156, 345
+_SIZE, _KIND, _PREFIX = 124, 156, 345
 _REGULAR = b"0\0"
 
 # Mode 0644, owner and group 0; the size, the time 0 and a checksum; a regular file; nobody's name. POSIX.1-1988.
@@ -133,9 +133,9 @@ def is_member_at(tar: mmap.mmap, start: int, size: int, name: str) -> bool:
     """
     plain = name.encode()
     if start >= BLOCK and len(plain) < NAME_LENGTH:
-        header = tar[start - BLOCK : start - BLOCK + _KIND]
-        is_named = header.startswith(plain + b"\0") and not tar[start - BLOCK + _PREFIX]
-        if is_named and header.endswith(b"%011o\0" % size, _SIZE, _TIME) and tar[start - BLOCK + _KIND] in _REGULAR:
+        header = tar[start - BLOCK : start]
+        is_named = header.startswith(plain + b"\0") and not header[_PREFIX]
+        if is_named and header.startswith(b"%011o\0" % size, _SIZE) and header[_KIND] in _REGULAR:
             return True
     for before in (1, *range(3, MOST_HEADER // BLOCK + 3)):
         part = tar[max(start - before * BLOCK, 0) : max(start, 0)]
