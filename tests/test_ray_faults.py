@@ -17,7 +17,7 @@ from runs import arguments, command, drawn_shards, environment, ledger, samples,
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-STEPS = ["--train.save-every-steps", "2", "--train.epochs", "150"]
+STEPS = ["--train.save-every-steps", "2", "--train.epochs", "150", "--data.val", ""]
 STEPS_OF_AN_EPOCH = 6
 
 
