@@ -29,14 +29,14 @@ class Mailbox:
         self.starts = 0
         self.heard = time.monotonic()
 
-    def begin(self, workers: int, room: Any) -> int:
+    def begin(self, workers: int, room: Any, controller: Any = None) -> int:
         """Note that workers start: earlier ones are not heard any more. Returns the start's number, from 1.
 
-        room: Ray's placement group that they live in.
+        room: Ray's placement group that they live in; controller: Ray Train's actor that runs them.
         """
         self.starts += 1
         self.heard = time.monotonic()
-        self.letters.append(("started", (workers, room)))
+        self.letters.append(("started", (workers, room, controller)))
         return self.starts
 
     def is_newest(self, number: int) -> bool:

@@ -17,6 +17,8 @@ from fer_dist.ray_cluster import Group, Node, connected, shortly
 POLL_SECONDS = 0.3
 STOP_PATIENCE_SECONDS = 15.0
 """How long a wish to stop waits for workers that do not ask for it: none runs then, or all hang."""
+END_PATIENCE_SECONDS = 20.0
+"""How long the thread that waits for Ray Train may take to end after its controller was killed."""
 ROOM_SECONDS = 90.0
 """Without a start for so long, a person is told what Ray waits for."""
 
@@ -56,6 +58,7 @@ class _Driver:
     starts: int = 0
     workers: int = 0
     room: Any = None
+    controller: Any = None
     failures: int = 0
     shared: str | None = None
     node_left: bool = False
@@ -93,11 +96,19 @@ class _Driver:
 
     def _attempt(self, folder: str) -> BaseException | None:
         """Run until the workers are done or Ray gives up. Returns what ended it."""
-        import ray
 
         outcome: list[BaseException | None] = []
         fit = threading.Thread(target=self._fit, args=(folder, outcome), daemon=True)
         fit.start()
+        try:
+            return self._watch(fit, outcome)
+        except (WorkError, InputError):
+            self._end(fit)
+            raise
+
+    def _watch(self, fit: threading.Thread, outcome: list[BaseException | None]) -> BaseException | None:
+        import ray
+
         asked = 0.0
         mailbox = self.work.mailbox
         while True:
@@ -118,6 +129,16 @@ class _Driver:
             if min(waited, ray.get(mailbox.silent_seconds.remote())) > STOP_PATIENCE_SECONDS:
                 raise WorkError("stopped while no worker was running; go on with --resume")
             time.sleep(POLL_SECONDS)
+
+    def _end(self, fit: threading.Thread) -> None:
+        """End the workers, and the thread that waits for them: where Ray is left before it, Ray ends this process."""
+        import ray
+
+        if self.controller:
+            ray.kill(self.controller)
+        if self.room:
+            ray.util.remove_placement_group(self.room)
+        fit.join(END_PATIENCE_SECONDS)
 
     def _fit(self, folder: str, outcome: list[BaseException | None]) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -159,10 +180,10 @@ class _Driver:
         else:
             raise InputError(content)
 
-    def _started(self, workers: int, room: Any) -> None:
+    def _started(self, workers: int, room: Any, controller: Any) -> None:
         """Count a start, and say why it came: Ray starts all workers anew for each change of the group."""
         self.starts += 1
-        self.room = room
+        self.room, self.controller = room, controller
         self.waits = 0.0
         before, self.workers = self.workers, workers
         if self.expected:
@@ -199,7 +220,7 @@ class _Work:
         number = None
         if is_first:
             room = ray.util.get_current_placement_group()
-            number = ray.get(self.mailbox.begin.remote(context.get_world_size(), room))
+            number = ray.get(self.mailbox.begin.remote(context.get_world_size(), room, _controller()))
         line = Line(self.mailbox, broadcast_from_rank_zero(number))
         line.open()
         try:
@@ -214,3 +235,10 @@ class _Work:
                 raise
         finally:
             line.close()
+
+
+def _controller() -> Any:
+    """The actor that runs this worker's group; None where this version of Ray keeps it elsewhere."""
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return getattr(get_train_context(), "controller_actor", None)

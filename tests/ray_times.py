@@ -38,6 +38,7 @@ def measure(shards: Path, folder: Path) -> dict[str, float]:
     steps = ["--train.save-every-steps", "2", "--train.log-every", "1", "--train.epochs", "1000"]
     words = arguments(shards, folder, "run", *steps, "--ray.workers", "2")
     ledger = folder / "run" / "ledger" / "0.tsv"
+    folder.mkdir()
     run = Background.fer_dist(["train", *words], folder / "log")
     try:
         start = Watch(run)
