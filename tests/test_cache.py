@@ -319,6 +319,8 @@ def reading() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     def start(web: Web, cache: Path, room: int = 1 << 30, times: int = 1) -> "subprocess.Popen[str]":
         line = [sys.executable, "-c", READS, f"{web.url}/train", str(cache), str(room), str(times)]
         pipe = subprocess.PIPE
+        # What a shell starts in the background ignores Ctrl-C, and hands that on: without this, tests there fail.
+        line = ["env", "--default-signal=INT", *line]
         started.append(subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment()))
         return started[-1]
 
