@@ -239,6 +239,9 @@ class _Work:
 
 def _controller() -> Any:
     """The actor that runs this worker's group; None where this version of Ray keeps it elsewhere."""
-    from ray.train.v2._internal.execution.context import get_train_context
+    try:
+        from ray.train.v2._internal.execution.context import get_train_context
 
-    return getattr(get_train_context(), "controller_actor", None)
+        return get_train_context().controller_actor
+    except (ImportError, AttributeError):
+        return None
