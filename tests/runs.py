@@ -41,12 +41,13 @@ def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[st
     )
 
 
-def two_processes(*words: str) -> None:
+def two_processes(*words: str) -> subprocess.CompletedProcess[str]:
     """Train to the end as a torchrun group of two."""
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line += ["-m", "fer_dist.train", *words]
     ended = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr
+    return ended
 
 
 def ledger(run: Path, ranks: int = 0, since: int = 0, until: int = 1 << 30) -> dict[int, list[str]]:

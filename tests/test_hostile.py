@@ -18,8 +18,7 @@ from hostile import EMOTIONS, member, relabelled, sample, tar_at
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from runs import SMALL, ledger
-from runs import environment as quiet
+from runs import SMALL, ledger, two_processes
 
 from fer_dist.checkpoint import build, load_model, network_of
 from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -570,13 +569,10 @@ def test_two_processes_train_to_the_end_where_one_has_steps_without_a_picture(tm
     for number in (2, 7, 12):
         made[number] = replace(made[number], members={**made[number].members, "jpg": b"garbage"})
     folder = shard_set(tmp_path / "train", [made])
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     data = ["--data.train", str(folder), "--data.on-bad", "skip"]
     # A share of one picture needs more than one pixel at the end of the network.
     small = [*SMALL, "--data.size", "48", "--data.crop", "40", "--train.batch-size", "2"]
-    words = [*launch, "-m", "fer_dist.train", "demo", *data, *small, "--run.root", str(tmp_path), "--run.name", "two"]
-    ended = subprocess.run(words, capture_output=True, text=True, env=quiet(), timeout=180)
-    assert ended.returncode == 0, ended.stderr
+    ended = two_processes("demo", *data, *small, "--run.root", str(tmp_path), "--run.name", "two")
     assert "left out 3 pictures that did not decode" in ended.stderr + ended.stdout
     steps = ledger(tmp_path / "two")
     assert sorted(steps) == list(range(16))

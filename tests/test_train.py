@@ -15,7 +15,7 @@ import pytest
 import torch
 from disks import fill, small_disk
 from ray_faults import Background
-from runs import arguments, command, drawn_shards, environment, ledger, samples, weights
+from runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
 from safetensors.torch import load_file
 
 from fer_dist.checkpoint import Checkpoints, load_model
@@ -100,18 +100,7 @@ def test_a_run_stopped_by_sigterm_saves_and_goes_on_to_the_same_end(whole, shard
 
 def test_two_torchrun_processes_take_the_same_batches_and_reach_nearly_the_same_weights(whole, shards, tmp_path):
     words = arguments(shards, tmp_path, "two", "--train.save-every-steps", "2")
-    line = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "fer_dist.train",
-    ]
-    ended = subprocess.run([*line, *words], env=environment(), capture_output=True, text=True, timeout=240)
-    assert ended.returncode == 0, ended.stderr
+    two_processes(*words)
     assert ledger(tmp_path / "two") == ledger(whole)
     _, alone = load_model(whole)
     _, together = load_model(tmp_path / "two")
