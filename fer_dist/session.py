@@ -1,6 +1,7 @@
 """Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -186,7 +187,11 @@ def _open_ledger(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         with path.open("r+b") as stream:
-            stream.truncate(stream.read().rfind(b"\n") + 1)
+            stream.seek(max(stream.seek(0, os.SEEK_END) - 1, 0))
+            # A long run's ledger is large: it is read where its last byte says so.
+            if stream.read() not in (b"", b"\n"):
+                stream.seek(0)
+                stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
