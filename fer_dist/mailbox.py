@@ -29,7 +29,7 @@ class Mailbox:
         self.starts = 0
         self.heard = time.monotonic()
 
-    def begin(self, workers: int, room: Any, controller: Any = None) -> int:
+    def begin(self, workers: int, room: Any, controller: Any) -> int:
         """Note that workers start: earlier ones are not heard any more. Returns the start's number, from 1.
 
         room: Ray's placement group that they live in; controller: Ray Train's actor that runs them.

@@ -63,9 +63,9 @@ def test_settings_that_cannot_be_meant_are_refused_before_ray_starts(words, line
 
 def test_workers_that_stood_still_are_not_heard_after_others_took_over():
     mailbox = Mailbox()
-    old = mailbox.begin(2, None)
+    old = mailbox.begin(2, None, None)
     mailbox.put(old, "message", "first")
-    new = mailbox.begin(1, None)
+    new = mailbox.begin(1, None, None)
     mailbox.put(old, "work", "an error of the past")
     mailbox.put(new, "message", "second")
     kinds = [kind for kind, _ in mailbox.drain()]
