@@ -262,9 +262,9 @@ def load_network(run: str | Path | RunFolder, which: str = "last") -> tuple[Netw
 def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, SEResNet18]:
     """A trained network in evaluation mode, and its description."""
     network, tensors = load_network(run, which)
-    with torch.device("meta"):
-        model = build(network)
-    model.load_state_dict(tensors, assign=True)
+    # Not on torch's meta device, for which it imports 900 modules in 7 s; these weights are drawn in 0.2 s.
+    model = build(network)
+    model.load_state_dict(tensors)
     return network, model.eval()
 
 
