@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -44,8 +44,8 @@ class StepBench:
     batch_size: int = 100
     """Pictures of a step over all workers."""
 
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the forward and backward pass."""
+    precision: Literal["auto", "bf16", "tf32", "fp32"] = "auto"
+    """Arithmetic of the forward and backward pass; auto: as of a training with DeepSpeed, which takes no fp16."""
 
     steps: int = 5
     """Steps between two looks at the clock."""
@@ -59,6 +59,7 @@ class StepTime:
     """One strategy. seconds: of a step, one value a turn. optimizer_bytes: most that a rank's optimiser holds."""
 
     strategy: str
+    precision: str
     seconds: list[float]
     optimizer_bytes: int
 
@@ -118,12 +119,12 @@ def command(arguments: Arguments) -> None:
 
 def step_table(found: list[StepTime]) -> tuple[list[str], list[list[str]]]:
     """A strategy a row; times as a multiple of the first one's."""
-    header = ["strategy", "n", "ms a step", "least", "most", "of ddp's time", "optimiser MB a rank"]
+    header = ["strategy", "precision", "n", "ms a step", "least", "most", "of ddp's time", "optimiser MB a rank"]
     rows = []
     for one in found:
         times = [one.median_seconds, min(one.seconds), max(one.seconds)]
         ratio = one.median_seconds / found[0].median_seconds
-        cells = [one.strategy, str(len(one.seconds)), *(f"{1000 * time:.1f}" for time in times)]
+        cells = [one.strategy, one.precision, str(len(one.seconds)), *(f"{1000 * time:.1f}" for time in times)]
         rows.append([*cells, f"{ratio:.2f}", f"{one.optimizer_bytes / 1e6:.1f}"])
     return header, rows
 
@@ -133,6 +134,7 @@ def run_rank(bench: StepBench, found: Path) -> None:
     import torch
 
     from fer_dist.checkpoint import build, network_of, on_device
+    from fer_dist.choices import choose
     from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
     from fer_dist.engine import Engine
     from fer_dist.estimate import noise
@@ -144,8 +146,10 @@ def run_rank(bench: StepBench, found: Path) -> None:
         share = len(range(world.rank, bench.batch_size, world.size))
         batch = noise(share, 1, bench.crop, world.device)
         engines, seconds = {}, {}
+        train = TrainConfig(batch_size=bench.batch_size, precision=bench.precision, strategy="deepspeed")
+        chosen = choose(Config(data, model, train), {}, world).config
         for name, how in STRATEGIES.items():
-            config = Config(data, model, TrainConfig(batch_size=bench.batch_size, precision=bench.precision, **how))
+            config = replace(chosen, train=replace(chosen.train, **{"strategy": "ddp", **how}))
             torch.manual_seed(0)
             engines[name] = Engine(config, on_device(build(network_of(config)), world.device), world)
             seconds[name] = [_timed(engines[name], batch, WARM_UP)]
@@ -154,7 +158,8 @@ def run_rank(bench: StepBench, found: Path) -> None:
                 seconds[name].append(_timed(engine, batch, bench.steps))
         held = {name: -world.least(-_held_bytes(engine)) for name, engine in engines.items()}
         if world.is_main:
-            rows = [asdict(StepTime(name, times[1:], held[name])) for name, times in seconds.items()]
+            precision = chosen.train.precision
+            rows = [asdict(StepTime(name, precision, times[1:], held[name])) for name, times in seconds.items()]
             found.write_text(json.dumps(rows))
         world.barrier()
 

@@ -67,7 +67,10 @@ def _train(arguments: Arguments) -> None:
     if flags.dry_run:
         from fer_dist.estimate import dry_run
 
-        sys.stdout.write(dry_run(flags.config, name))
+        terminal.say("timing a few steps for the estimate")
+        found = dry_run(flags.config, name, terminal.count("steps"))
+        terminal.close()
+        sys.stdout.write(found)
         return
     from fer_dist.train import start
 

@@ -8,6 +8,7 @@ from fer_dist.data.location import without_secrets
 from fer_dist.errors import InputError
 
 Views = Literal["expand", "fold", "random_one", "centre"]
+Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class DataConfig:
     """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
 
     threads: int = 0
-    """Threads that decode and augment, for each worker. 0: one for each core of the worker, at most 8."""
+    """Threads that decode and augment, for each worker. 0: chosen from the worker's cores, its device and the network,
+    as train.threads; at most 8."""
 
     fused: bool = True
     """Training pictures are toned before they are enlarged, and turned by a faster operator that enlarges as well: two
@@ -150,8 +152,14 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all emotions."""
 
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Arithmetic of the forward and backward pass. Weights, statistics and the optimiser stay in float32."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward and backward pass; weights, statistics and the optimiser stay in float32. auto: bf16 on
+    CUDA from compute capability 8.0 and on a CPU with AVX512-BF16 or AMX, fp16 on CUDA from 7.0, else fp32, as all
+    workers can. tf32: float32 with inputs of 10 bits, from 8.0; fp32 is whole float32 in convolutions too."""
+
+    threads: int = 0
+    """Threads of torch on a CPU, for each worker. 0: OMP_NUM_THREADS where it is set, else chosen from the worker's
+    cores and the network. More or fewer round otherwise: weights differ in their last bits."""
 
     compile: bool = False
     """Compile the network with torch.compile."""
@@ -254,6 +262,15 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     run: RunConfig = field(default_factory=RunConfig)
     ray: RayConfig = field(default_factory=RayConfig)
+
+
+def with_settings(config: Config, settings: dict[str, Any]) -> Config:
+    """The configuration with other values of some settings. settings: as `train.lr` -> value."""
+    for name, value in settings.items():
+        section, _, item = name.partition(".")
+        changed = dataclasses.replace(getattr(config, section), **{item: value})
+        config = dataclasses.replace(config, **{section: changed})
+    return config
 
 
 def to_json(config: Config) -> dict[str, Any]:

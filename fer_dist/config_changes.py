@@ -1,6 +1,7 @@
-"""What may be another when a run goes on, and what may not."""
+"""What may be another when a run goes on, what may not, and what a run chooses by itself and then keeps."""
 
 import dataclasses
+from typing import Any
 
 from fer_dist.config import Config
 from fer_dist.data.location import without_secrets
@@ -10,6 +11,7 @@ MAY_DIFFER = {
     "data.cache",
     "data.cache_gb",
     "data.prefetch",
+    "train.threads",
     "train.log_every",
     "train.keep_last",
     "train.micro_batch",
@@ -20,10 +22,13 @@ MAY_DIFFER = {
 }
 """Settings that change neither the order nor the meaning of a step, beside the sections run and ray."""
 
+AUTOMATIC: dict[str, Any] = {"train.precision": "auto", "train.threads": 0, "data.threads": 0}
+"""Settings that a run chooses by itself where they have this value, and keeps when it goes on."""
 
-def differences(old: Config, new: Config) -> list[str]:
-    """What a resumed run may not change and does: one text for each setting, as `train.lr 0.01 -> 0.1`."""
-    found = []
+
+def differences(old: Config, new: Config) -> dict[str, str]:
+    """What a resumed run may not change and does: name of the setting -> as `train.lr 0.01 -> 0.1`."""
+    found = {}
     for section in ("data", "model", "train"):
         before, after = getattr(old, section), getattr(new, section)
         for item in dataclasses.fields(before):
@@ -31,6 +36,14 @@ def differences(old: Config, new: Config) -> list[str]:
             pair = getattr(before, item.name), getattr(after, item.name)
             # What was kept has no secrets, and a new signature of the same address is no difference.
             shown = [without_secrets(str(value)) for value in pair]
-            if name not in MAY_DIFFER and pair[0] != pair[1] and shown[0] != shown[1]:
-                found.append(f"{name} {shown[0]} -> {shown[1]}")
+            is_open = name in AUTOMATIC and pair[1] == AUTOMATIC[name]
+            if name not in MAY_DIFFER and not is_open and pair[0] != pair[1] and shown[0] != shown[1]:
+                found[name] = f"{name} {shown[0]} -> {shown[1]}"
     return found
+
+
+def choices_of(config: Config) -> dict[str, Any]:
+    """What a run has chosen of the settings that it may choose: name -> value."""
+    sections = {name.split(".")[0]: getattr(config, name.split(".")[0]) for name in AUTOMATIC}
+    values = {name: getattr(sections[name.split(".")[0]], name.split(".")[1]) for name in AUTOMATIC}
+    return {name: value for name, value in values.items() if value != AUTOMATIC[name]}

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer_dist.config import TrainConfig
+from fer_dist.hardware import HALF
 from fer_dist.world import World
 
 # torch 2.13 renamed it; the new one still sends the buffers once, at the start.
 _NEW_FLAG = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
 _OWN_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW_FLAG else "broadcast_buffers": False}
-
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Ddp:

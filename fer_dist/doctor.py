@@ -24,6 +24,7 @@ CHECKS: dict[str, Check] = {
     "open files": doctor_machine.open_files,
     "clock": doctor_machine.clock,
     "GPU": doctor_devices.gpu,
+    "precision": doctor_devices.precision,
     "driver": doctor_devices.driver,
     "DALI": doctor_devices.dali,
     "decoding": doctor_devices.decoding,

@@ -16,6 +16,7 @@ from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs
 from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
 from fer_dist.doctor_machine import version_of
 from fer_dist.errors import InputError
+from fer_dist.hardware import fastest
 
 LEAST_DRIVER = {13: 580, 12: 525}
 """Major version of CUDA -> of the oldest driver that runs it. Source: NVIDIA, CUDA Compatibility, table 1."""
@@ -48,6 +49,13 @@ def gpu(asked: Asked) -> list[Finding]:
             cause = str(error).splitlines()[0]
             found += fault(f"{name}: {cause}", "free the GPU, or install a torch that is built for this kind of it")
     return found
+
+
+def precision(asked: Asked) -> list[Finding]:
+    """What `train.precision auto` takes on the CPU and on each GPU."""
+    names = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    chosen = {name: fastest(torch.device(name)) for name in names}
+    return ok("; ".join(f"{name}: {one.precision} ({one.reason})" for name, one in chosen.items()))
 
 
 def driver(asked: Asked) -> list[Finding]:

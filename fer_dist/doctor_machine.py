@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
+from fer_dist.hardware import quota_of
 
 PACKAGE = "fer-dist"
 OPTIONAL = ("deepspeed", "explain", "export", "s3", "gcs")
@@ -86,7 +87,7 @@ def cores(
 ) -> list[Finding]:
     """Cores that this process may use, beside the threads that torch would start."""
     here = len(os.sched_getaffinity(0))
-    quota = _quota(groups)
+    quota = quota_of(groups)
     share = here if quota is None else max(1, min(here, int(quota)))
     busy = load() if load else os.getloadavg()[0]
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -100,19 +101,6 @@ def cores(
         # Seen on two cores that others used too: two threads of torch had a tenth of the rate of one.
         return warning(found, "export OMP_NUM_THREADS=1 while others compute here: torch's threads wait for each other")
     return ok(found)
-
-
-def _quota(groups: Path) -> float | None:
-    """Cores' worth of time that the container may use; None where nothing limits it."""
-    with_one_file, with_two = groups / "cpu.max", groups / "cpu" / "cpu.cfs_quota_us"
-    try:
-        if with_one_file.exists():
-            most, period = with_one_file.read_text().split()
-        else:
-            most, period = with_two.read_text(), with_two.with_name("cpu.cfs_period_us").read_text()
-        return float(most) / float(period) if most.strip() not in ("max", "-1") else None
-    except OSError:
-        return None
 
 
 def memory(asked: Asked, available: int | None = None) -> list[Finding]:

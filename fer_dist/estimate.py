@@ -2,82 +2,115 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from fer_dist.checkpoint import build, network_of, on_device
+from fer_dist.checkpoint import build, on_device
+from fer_dist.choices import choose
 from fer_dist.config import Config, to_shown_json
 from fer_dist.data.loader import Batch
 from fer_dist.data.order import Positions
-from fer_dist.data.pipeline import views_of
 from fer_dist.data.reader import Samples
 from fer_dist.engine import Engine
+from fer_dist.hardware import HALF, float32_on_cuda, torch_threads
+from fer_dist.inputs import Inputs
 from fer_dist.job_checks import check_job
 from fer_dist.runs import resolved
-from fer_dist.session import open_order, open_training_set
 from fer_dist.world import World, pick_device
 
 STEPS = 3
-CROPS_ON_CPU = 64
-"""A step of the study's 500 crops takes 16 s on two cores; this many are timed and scaled instead."""
+SECONDS_ON_CPU = 6.0
+"""For all steps that are timed. A step of the study's 500 crops takes 16 s on two cores, and a minute where bfloat16 is
+emulated; fewer crops are timed instead, and smaller ones where a few are too many, and scaled by their pixels."""
+
+CROPS_ON_CPU, PROBE_SIDE, MEMORY_SIDE = 64, 64, 112
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """steps: of the whole run. seconds: of its steps, without data and validation. bytes: of the device's memory."""
+    """steps: of the whole run. seconds: of its steps, without data and validation. bytes: of the device's memory.
+
+    timed: crops of a step that was timed, and their side. told: arithmetic and threads, and why.
+    """
 
     steps: int
     seconds: float
     bytes: int
     device: str
+    timed: tuple[int, int]
+    told: str
 
 
-def estimate(config: Config) -> Estimate:
-    """Take a few steps of one worker's share on noise, and scale to the run."""
-    device = pick_device(config.run.device)
-    order = open_order(config, open_training_set(config))
-    workers = max(config.ray.workers, 1)
-    share = -(-config.train.batch_size // workers)
-    views = views_of(config.data)
-    pictures = share if device.type == "cuda" else min(share, max(1, CROPS_ON_CPU // views))
-    model = on_device(build(network_of(config)), device)
-    engine = Engine(config, model, World(0, 1, device))
-    seconds = _time_steps(engine, noise(pictures, views, config.data.crop, device))
-    steps = config.train.epochs * order.steps_per_epoch
-    return Estimate(steps, steps * seconds * share / pictures, _memory(config, engine, share, views), device.type)
+def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None], None]) -> Estimate:
+    """Take a few steps of one worker's share on noise, and scale to the run. progress: steps timed, of all."""
+    world = World(0, 1, pick_device(config.run.device))
+    chosen = choose(config, {}, world)
+    config = chosen.config
+    share = -(-config.train.batch_size // max(config.ray.workers, 1))
+    with float32_on_cuda(tf32=config.train.precision == "tf32"), torch_threads(config.train.threads):
+        engine = Engine(config, on_device(build(inputs.network), world.device), world)
+        pictures, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
+        seconds = _time_steps(engine, pictures, side, progress)
+        memory = _memory(engine, share)
+    steps = config.train.epochs * inputs.order.steps_per_epoch
+    scale = share / pictures * (config.data.crop / side) ** 2
+    timed = pictures * engine.views, side
+    return Estimate(steps, steps * seconds * scale, memory, world.device.type, timed, chosen.told)
 
 
-def dry_run(config: Config, preset: str) -> str:
+def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], None]) -> str:
     """The resolved configuration and the estimate, as text."""
     config = resolved(config, preset)
-    check_job(config, config.ray.workers)
-    found = estimate(config)
+    found = estimate(config, check_job(config, config.ray.workers), progress)
+    crops, side = found.timed
     lines = [
         json.dumps(to_shown_json(config), indent=1),
         f"run folder: {Path(config.run.root) / config.run.name} (not made: this is a dry run)",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
-        f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, from {STEPS} steps on noise; "
-        "decoding beside them and validation come on top",
+        f"chosen:     {found.told}",
+        f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "
+        f"{crops} crops of {side} px of noise; decoding beside them and validation come on top",
         f"memory:     about {found.bytes / 2**30:.2f} GiB on the {found.device} for one worker",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _time_steps(engine: Engine, batch: Batch) -> float:
+def _affordable(engine: Engine, share: int) -> tuple[int, int]:
+    """How many pictures, and of which side, can be timed within the seconds that a CPU gets for it."""
+    crop, views = engine.config.data.crop, engine.views
+    side = min(crop, PROBE_SIDE)
+    # A single crop may leave BatchNorm a single value.
+    fewest = min(share, 2 if views == 1 else 1)
+    _step(engine, fewest, side)
+    seconds = _step(engine, fewest, side) / fewest * (crop / side) ** 2
+    most = min(share, max(fewest, CROPS_ON_CPU // views), int(SECONDS_ON_CPU / (seconds * (STEPS + 1))))
+    return (most, crop) if most >= fewest else (fewest, side)
+
+
+def _time_steps(engine: Engine, pictures: int, side: int, progress: Callable[[int, int | None], None]) -> float:
     """Seconds of the quickest of a few steps, after one that warms up."""
     times = []
-    for _ in range(STEPS + 1):
-        begun = time.perf_counter()
-        engine.step(batch, 0.0)
-        engine.totals()
-        times.append(time.perf_counter() - begun)
+    for done in range(STEPS + 1):
+        progress(done, STEPS + 1)
+        times.append(_step(engine, pictures, side))
     return min(times[1:])
 
 
-def _memory(config: Config, engine: Engine, share: int, views: int) -> int:
+def _step(engine: Engine, pictures: int, side: int) -> float:
+    """Seconds of one step that moves no weight."""
+    batch = noise(pictures, engine.views, side, engine.world.device)
+    begun = time.perf_counter()
+    engine.step(batch, 0.0)
+    engine.totals()
+    return time.perf_counter() - begun
+
+
+def _memory(engine: Engine, share: int) -> int:
     """Bytes: read off on CUDA; elsewhere weights, gradients and momentum, and what autograd keeps of a picture."""
+    config = engine.config
     if engine.world.device.type == "cuda":
         return torch.cuda.max_memory_allocated(engine.world.device)
     weights = sum(parameter.numel() for parameter in engine.model.parameters()) * 4
@@ -85,16 +118,19 @@ def _memory(config: Config, engine: Engine, share: int, views: int) -> int:
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
+        # Weights and statistics are kept as well, and once however many pictures there are.
+        if tensor.shape[:1] == crops.shape[:1]:
+            kept += tensor.numel() * tensor.element_size()
         return tensor
 
-    crops = torch.randn(2, 3, config.data.crop, config.data.crop)
-    half = config.train.precision != "fp32"
+    side = min(config.data.crop, MEMORY_SIDE)
+    crops = torch.randn(2, 3, side, side)
+    half = HALF.get(config.train.precision)
     saved = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
-    with saved, torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with saved, torch.autocast("cpu", half, enabled=half is not None):
         engine.model(crops)
-    micro = min(config.train.micro_batch or share, share)
-    return 3 * weights + kept // 2 * micro * views
+    of_a_picture = kept // 2 * engine.views * (config.data.crop / side) ** 2
+    return 3 * weights + round(of_a_picture * min(config.train.micro_batch or share, share))
 
 
 def noise(pictures: int, views: int, crop: int, device: torch.device) -> Batch:

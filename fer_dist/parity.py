@@ -1,4 +1,4 @@
-"""What half precision at evaluation would change: one model's predictions of one set, in float32 and in bfloat16."""
+"""What half precision at evaluation would change: one model's predictions of one set, in float32 and in half."""
 
 from typing import Any
 
@@ -12,28 +12,32 @@ from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
+from fer_dist.hardware import HALF
 from fer_dist.metrics import Predictions, accuracy, confusion, predicted
 from fer_dist.predicting import predict
-from fer_dist.world import World, default_threads
+from fer_dist.world import World
 
 BATCH = 256
 
 
-def predict_in_bfloat16(
-    model: nn.Module, network: Network, reader: Reader, device: torch.device, data: DataConfig
+def predict_in_half(
+    model: nn.Module, network: Network, reader: Reader, placement: Placement, data: DataConfig, precision: str
 ) -> Predictions:
-    """As an evaluation that runs under autocast predicts. model: on the device. data: of its settings, on_bad."""
-    placement = Placement(0, 1, device, half=False, threads=data.threads or default_threads())
+    """As an evaluation that runs under autocast predicts.
+
+    model: on the placement's device. data: of its settings, on_bad. precision: bf16 or fp16.
+    """
+    device = placement.device
     loader = evaluation_loader(evaluation_data(network, data), reader, placement, BATCH)
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, HALF[precision]):
         return predict(model, network, loader, World(0, 1, device))
 
 
 def parity(whole: Predictions, half: Predictions) -> dict[str, Any]:
-    """How the predictions of one model in float32 and in bfloat16 differ, ready for JSON.
+    """How the predictions of one model in float32 and in half precision differ, ready for JSON.
 
-    samples; differing: pictures that another emotion is predicted for; float32, bfloat16: the accuracies;
-    difference: bfloat16's accuracy less float32's; largest: the largest difference of a probability.
+    samples; differing: pictures that another emotion is predicted for; float32, half: the accuracies;
+    difference: half's accuracy less float32's; largest: the largest difference of a probability.
     Raises InputError where the two are not of the same pictures.
     """
     if list(whole.keys) != list(half.keys) or whole.emotions != half.emotions:
@@ -43,7 +47,7 @@ def parity(whole: Predictions, half: Predictions) -> dict[str, Any]:
         "samples": len(whole.keys),
         "differing": int((predicted(whole) != predicted(half)).sum()),
         "float32": scores[0],
-        "bfloat16": scores[1],
+        "half": scores[1],
         "difference": scores[1] - scores[0],
         "largest": float(np.abs(whole.probabilities - half.probabilities).max()),
     }

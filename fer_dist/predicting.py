@@ -13,6 +13,7 @@ from fer_dist.checkpoint import Network
 from fer_dist.data.loader import Loader
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader
+from fer_dist.hardware import float32_on_cuda
 from fer_dist.metrics import Predictions
 from fer_dist.world import World
 
@@ -55,14 +56,12 @@ def mask_of(network: Network, reader: Reader) -> torch.Tensor:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode and whole float32; both as before on the way out: training may go on."""
-    was_training, had_tf32 = model.training, torch.backends.cudnn.allow_tf32
+    was_training = model.training
     model.eval()
-    # On CUDA, convolutions would otherwise round their inputs to 10 bits (TF32).
-    torch.backends.cudnn.allow_tf32 = False
     try:
-        yield
+        with float32_on_cuda(tf32=False):
+            yield
     finally:
-        torch.backends.cudnn.allow_tf32 = had_tf32
         model.train(was_training)
 
 

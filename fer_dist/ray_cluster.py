@@ -15,6 +15,9 @@ from fer_dist.config import RayConfig
 from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Message
 
+LOCAL = "local"
+"""The address of a cluster of one's own, as Ray calls it."""
+
 CONNECT_SECONDS = 5.0
 GPU_CPUS = 8
 SLACK = 1e-6
@@ -48,6 +51,11 @@ class Group:
         return {"CPU": cpus} | ({"GPU": 1} if gpu else {}) | self.ray.resources
 
 
+def address_of(ray: RayConfig) -> str:
+    """Of the cluster that is meant: the one that was named, the Ray job's that this runs in, or LOCAL."""
+    return ray.address or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
 @contextmanager
 def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
     """A connection to the cluster of the settings, of the Ray job that this runs in, or to one of its own.
@@ -59,13 +67,13 @@ def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
     # A node of its own gets 30 s to come up, which a busy machine exceeds.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
-    address = group.ray.address or os.environ.get("RAY_ADDRESS") or "local"
-    if address == "local":
+    address = address_of(group.ray)
+    if address == LOCAL:
         _have_a_token()
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
+    if address == LOCAL:
         options |= _own_cluster(group)
     _check_answers(address)
     # ray.init takes SIGTERM for itself and would exit without a checkpoint.

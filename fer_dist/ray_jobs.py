@@ -28,21 +28,21 @@ WorkerFunction = Callable[[dict[str, Any], Line], None]
 
 def run_on_workers(
     function: WorkerFunction,
-    prepare: Callable[[], dict[str, Any]],
+    payload: dict[str, Any],
     group: Group,
     progress: Callable[[Message], None],
     stop_requested: Callable[[], bool],
 ) -> None:
     """Run a function on each of the workers of a group, with a torch process group joined around them.
 
-    function: importable by name on the workers. prepare: gives what the function gets, once the cluster has answered.
+    function: importable by name on the workers. payload: what each of them gets.
     Where a worker dies or hangs, all of them start the function again, on what nodes there are: up to ray.max_failures
     times in all, that Ray Train's own actor died included. A node that is drained, and workers that join, do not count.
     A WorkError or an InputError ends the job at once and is raised here.
     """
     with connected(group, progress) as needs:
         mailbox = open_mailbox()
-        work = _Work(function, prepare(), mailbox, "GPU" in needs)
+        work = _Work(function, payload, mailbox, "GPU" in needs)
         _Driver(group, needs, work, progress, stop_requested).run()
 
 
@@ -229,9 +229,11 @@ class _Work:
             kind: Kind = "work" if isinstance(error, WorkError) else "input"
             if isinstance(error, SharedError):
                 kind = "left" if line.node_leaves else "shared"
-            ray.get(line.put(kind, str(error)))
+            # What all raise together has its text on one of them, whose error ends the job.
+            if str(error) or kind in ("shared", "left"):
+                ray.get(line.put(kind, str(error)))
             # An error would have Ray start all of them again; a SharedError ends the others in the same step.
-            if kind not in ("shared", "left"):
+            if str(error) and kind not in ("shared", "left"):
                 raise
         finally:
             line.close()

@@ -11,13 +11,16 @@ from uuid import uuid4
 
 from fer_dist import __version__
 from fer_dist.config import Config, from_json, to_shown_json
-from fer_dist.config_changes import differences
+from fer_dist.config_changes import choices_of, differences
 from fer_dist.data.location import is_url
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
 """Settings that name a file whose content decides as much as its path, and where its sha256 is kept."""
+
+SETS = {"data.train": "train", "data.val": "val"}
+"""Settings that name a set, known by what it holds, and where that is kept."""
 
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
@@ -52,17 +55,19 @@ def run_folder(config: Config, rank: int = 0) -> RunFolder:
     return RunFolder(f"{config.run.root.rstrip('/')}/{config.run.name}", config.run.scratch, rank)
 
 
-def check_run_folder(config: Config, resume: bool) -> None:
+def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bool) -> None:
     """Whether the run may start in its folder, before anything is written.
 
-    Raises InputError where the folder holds a run and resume is not set, or the run's configuration differs in more
-    than run, ray and what changes no result (each difference is listed); or it cannot be written; or the disk is full.
+    sets: what the run is trained and validated on, as `Inputs.sets`.
+    Raises InputError where the folder holds a run and resume is not set, or the run's configuration or sets differ in
+    more than run, ray and what changes no result (each difference is listed); or it cannot be written; or the disk is
+    full.
     """
     folder = run_folder(config)
     try:
         if not folder.store and folder.path.exists() and not folder.path.is_dir():
             raise InputError(f"{folder.place}: a file stands there; choose another --run.name")
-        _check_content(config, folder, resume)
+        _check_content(config, sets, folder, resume)
         check_can_write(folder)
         _check_disk(folder)
     except OSError as error:
@@ -71,11 +76,15 @@ def check_run_folder(config: Config, resume: bool) -> None:
         raise InputError(f"--run.root: {error}") from None
 
 
-def _check_content(config: Config, folder: RunFolder, resume: bool) -> None:
+def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunFolder, resume: bool) -> None:
     content = folder.read(CONFIG)
     if content is not None:
         known = _parsed(content, f"{folder.place}/{CONFIG}")
-        changed = differences(_config_in(known, f"{folder.place}/{CONFIG}"), config)
+        found = differences(_config_in(known, f"{folder.place}/{CONFIG}"), config)
+        if "sets" in known:
+            found = {name: text for name, text in found.items() if name not in SETS}
+            found |= _other_sets(known["sets"], sets)
+        changed = list(found.values())
         if not changed:
             now = _hashes(config)
             changed = [
@@ -92,6 +101,27 @@ def _check_content(config: Config, folder: RunFolder, resume: bool) -> None:
             )
     elif not folder.is_empty():
         raise InputError(f"{folder.place}: not empty, and not a run folder; choose another --run.name or --run.root")
+
+
+def _other_sets(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Sets that do not hold what they held: name of the setting -> what differs. Where they lie does not count."""
+    found = {}
+    for setting, name in SETS.items():
+        before, after = old.get(name), new.get(name)
+        if (before and before["hash"]) == (after and after["hash"]):
+            continue
+        if not before or not after:
+            found[setting] = f"{setting} was {'given' if before else 'not given'}, and is {'given' if after else 'not'}"
+            continue
+        counts = {emotion for one in (before, after) for emotion in one["counts"]}
+        other = [
+            f"{emotion} {before['counts'].get(emotion, 0):,} -> {after['counts'].get(emotion, 0):,}"
+            for emotion in sorted(counts)
+            if before["counts"].get(emotion) != after["counts"].get(emotion)
+        ]
+        what = ", ".join(other) or f"as many images of each emotion, {before['samples']:,} in all, and other bytes"
+        found[setting] = f"{setting} is another set: {what}"
+    return found
 
 
 def _check_disk(folder: RunFolder) -> None:
@@ -116,14 +146,25 @@ def free_bytes(folder: Path, flag: str) -> int:
     return shutil.disk_usage(nearest).free
 
 
-def open_run_folder(config: Config, preset: str) -> str:
-    """Make the run folder and write config.json into it; one that has it is left as it is. Returns its place."""
+def choices_kept(config: Config) -> dict[str, Any]:
+    """What the run in the folder has chosen, by the names of the settings; nothing where there is no run yet."""
+    folder = run_folder(config)
+    content = folder.read(CONFIG)
+    place = f"{folder.place}/{CONFIG}"
+    return choices_of(_config_in(_parsed(content, place), place)) if content is not None else {}
+
+
+def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]) -> str:
+    """Make the run folder and write config.json into it; one that has it is left as it is. Returns its place.
+
+    sets: as `Inputs.sets`.
+    """
     folder = run_folder(config)
     try:
         if folder.read(CONFIG) is None:
             # The number tells this run from one of the same name and settings before it.
             content = {"fer_dist": __version__, "preset": preset, "run": uuid4().hex, "config": to_shown_json(config)}
-            content |= _hashes(config)
+            content |= {"sets": sets, **_hashes(config)}
             folder.put(CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         raise InputError(f"{folder.path}: cannot be made ({error.strerror}); choose another --run.root") from None

@@ -9,43 +9,39 @@ from typing import Any
 
 import torch
 
-from fer_dist.checkpoint import (
-    Checkpoints,
-    Entry,
-    Network,
-    Snapshot,
-    build,
-    load_network,
-    network_of,
-    on_device,
-    shape_differences,
-    snapshot_of,
-)
+from fer_dist.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
+from fer_dist.choices import Chosen
 from fer_dist.config import Config
-from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
+from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
-from fer_dist.errors import InputError, SharedError, WorkError
+from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate import scored
+from fer_dist.hardware import HALF
+from fer_dist.inputs import open_inputs, start_from
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.predicting import predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import RunFolder
 from fer_dist.saver import Saver
-from fer_dist.world import World, default_threads
+from fer_dist.world import World
 
 VALIDATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, as a worker gets it. home: its run folder, which holds its configuration."""
+    """One training run, as a worker gets it. chosen: its settings; home: its run folder, which holds them."""
 
-    config: Config
+    chosen: Chosen
     home: RunFolder
     progress: Progress
     stop_requested: Callable[[], bool]
+
+    @property
+    def config(self) -> Config:
+        return self.chosen.config
 
     @property
     def folder(self) -> Path:
@@ -109,7 +105,8 @@ class Session:
             self.job.home.send_ledger()
             self.world.barrier()
         if self.world.is_main:
-            state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad}
+            precision = self.job.config.train.precision
+            state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad, "precision": precision}
             score = self.scores["accuracy"] if self.scores and scored else None
             weights = dict(self.engine.model.state_dict())
             self.monitor.flush()
@@ -153,28 +150,29 @@ class Session:
 def open_session(job: Job, world: World) -> Session:
     """Open a run where its newest checkpoint left it, or at step 0 with fresh weights or those of train.init_from."""
     config = job.config
-    network = network_of(config)
-    reader = open_training_set(config)
+    inputs = open_inputs(config)
+    network, reader, order = inputs.network, inputs.reader, inputs.order
     _stop_with(job, reader)
-    order = open_order(config, reader)
 
     def warn(text: str) -> None:
         if world.is_main:
             job.progress(Message(f"warning: {text}"))
 
     job.home.warn = warn
+    for text in job.chosen.warnings:
+        warn(text)
     checkpoints = Checkpoints(job.folder, config.train.keep_last, warn, job.home)
     snapshot = _enter(job, world, checkpoints)
     engine = _open_engine(job, world, network, snapshot)
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
     monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
-    monitor.say(Message(_opening(config, world, reader, begun, steps)))
-    half = world.device.type == "cuda" and config.train.precision != "fp32"
-    placement = Placement(world.rank, world.size, world.device, half, config.data.threads or default_threads())
+    monitor.say(Message(_opening(job, world, reader, begun, steps)))
+    half = world.device.type == "cuda" and config.train.precision in HALF
+    placement = Placement(world.rank, world.size, world.device, half, config.data.threads)
     loader = training_loader(config.data, reader, order, placement, begun, steps)
     loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
-    validation = _open_validation(job, network, placement)
+    validation = _open_validation(job, inputs.validation, placement)
     ledger = job.folder / job.home.ledger if config.run.ledger else None
     if ledger:
         _open_ledger(ledger)
@@ -230,14 +228,12 @@ def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | 
     return engine
 
 
-def _open_validation(job: Job, network: Network, placement: Placement) -> Loader | None:
-    config = job.config
-    if not config.data.val:
+def _open_validation(job: Job, reader: Reader | None, placement: Placement) -> Loader | None:
+    if not reader:
         return None
-    reader = open_reader(config.data.val, network.emotions, config.data, "--data.val")
     _stop_with(job, reader)
     # Float32, as every evaluation: half precision there would cost accuracy without a word.
-    return evaluation_loader(config.data, reader, replace(placement, half=False), VALIDATION_BATCH)
+    return evaluation_loader(job.config.data, reader, replace(placement, half=False), VALIDATION_BATCH)
 
 
 def _stop_with(job: Job, reader: Reader) -> None:
@@ -246,45 +242,13 @@ def _stop_with(job: Job, reader: Reader) -> None:
         reader.remote.stop_requested = job.stop_requested
 
 
-def _opening(config: Config, world: World, reader: Reader, start: int, steps: int) -> str:
+def _opening(job: Job, world: World, reader: Reader, start: int, steps: int) -> str:
+    config = job.config
     where = f"{world.size} workers" if world.size > 1 else "1 worker"
     less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
     pictures = f"{reader.counts.sum():,} pictures{less}"
     done = f", from step {start}" if start else ""
     return (
         f"{config.run.name}: {pictures}, {steps:,} steps in {config.train.epochs} epochs{done}, "
-        f"{where} on {world.device.type}"
+        f"{where} on {world.device.type}, {job.chosen.told}"
     )
-
-
-def start_from(model: torch.nn.Module, network: Network, source: str) -> str:
-    """Load another run's weights into a fresh network; its head stays as drawn where the emotions differ.
-
-    Returns a line that says so, or an empty one. Raises InputError where the networks have other shapes.
-    """
-    theirs, tensors = fitting_network(network, source)
-    if theirs.emotions == network.emotions:
-        model.load_state_dict(tensors)
-        return ""
-    body = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
-    model.load_state_dict(body, strict=False)
-    return f"{source} has other emotions ({', '.join(theirs.emotions)}): its weights are taken, the head is drawn anew"
-
-
-def fitting_network(network: Network, source: str) -> tuple[Network, dict[str, torch.Tensor]]:
-    """The network of --train.init-from. Raises InputError where it has another shape than this run's."""
-    theirs, tensors = load_network(source)
-    differing = shape_differences(theirs, network)
-    if differing:
-        raise InputError(f"--train.init-from {source}: another network ({differing}); use the same --model.* settings")
-    return theirs, tensors
-
-
-def open_training_set(config: Config) -> Reader:
-    soft = config.train.loss == "soft"
-    return open_reader(config.data.train, network_of(config).emotions, config.data, "--data.train", soft)
-
-
-def open_order(config: Config, reader: Reader) -> Order:
-    data, train = config.data, config.train
-    return Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)

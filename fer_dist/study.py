@@ -8,10 +8,11 @@ from fer_dist.data.location import without_secrets
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
+from fer_dist.inputs import open_inputs
 from fer_dist.monitor import Terminal
 from fer_dist.report import write_report
 from fer_dist.report_numbers import duration
-from fer_dist.study_check import Setup, StudyConfig, prepare
+from fer_dist.study_check import PLAN, Setup, StudyConfig, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
 from fer_dist.study_measures import measure
 from fer_dist.study_plan import Plan
@@ -21,7 +22,7 @@ from fer_dist.study_work import Running, evaluate_jobs, finish, train
 from fer_dist.study_yaml import as_yaml
 from fer_dist.train import stop_on_signals
 
-PLAN, STUDY, REPORT = "plan.yaml", "study.json", "report.html"
+STUDY, REPORT = "study.json", "report.html"
 
 
 def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:
@@ -67,7 +68,7 @@ def job_rows(setup: Setup) -> list[list[str]]:
             same = {name: value for name, value in settings_of(config).items() if name != "train.seed"}
             kind = str((job.data, same))
             if kind not in known:
-                known[kind] = estimate(config).seconds
+                known[kind] = estimate(config, open_inputs(config), lambda done, total: None).seconds
             about = f"{duration(known[kind])} of steps"
         rows.append([job.name, state, about])
     return rows

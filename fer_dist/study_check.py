@@ -1,24 +1,30 @@
 """A plan held against what is there: every set opened, every setting checked, before anything is written or trained."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fer_dist.checkpoint import build, network_of, shape_differences
-from fer_dist.config import Config, RayConfig
+from fer_dist.config import Config, RayConfig, with_settings
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
 from fer_dist.data.location import is_url
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
+from fer_dist.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.job_checks import check_job
 from fer_dist.presets import preset
+from fer_dist.ray_cluster import LOCAL, Group, address_of
+from fer_dist.ray_tasks import run_tasks
 from fer_dist.runs import BYTES_FREE, absolute, free_bytes
 from fer_dist.study_plan import Model, Plan, evaluations_of, models_of
+from fer_dist.study_yaml import load_plan
 from fer_dist.world import pick_device
 
+PLAN = "plan.yaml"
 SPLITS = ("train", "val", "test")
 
 
@@ -69,6 +75,11 @@ class Setup:
         """The data set that a model is trained on."""
         return self.plan.trainings[model.training].data
 
+    def has_parity(self, model: Model) -> bool:
+        """Whether a model is evaluated in half precision as well: in that which it was trained in, if in any."""
+        scored = (model, self.data_of(model)) in self.evaluations
+        return self.plan.parity and scored and self.configs[model.name].train.precision in HALF
+
     def lineage(self, model: Model) -> list[Model]:
         """The model, the one that it starts from, and so on."""
         known = {one.name: one for one in self.models}
@@ -100,26 +111,49 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
         raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
     pick_device(where.device)
     sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}
-    plan = replace(plan, leave_out=absolute(plan.leave_out), data=sets)
+    out = Path(where.out).expanduser().resolve()
+    plan = _with_precision(replace(plan, leave_out=absolute(plan.leave_out), data=sets), where, out)
     models = tuple(models_of(plan))
     # Settings first: a set behind a URL may take its time.
     configs = {model.name: _config(plan, where, model) for model in models}
-    setup = Setup(plan, where, Path(where.out).expanduser().resolve(), _open_sets(plan, configs), models, configs)
+    setup = Setup(plan, where, out, _open_sets(plan, configs), models, configs)
     for model in models:
         _check_model(setup, model)
     _check_disk(setup)
     return setup
 
 
+def _with_precision(plan: Plan, where: StudyConfig, out: Path) -> Plan:
+    """The plan with the precision of its trainings, where it leaves that open: as the study in the folder began, else
+    what is fast where they run. The keys of its jobs hold it."""
+    trainings = plan.trainings.values()
+    stated = [(plan.set | training.set).get("train.precision", "auto") for training in trainings]
+    if "auto" not in stated:
+        return plan
+    with suppress(InputError):
+        began = load_plan(out / PLAN).set.get("train.precision", "auto")
+        if began != "auto":
+            return replace(plan, set=plan.set | {"train.precision": began})
+    strategies = {(plan.set | training.set).get("train.strategy", "ddp") for training in trainings}
+    asked = where.device, "deepspeed" if "deepspeed" in strategies else "ddp"
+    if where.ray.workers and address_of(where.ray) != LOCAL:
+        # The workers' hardware counts, which may be another than this one's.
+        group = Group(where.ray, where.device)
+        found = run_tasks(_fastest_there, [asked] * where.ray.workers, group, lambda message: None)
+    else:
+        found = [_fastest_there(asked)]
+    return replace(plan, set=plan.set | {"train.precision": weakest(found).precision})
+
+
+def _fastest_there(asked: tuple[str, str]) -> Arithmetic:
+    """What is fast where this runs. asked: device and strategy, as the settings have them."""
+    return fastest(pick_device(asked[0]), asked[1])
+
+
 def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
     training = plan.trainings[model.training]
     config = preset(training.preset or plan.preset)
-    settings: dict[str, dict[str, Any]] = {}
-    for name, value in (plan.set | training.set).items():
-        section, _, item = name.partition(".")
-        settings.setdefault(section, {})[item] = value
-    for section, values in settings.items():
-        config = replace(config, **{section: replace(getattr(config, section), **values)})
+    config = with_settings(config, plan.set | training.set)
     shards = plan.data[training.data].shards
     data = replace(
         config.data, train=f"{shards}/train", val=f"{shards}/val", threads=where.threads or config.data.threads

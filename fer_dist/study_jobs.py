@@ -17,7 +17,7 @@ from typing import Any, Literal
 from fer_dist import __version__
 from fer_dist.config import Config, to_json
 from fer_dist.config_changes import MAY_DIFFER
-from fer_dist.data.manifest import Manifest, write_atomically
+from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report import TEMPLATES
 from fer_dist.source_hash import source_hash
@@ -62,7 +62,7 @@ class Job:
 def jobs_of(setup: Setup) -> list[Job]:
     """Every job of a study, each after those that it needs: all training, then all that reads a test split."""
     plan, jobs = setup.plan, []
-    hashes = {place: manifest_hash(manifest) for place, manifest in setup.manifests.items()}
+    hashes = {place: manifest.content_hash() for place, manifest in setup.manifests.items()}
     audits: list[Job] = []
     if plan.audit:
         audits = [_job("audit", f"audit of {len(hashes)} sets", {"sets": sorted(hashes.values())})]
@@ -90,12 +90,6 @@ def jobs_of(setup: Setup) -> list[Job]:
     facts["roles"] = {name: data.role for name, data in plan.data.items()}
     facts["template"] = [file_hash(path) for path in sorted(TEMPLATES.iterdir())]
     return [*jobs, _job("report", "report", facts, tuple(jobs))]
-
-
-def manifest_hash(manifest: Manifest) -> str:
-    """sha256 of what a set holds: names, emotions, and each shard with its own sha256."""
-    content = [manifest.dataset, manifest.split, manifest.emotions, [vars(shard) for shard in manifest.shards]]
-    return _digest(content)
 
 
 def settings_of(config: Config) -> dict[str, Any]:
@@ -128,9 +122,11 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
     """What is made of the predictions and beside them."""
     plan = setup.plan
     own = [(model, data) for model, data in setup.evaluations if data == setup.data_of(model)]
-    for model, data in own if plan.parity else []:
-        job = scored[model.name, data]
-        yield _job("parity", job.name.replace("evaluate", "bfloat16 beside float32,", 1), {}, (job,), like=job)
+    for model, data in own:
+        job, precision = scored[model.name, data], setup.configs[model.name].train.precision
+        if setup.has_parity(model):
+            name = job.name.replace("evaluate", f"{precision} beside fp32,", 1)
+            yield _job("parity", name, {"precision": precision}, (job,), like=job)
     first = [(model, data) for model, data in own if model.seed == seeds_of(plan, model.training)[0]]
     for model, data in first if plan.robustness.run else []:
         job = scored[model.name, data]

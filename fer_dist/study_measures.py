@@ -16,15 +16,15 @@ from fer_dist.compare import paired, without
 from fer_dist.data.audit import Found, audit
 from fer_dist.data.clean import pictures_to_leave_out
 from fer_dist.data.leave_out import save_leave_out
-from fer_dist.data.loader import open_reader
+from fer_dist.data.loader import Placement, open_reader
 from fer_dist.data.reader import Reader
 from fer_dist.detail import detail
 from fer_dist.metrics import Predictions, scores
-from fer_dist.parity import parity, predict_in_bfloat16
+from fer_dist.parity import parity, predict_in_half
 from fer_dist.study_jobs import Job, file_hash
 from fer_dist.study_plan import Model
 from fer_dist.study_work import Running, finish, predictions_of
-from fer_dist.world import pick_device
+from fer_dist.world import default_threads, pick_device
 
 LIST = "leave-out.jsonl"
 MOST_VALUES = 20
@@ -65,9 +65,11 @@ def _note_copies(copies: dict[str, dict[str, list[str]]], picture: Found, seen: 
 
 def _parity(running: Running, job: Job) -> dict[str, Any]:
     network, model, reader, device = _open_model(running, job)
-    data = running.setup.configs[job.model].data
-    half = predict_in_bfloat16(model, network, reader, device, data)
-    return {"parity": parity(predictions_of(running, job.model, job.data), half)}
+    config = running.setup.configs[job.model]
+    precision = config.train.precision
+    placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())
+    half = predict_in_half(model, network, reader, placement, config.data, precision)
+    return {"parity": parity(predictions_of(running, job.model, job.data), half) | {"precision": precision}}
 
 
 def _robustness(running: Running, job: Job) -> dict[str, Any]:

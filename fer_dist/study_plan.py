@@ -119,7 +119,8 @@ class Plan:
     without those that it names in test splits."""
 
     parity: bool = True
-    """Evaluate each model on its own test set in bfloat16 as well, and say what that changes."""
+    """Evaluate each model that is trained in half precision in it as well, on its own test set, and say what that
+    changes."""
 
     attributes: tuple[str, ...] = ()
     """What the report splits scores by, as view or gender. Empty: all that the sets say and that has few values."""

@@ -58,10 +58,12 @@ def _model(running: Running, model: PlannedModel) -> Model:
         "views": config.data.views,
     }
     settings |= {name: _spoken(value) for name, value in training.set.items()}
-    if setup.plan.parity and (model, setup.data_of(model)) in setup.evaluations:
+    if setup.has_parity(model):
         found = running.records.read(running.job("parity", model.name).key)["parity"]
         points = 100 * found["difference"]
-        settings["in bfloat16"] = f"{found['differing']:,} of {found['samples']:,} differ ({points:+.2f} points)"
+        settings[f"in {found['precision']}"] = (
+            f"{found['differing']:,} of {found['samples']:,} differ ({points:+.2f} points)"
+        )
     return Model(
         name=model.name,
         trained_on=setup.manifests[training.data, "train"].dataset,

@@ -4,6 +4,7 @@
 user can get wrong before a folder, a GPU or a cluster is touched, and then starts the loop where it is to run.
 """
 
+import json
 import signal
 import sys
 import threading
@@ -12,12 +13,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from fer_dist.choices import choose
 from fer_dist.config import Config, from_json, to_json
 from fer_dist.errors import WorkError, is_full
+from fer_dist.hardware import float32_on_cuda, torch_threads
 from fer_dist.job_checks import check_job
 from fer_dist.mailbox import Line
 from fer_dist.monitor import Progress
-from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
+from fer_dist.runs import check_run_folder, choices_kept, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, Session, open_session
 from fer_dist.world import World, joined, pick_device
@@ -29,7 +32,12 @@ def train(job: Job, world: World) -> None:
     Raises WorkError where the loss is not finite, the run is asked to stop or its disk is full; the last good
     checkpoint stays.
     """
-    with _full_disk_named(job.folder):
+    settings = job.config.train
+    with (
+        _full_disk_named(job.folder),
+        float32_on_cuda(tf32=settings.precision == "tf32"),
+        torch_threads(settings.threads),
+    ):
         _train(open_session(job, world), world)
 
 
@@ -96,30 +104,23 @@ def start(
     """
     config = resolved(config, preset)
 
-    def check_all(workers: int) -> None:
-        check_job(config, workers)
-        check_run_folder(config, resume)
-
-    def open_checked(workers: int) -> str:
-        check_all(workers)
-        return open_run_folder(config, preset)
+    def checked(workers: int) -> dict[str, Any]:
+        """What each of the workers gets, once all is looked at."""
+        sets = check_job(config, workers).sets()
+        check_run_folder(config, sets, resume)
+        return {"config": to_json(config), "preset": preset, "sets": sets}
 
     with nullcontext(asked_to_stop) if asked_to_stop else stop_on_signals() as stop_requested:
         if config.ray.workers:
             from fer_dist.ray_cluster import Group
             from fer_dist.ray_jobs import run_on_workers
 
-            def prepare() -> dict[str, Any]:
-                open_run_folder(config, preset)
-                return {"config": to_json(config)}
-
-            check_all(config.ray.workers)
             group = Group(config.ray, config.run.device, config.run.timeout_seconds)
-            run_on_workers(train_worker, prepare, group, show, stop_requested)
+            run_on_workers(train_worker, checked(config.ray.workers), group, show, stop_requested)
         else:
             with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
-                world.from_main(lambda: open_checked(world.size))
-                train(Job(config, run_folder(config, world.rank), show, stop_requested), world)
+                payload = json.loads(world.from_main(lambda: json.dumps(checked(world.size))))
+                _enter_and_train(payload, world, show, stop_requested)
     return run_folder(config).place
 
 
@@ -127,7 +128,18 @@ def train_worker(payload: dict[str, Any], line: Line) -> None:
     """What each Ray Train worker runs; where a worker died, all of them run it again, from the newest checkpoint."""
     config = from_json(payload["config"])
     with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
-        train(Job(config, run_folder(config, world.rank), line.progress, line.stop_requested), world)
+        _enter_and_train(payload, world, line.progress, line.stop_requested)
+
+
+def _enter_and_train(
+    payload: dict[str, Any], world: World, progress: Progress, stop_requested: Callable[[], bool]
+) -> None:
+    """Choose what is left open, by the hardware of all ranks; make the run folder, unless it stands; and train."""
+    config = from_json(payload["config"])
+    kept = json.loads(world.from_main(lambda: json.dumps(choices_kept(config))))
+    chosen = choose(config, kept, world)
+    world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
+    train(Job(chosen, run_folder(config, world.rank), progress, stop_requested), world)
 
 
 @contextmanager

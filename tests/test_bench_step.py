@@ -29,10 +29,11 @@ def test_each_strategy_is_timed_and_the_bytes_of_its_optimiser_are_what_they_mus
 
 
 def test_times_are_set_beside_those_of_ddp() -> None:
-    _, rows = step_table([StepTime("ddp", [0.2, 0.1, 0.4], 10**6), StepTime("other", [0.3], 2 * 10**6)])
+    times = [StepTime("ddp", "bf16", [0.2, 0.1, 0.4], 10**6), StepTime("other", "bf16", [0.3], 2 * 10**6)]
+    _, rows = step_table(times)
     assert rows == [
-        ["ddp", "3", "200.0", "100.0", "400.0", "1.00", "1.0"],
-        ["other", "1", "300.0"] + ["300.0"] * 2 + ["1.50", "2.0"],
+        ["ddp", "bf16", "3", "200.0", "100.0", "400.0", "1.00", "1.0"],
+        ["other", "bf16", "1", "300.0"] + ["300.0"] * 2 + ["1.50", "2.0"],
     ]
 
 

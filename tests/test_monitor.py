@@ -4,10 +4,13 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from runs import arguments, drawn_shards
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from fer_dist.cli import main
+from fer_dist.hardware import fastest
 from fer_dist.monitor import Message, Terminal
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
@@ -53,6 +56,12 @@ def test_crops_are_shown_once_and_a_confusion_matrix_each_epoch(curves):
     # A row of five crops for each of eight pictures, 20 pixels each and 2 between.
     assert (curves.Images("crops")[0].width, curves.Images("crops")[0].height) == (5 * 22 + 2, 8 * 22 + 2)
     assert [event.step for event in curves.Images("confusion")] == [6, 12]
+
+
+def test_the_table_of_runs_has_the_settings_as_they_were_resolved(curves):
+    content = curves.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["train.precision"].string_value == fastest(torch.device("cpu")).precision
 
 
 def test_without_a_terminal_lines_come_seldom_and_without_colour():

@@ -12,7 +12,7 @@ from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.metrics import Predictions
-from fer_dist.parity import parity, predict_in_bfloat16
+from fer_dist.parity import parity, predict_in_half
 from fer_dist.predicting import predict
 from fer_dist.presets import preset
 from fer_dist.world import World
@@ -29,7 +29,7 @@ def test_predictions_that_differ_are_counted_and_the_accuracies_compared():
     half = table([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.6, 0.4]])
     found = parity(whole, half)
     assert (found["samples"], found["differing"]) == (4, 2)
-    assert (found["float32"], found["bfloat16"], found["difference"]) == (1.0, 0.5, -0.5)
+    assert (found["float32"], found["half"], found["difference"]) == (1.0, 0.5, -0.5)
     assert found["largest"] == pytest.approx(0.2)
 
 
@@ -39,14 +39,15 @@ def test_tables_of_other_pictures_are_refused():
         parity(table(rows), table(rows, "abcx"))
 
 
-def test_autocast_really_computes_in_bfloat16_and_stays_near(tmp_path):
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast_really_computes_in_half_precision_and_stays_near(precision, tmp_path):
     torch.manual_seed(0)
     network = network_of(preset("demo"))
     model = on_device(build(network), CPU).eval()
     reader = Reader(shard_set(tmp_path / "test", [faces(30)], split="test"), network.emotions)
     loader = evaluation_loader(evaluation_data(network, DataConfig()), reader, Placement(0, 1, CPU, False, 1), 256)
     whole = predict(model, network, loader, World(0, 1, CPU))
-    half = predict_in_bfloat16(model, network, reader, CPU, DataConfig(threads=1))
+    half = predict_in_half(model, network, reader, Placement(0, 1, CPU, False, 1), DataConfig(), precision)
     found = parity(whole, half)
     assert 0 < found["largest"] < 0.05
     assert found["samples"] == 30

@@ -220,16 +220,16 @@ def test_a_resumed_run_may_have_another_strategy_but_not_other_settings_of_deeps
     train = TrainConfig(strategy="deepspeed", deepspeed_config=str(path))
     run = RunConfig(root=str(tmp_path / "root"), name="run")
     config = resolved(Config(DataConfig(train="shards"), train=train, run=run), "demo")
-    open_run_folder(config, "demo")
+    open_run_folder(config, "demo", {})
 
     def changed(change: Callable[[TrainConfig], TrainConfig]) -> Config:
         return replace(config, train=change(config.train))
 
-    check_run_folder(changed(lambda train: replace(train, zero_stage=0, compress="bf16")), resume=True)
+    check_run_folder(changed(lambda train: replace(train, zero_stage=0, compress="bf16")), {}, resume=True)
     with pytest.raises(InputError, match=r"train\.deepspeed_config .*settings\.json -> "):
-        check_run_folder(changed(lambda train: replace(train, strategy="ddp", deepspeed_config="")), resume=True)
+        check_run_folder(changed(lambda train: replace(train, strategy="ddp", deepspeed_config="")), {}, resume=True)
     with pytest.raises(InputError, match=r"train\.freeze 0 -> 1"):
-        check_run_folder(changed(lambda train: replace(train, freeze=1)), resume=True)
+        check_run_folder(changed(lambda train: replace(train, freeze=1)), {}, resume=True)
     path.write_text('{"gradient_clipping": 2.0}')
     with pytest.raises(InputError, match=r"train\.deepspeed_config .* has other lines now"):
-        check_run_folder(config, resume=True)
+        check_run_folder(config, {}, resume=True)

@@ -67,7 +67,7 @@ def test_the_papers_plan_runs_to_its_report(finished):
     for model in study.models:
         assert [step for step, _ in model.curves["validation/accuracy"]] == [4, 8]
         assert model.seconds > 0
-        assert "40 differ" in model.settings["in bfloat16"]
+        assert "40 differ" in model.settings["in bf16"]
     page = (finished / "report.html").read_text()
     assert all(name in page for name in (A, B, AB, "six"))
 

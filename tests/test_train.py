@@ -18,9 +18,11 @@ from ray_faults import Background
 from runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
 from safetensors.torch import load_file
 
+from fer_dist import hardware
 from fer_dist.checkpoint import Checkpoints, load_model
 from fer_dist.cli import main
 from fer_dist.data.manifest import load_index, load_manifest
+from fer_dist.hardware import fastest
 from fer_dist.predictions import load_predictions, load_scores
 
 
@@ -183,6 +185,70 @@ def test_a_head_with_other_emotions_is_drawn_anew_and_says_so(whole, shards, tmp
 def test_other_precisions_train_too(shards, tmp_path, precision):
     words = arguments(shards, tmp_path, precision, "--train.precision", precision, "--train.epochs", "1")
     assert main(["train", *words]) == 0
+
+
+def test_the_arithmetic_of_a_run_is_its_hardwares_and_stands_wherever_its_settings_do(whole, shards, tmp_path):
+    expected = fastest(torch.device("cpu"))
+    saved = json.loads((whole / "config.json").read_text())["config"]
+    assert saved["train"]["precision"] == expected.precision
+    # Set outside and by SMALL: neither is left open.
+    assert (saved["train"]["threads"], saved["data"]["threads"]) == (1, 1)
+    newest = Checkpoints(whole).newest()
+    assert newest.state["precision"] == expected.precision
+    ended = command("train", *arguments(shards, tmp_path, "told", "--train.epochs", "1"))
+    assert f"on cpu, {expected.precision} ({expected.reason}), threads: 1 decode, 1 compute" in ended.stderr
+
+
+def test_bf16_that_is_asked_for_works_without_hardware_for_it_after_one_warning_and_is_kept(
+    shards, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx2\n")
+    monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "cpuinfo")
+    words = arguments(shards, tmp_path, "asked", "--train.epochs", "1")
+    assert main(["train", *words, "--train.precision", "bf16"]) == 0
+    warning = "warning: bf16 is emulated on this processor"
+    assert capsys.readouterr().err.count(warning) == 1
+    assert json.loads((tmp_path / "asked" / "config.json").read_text())["config"]["train"]["precision"] == "bf16"
+    assert main(["train", *words, "--resume"]) == 0
+    text = capsys.readouterr().err
+    assert text.count(warning) == 1
+    assert "bf16 (as the run began)" in text
+    assert main(["train", *words, "--resume", "--train.precision", "fp32"]) == 2
+    assert "train.precision bf16 -> fp32" in capsys.readouterr().err
+
+
+def test_a_run_knows_its_sets_by_what_they_hold_and_not_by_their_paths(shards, tmp_path, capsys):
+    (tmp_path / "one").symlink_to(shards)
+    words = arguments(tmp_path / "one", tmp_path, "run", "--train.epochs", "1")
+    assert main(["train", *words]) == 0
+    shutil.copytree(shards, tmp_path / "moved")
+    (tmp_path / "one").unlink()
+    (tmp_path / "one").symlink_to(tmp_path / "moved")
+    assert main(["train", *words, "--resume"]) == 0
+    # The path is the same, and the set is another.
+    shutil.rmtree(tmp_path / "moved")
+    drawn_shards(tmp_path / "moved", count=240)
+    capsys.readouterr()
+    assert main(["train", *words, "--resume"]) == 2
+    text = capsys.readouterr().err
+    assert re.search(r"data\.train is another set: .*anger \d+ -> \d+", text)
+    assert re.search(r"data\.val is another set", text)
+    without_val = [word for word in words if "--data.val" not in word and not word.endswith("/val")]
+    assert main(["train", *without_val, "--resume"]) == 2
+    assert "data.val was given, and is not" in capsys.readouterr().err
+
+
+def test_a_run_made_before_sets_were_kept_knows_them_by_their_paths(shards, tmp_path, capsys):
+    words = arguments(shards, tmp_path, "old", "--train.epochs", "1")
+    assert main(["train", *words]) == 0
+    path = tmp_path / "old" / "config.json"
+    content = json.loads(path.read_text())
+    del content["sets"]
+    path.write_text(json.dumps(content))
+    assert main(["train", *words, "--resume"]) == 0
+    shutil.copytree(shards, tmp_path / "moved")
+    assert main(["train", *arguments(tmp_path / "moved", tmp_path, "old", "--train.epochs", "1"), "--resume"]) == 2
+    assert "data.train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("views", ["expand", "fold", "centre"])

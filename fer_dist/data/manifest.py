@@ -1,5 +1,6 @@
 """The two files beside the tars: the manifest of a shard set, and the index of one shard."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ class Manifest:
     @property
     def name(self) -> str:
         return f"{self.dataset}-{self.split}"
+
+    def content_hash(self) -> str:
+        """sha256 of what the set holds, wherever it lies: names, emotions, and each shard with its own sha256."""
+        content = [self.dataset, self.split, self.emotions, [vars(shard) for shard in self.shards]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:

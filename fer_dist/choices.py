@@ -1,0 +1,124 @@
+"""Settings that a run chooses by itself where they are left open: its arithmetic, and its threads."""
+
+import json
+import os
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer_dist.checkpoint import Network, build, network_of
+from fer_dist.config import Config, with_settings
+from fer_dist.data.pipeline import views_of
+from fer_dist.hardware import HALF, Arithmetic, cores, cost_of, fastest, weakest
+from fer_dist.world import World
+
+SECONDS_AN_IMAGE, SECONDS_A_PIXEL = 0.25e-3, 40e-9
+"""What reading, decoding and augmenting an image takes one core, by the pixels that it is resized to."""
+
+FLOPS_A_SECOND = {False: 45e9, True: 180e9}
+"""What one core computes of a network in float32 (AVX2), and in half precision where it has that."""
+
+HARDLY = 0.3
+"""Share of a core below which what decodes leaves torch all of them."""
+
+COUNTED_SIDE = 64
+"""Larger crops are counted by their pixels."""
+
+MOST_DECODING = 8
+"""More threads a worker do not decode faster (facts of DALI: 4 to 8)."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A run's settings, none of them open. told: what was chosen and why; warnings: lines for a person."""
+
+    config: Config
+    told: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Of one worker: those that decode and augment, and torch's own."""
+
+    decode: int
+    torch: int
+
+
+def choose(config: Config, kept: dict[str, Any], world: World) -> Chosen:
+    """Choose what is left open, on all ranks by what the weakest of them can.
+
+    kept: what the run that goes on has chosen, by the names of the settings: it stays so where the hardware allows.
+    """
+    precision, why = _precision(config, kept, world)
+    config = with_settings(config, {"train.precision": precision})
+    threads, note = _threads(config, kept, world)
+    settings = {"data.threads": threads.decode, "train.threads": threads.torch}
+    told = f"{precision} ({why}), threads: {threads.decode} decode"
+    if world.device.type == "cpu":
+        told += f", {threads.torch} compute"
+    notes = tuple(text for text in (*world.texts(cost_of(precision, world.device))[:1], note) if text)
+    return Chosen(with_settings(config, settings), told, notes)
+
+
+def _precision(config: Config, kept: dict[str, Any], world: World) -> tuple[str, str]:
+    """The precision, and why."""
+    if config.train.precision != "auto":
+        return config.train.precision, "as asked for"
+    if "train.precision" in kept:
+        return kept["train.precision"], "as the run began"
+    mine = fastest(world.device, config.train.strategy)
+    found = weakest(Arithmetic(*json.loads(line)) for line in world.texts(json.dumps(astuple(mine))))
+    return found.precision, found.reason
+
+
+def _threads(config: Config, kept: dict[str, Any], world: World) -> tuple[Threads, str]:
+    """The threads of each rank, and a line where a run that goes on cannot have those that it began with."""
+    fewest = world.least(cores())
+    rule = threads_for(config, world.device, fewest)
+    began = Threads(kept.get("data.threads", rule.decode), kept.get("train.threads", rule.torch))
+    note = ""
+    if max(began.decode, began.torch) > fewest:
+        note = (
+            f"the run began with {began.decode} threads that decode and {began.torch} that compute; here are {fewest} "
+            f"cores for a worker, so it goes on with {rule.decode} and {rule.torch}: weights may differ in last bits"
+        )
+        began = rule
+    set_outside = os.environ.get("OMP_NUM_THREADS", "")
+    of_torch = config.train.threads or (int(set_outside) if set_outside.isdigit() else 0) or began.torch
+    return Threads(config.data.threads or began.decode, of_torch), note
+
+
+def threads_for(config: Config, device: torch.device, count: int) -> Threads:
+    """How a worker's cores are shared: a function of their count, the device, the network and the images alone.
+
+    Timing a few steps would choose otherwise from run to run, and torch's sums depend on its threads.
+    """
+    if device.type == "cuda":
+        return Threads(min(count, MOST_DECODING), count)
+    decoding = SECONDS_AN_IMAGE + SECONDS_A_PIXEL * config.data.size**2
+    rate = FLOPS_A_SECOND[config.train.precision in HALF]
+    computing = 3 * views_of(config.data) * _flops(network_of(config)) / rate
+    busy = count * decoding / (decoding + computing)
+    decode = max(1, min(MOST_DECODING, round(busy)))
+    return Threads(decode, count if busy < HARDLY else max(1, count - decode))
+
+
+def _flops(network: Network) -> int:
+    """Floating-point operations of one crop on its way through the network; those of its way back are twice as many."""
+    found = 0
+
+    def count(layer: nn.Module, given: Any, made: Tensor) -> None:
+        nonlocal found
+        found += 2 * made.numel() * layer.get_parameter("weight")[0].numel()
+
+    model = build(network).eval()
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(count)
+    side = min(network.crop, COUNTED_SIDE)
+    with torch.no_grad():
+        model(torch.zeros(1, 3, side, side))
+    return round(found * (network.crop / side) ** 2)
