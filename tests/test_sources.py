@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fer_dist.data.faces import FaceFlags, fitted
 from fer_dist.data.manifest import key_of
+from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Sample, Source, clean_key, open_source, read_whole
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
@@ -247,6 +250,75 @@ def test_other_formats_become_png_with_the_same_pixels_and_keep_their_name(
         after = Image.open(io.BytesIO(picture.content))
         assert after.format == "PNG"
         assert np.array_equal(np.asarray(after.convert("RGB")), np.asarray(before.convert("RGB")))
+
+
+RAMP = np.tile(np.linspace(0, 65535, 48).astype(np.uint16), (48, 1))
+
+
+def tiff(values: np.ndarray, order: str, bits: int, kind: int = 1, photometric: int = 1) -> bytes:
+    """A TIFF of one strip of grey, by its specification. order: < or >. kind: 1 unsigned, 2 signed, 3 floats."""
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    height, width = values.shape
+    short = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1, 278: height, 339: kind}
+    tags = {**{tag: (3, value) for tag, value in short.items()}, 273: (4, 8), 279: (4, len(data))}
+    table = struct.pack(f"{order}H", len(tags))
+    for tag, (form, value) in sorted(tags.items()):
+        packed = struct.pack(f"{order}HH", value, 0) if form == 3 else struct.pack(f"{order}I", value)
+        table += struct.pack(f"{order}HHI", tag, form, 1) + packed
+    return {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(data)) + data + table + bytes(4)
+
+
+def pgm(values: np.ndarray, largest: int) -> bytes:
+    return b"P5\n48 48\n%d\n" % largest + values.astype(">u2").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "near"),
+    [
+        ("little.tif", tiff(RAMP, "<", 16), 0),
+        ("big.tif", tiff(RAMP, ">", 16), 0),
+        ("white is zero.tif", tiff(65535 - RAMP, "<", 16, photometric=0), 0),
+        ("deep.pgm", pgm(RAMP, 65535), 0),
+        ("12 bits.pgm", pgm(RAMP >> 4, 4095), 16),
+    ],
+)
+def test_grey_of_sixteen_bits_keeps_its_values_in_any_order_of_bytes(
+    tmp_path: Path, name: str, content: bytes, near: int
+) -> None:
+    picture = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
+    image = Image.open(io.BytesIO(picture.content))
+    assert (image.format, image.mode, picture.original) == ("PNG", "I;16", name)
+    assert np.abs(np.asarray(image).astype(int) - RAMP).max() <= near
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tiff(RAMP.astype(np.uint32) << 16, "<", 32),
+        tiff(RAMP.astype(np.int32), ">", 32, kind=2),
+        tiff((RAMP >> 1).astype(np.int16), "<", 16, kind=2),
+        tiff(RAMP.astype(np.float32) / 65535, "<", 32, kind=3),
+        tiff(RAMP.astype(np.float32), ">", 32, kind=3),
+        b"Pf\n48 48\n-1.0\n" + (RAMP / 65535).astype("<f4").tobytes(),
+    ],
+)
+def test_numbers_of_no_known_range_are_left_out_with_that_reason(tmp_path: Path, content: bytes) -> None:
+    raw = folder_release(tmp_path / "raw", 3)
+    write(raw / "train" / "sad" / "deep.tif", content)
+    (train,) = build_shards(open_source("folder", str(raw)), tmp_path / "out", BuildOptions(workers=1))
+    reason = "has floats, signed or 32-bit numbers, of no known range: save it with 8 or 16 bits"
+    assert (train.samples, train.left_out) == (3, {reason: 1})
+
+
+def test_deep_grey_is_made_upright_and_resized_by_its_upper_eight_bits(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(RAMP[:24]).save(tmp_path / "a.tif", exif=tags)
+    picture = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.tif")))
+    turned = np.asarray(Image.open(io.BytesIO(picture.content)))
+    assert np.array_equal(turned, np.rot90(RAMP[:24], -1))
+    small = Image.open(io.BytesIO(fitted(picture, FaceFlags(resize=24, quality=100)).content))
+    assert abs(float(np.asarray(small).mean()) - 127) < 2
 
 
 def test_a_turned_picture_is_upright_after_its_change_into_png(tmp_path: Path) -> None:

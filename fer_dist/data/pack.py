@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_dist.data.faces import FaceFlags, LeftOutError, fitted
 from fer_dist.data.listing import name_of, sample_of
 from fer_dist.data.manifest import Shard, index_path, save_index, write_atomically
-from fer_dist.data.pictures import TooLargeError
+from fer_dist.data.pictures import TooLargeError, UnknownRangeError
 from fer_dist.data.sources import Picture, Sample, Source
 from fer_dist.data.tar import TarWriter
 
@@ -116,7 +116,7 @@ def _read(task: PackTask, sample: Sample) -> Picture:
         picture = task.source.read(sample)
     except OSError:
         raise LeftOutError(CANNOT_BE_READ) from None
-    except TooLargeError as error:
+    except (TooLargeError, UnknownRangeError) as error:
         raise LeftOutError(str(error)) from None
     except ValueError:
         raise LeftOutError("does not decode") from None

@@ -4,8 +4,10 @@ import io
 import struct
 import warnings
 import zlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fer_dist.data.headers import MAX_PIXELS
@@ -18,8 +20,11 @@ EXTENSIONS = frozenset(
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
 """Pillow's names of what those extensions stand for. It knows others, and runs another program for some of them."""
 
-PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
-"""Pillow's modes that PNG can hold as they are."""
+PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA"))
+"""Pillow's modes that PNG can hold as they are, besides those of more than eight bits."""
+
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+"""Tags of a TIFF. Source: TIFF 6.0, section 8; photometric 0 means that the largest value is black."""
 
 DECODE_ERRORS = (
     OSError,
@@ -43,6 +48,10 @@ TOO_LARGE = "too large to decode"
 
 class TooLargeError(ValueError):
     """A picture of more than MAX_PIXELS, which is not decoded."""
+
+
+class UnknownRangeError(ValueError):
+    """A picture that decodes into numbers of which nothing says what is black and what is white."""
 
 
 def is_picture_name(name: str) -> bool:
@@ -100,17 +109,31 @@ def decode(content: bytes) -> Image.Image:
 def to_png(content: bytes) -> bytes:
     """Any picture that Pillow reads, as a PNG with the same pixels; of several frames the first.
 
-    An orientation tag is applied, for the PNG carries none. CMYK and other colours that PNG lacks become RGB.
-    Raises ValueError where the bytes do not decode or hold floats, which PNG cannot keep.
+    An orientation tag is applied, for the PNG carries none. CMYK and other colours that PNG lacks become RGB; grey of 9
+    to 16 bits keeps all of them, scaled so that white is 65,535; colours of 16 bits keep the upper eight.
+    Raises ValueError where the bytes do not decode; UnknownRangeError, which is one, for floats and 32-bit numbers.
     """
     image = decode(content)
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("F", "I"):
-            raise ValueError(f"does not decode into bytes (mode {image.mode})")
-        return png_bytes(image if image.mode in PNG_MODES else image.convert("RGB"))
+        turned = ImageOps.exif_transpose(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            turned = _sixteen_bits(image, np.asarray(turned))
+        return png_bytes(turned if turned.mode in (*PNG_MODES, "I;16") else turned.convert("RGB"))
+    except UnknownRangeError:
+        raise
     except DECODE_ERRORS as error:
         raise ValueError(f"does not become a PNG ({type(error).__name__})") from error
+
+
+def _sixteen_bits(image: Image.Image, values: NDArray[Any]) -> Image.Image:
+    """Grey from 0 to 65,535, in the computer's own order of bytes. image: as it was opened; values: of its pixels."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    # Pillow scales the deep grey of a PGM to 16 bits itself, and keeps it in 32.
+    if not (image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")):
+        raise UnknownRangeError("has floats, signed or 32-bit numbers, of no known range: save it with 8 or 16 bits")
+    grey = np.asarray(values, dtype=np.uint32) * 65535 // ((1 << bits) - 1)
+    return Image.fromarray((65535 - grey if tags.get(PHOTOMETRIC) == 0 else grey).astype(np.uint16))
 
 
 def plain(image: Image.Image) -> Image.Image:
