@@ -284,14 +284,14 @@ def test_bad_pictures_are_left_out_and_named_and_the_rest_is_built(tmp_path: Pat
     (manifest,) = build(raw, tmp_path / "out", shard_samples=4)
     assert manifest.samples == 12
     assert manifest.left_out == {
-        "cannot be read": 1,
-        "does not decode": 2,
-        "key comes twice": 1,
+        "does not decode": 3,
+        "no such file": 1,
         "not a picture by its extension": 1,
     }
     lines = [json.loads(line) for line in (tmp_path / "out" / "train" / "left_out.jsonl").read_text().splitlines()]
     assert lines == sorted(lines, key=lambda line: line["name"])
-    assert {"split": "train", "name": "train/happy/gone.jpg", "reason": "cannot be read"} in lines
+    tried = {"name": "train/happy/gone.jpg", "reason": "no such file", "path": str(happy / "gone.jpg")}
+    assert {"split": "train", **tried} in lines
     assert len(lines) == 5
 
 
@@ -302,6 +302,29 @@ def test_of_two_samples_with_one_key_one_is_kept_wherever_they_stand(tmp_path: P
         (manifest,) = build_shards(ListedSource(tuple(entries)), out, BuildOptions(workers=1))
         assert (manifest.samples, manifest.left_out) == (1, {"key comes twice": 2})
         assert facts_of(out / "train")[0]["id"] == "first"
+
+
+@pytest.mark.parametrize("source", ["folder", "fer2013"])
+def test_two_images_of_one_stem_both_stay_with_keys_that_are_always_the_same(tmp_path: Path, source: str) -> None:
+    for name in ("train/sad/Training_1.jpg", "train/happy/Training_1.jpg", "test/happy/PrivateTest_1.jpg"):
+        write(tmp_path / "raw" / name, encoded(len(name)))
+    write(tmp_path / "raw/train/sad/Training_1.png", encoded(7, "PNG"))
+    write(tmp_path / "raw/train/sad/Training_1.bmp.png", encoded(8, "PNG"))
+    kept = []
+    for out in ("one", "two"):
+        train, _ = build(tmp_path / "raw", tmp_path / out, source)
+        assert (train.samples, train.left_out) == (4, {})
+        assert train.built["mended"] == {"another image has its key: the hash of its bytes is added": 1}
+        kept.append((tmp_path / out / "train" / train.shards[0].file).read_bytes())
+    assert kept[0] == kept[1]
+
+
+def test_the_same_name_in_two_folders_that_share_a_split_is_one_image_only_where_its_bytes_are(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        write(tmp_path / "raw" / folder / "sad" / "Training_1.jpg", encoded(1))
+        write(tmp_path / "raw" / folder / "sad" / "Training_2.jpg", encoded(2 + len(folder)))
+    (train,) = build(tmp_path / "raw", tmp_path / "out", "fer2013")
+    assert (train.samples, train.left_out) == (3, {"key comes twice": 1})
 
 
 @pytest.mark.parametrize("val_fraction", [0.0, 0.5])
@@ -492,9 +515,36 @@ def test_an_empty_split_is_an_error_that_says_what_was_left_out(tmp_path: Path) 
     with pytest.raises(InputError, match=r"the split 'val' is empty; left out: 1 'not a picture by its extension'"):
         build(raw, out)
     write(raw / "val" / "happy" / "a.jpg", b"broken")
-    with pytest.raises(InputError, match=r"the split 'val' is empty; left out: 1 'does not decode', 1 'not a picture"):
+    with pytest.raises(InputError, match=r"left out: 1 'does not decode', as val/happy/a\.jpg; 1 'not a pic"):
         build(raw, out)
-    assert not out.exists()
+
+
+def test_of_a_build_that_fails_for_want_of_pictures_the_lists_stay_until_one_succeeds(tmp_path: Path) -> None:
+    raw, out = folder_release(tmp_path / "raw", 6), tmp_path / "out"
+    write(raw / "val" / "happy" / "a.txt", b"")
+    os.symlink("nowhere", raw / "val" / "happy" / "gone.jpg")
+    tried = str(raw / "val" / "happy" / "gone.jpg")
+    told = rf"1 'no such file', as {tried}; 1 'not a picture .*; all of them are listed in {out}/left_out\.jsonl$"
+    with pytest.raises(InputError, match=told):
+        build(raw, out)
+    assert os.listdir(out) == ["left_out.jsonl"]
+    lines = [json.loads(line) for line in (out / "left_out.jsonl").read_text().splitlines()]
+    assert {"split": "val", "name": "val/happy/gone.jpg", "reason": "no such file", "path": tried} in lines
+    assert len(lines) == 2
+    write(raw / "val" / "happy" / "b.jpg", encoded(1))
+    build(raw, out)
+    assert sorted(os.listdir(out)) == ["train", "val"]
+
+
+def test_what_nobody_listed_as_a_sample_is_told_with_an_example_of_each_reason(tmp_path: Path) -> None:
+    rows = [
+        LeftOut("", name, reason) for reason in ("unknown Usage", "columns are missing") for name in ("b", "a", "c")
+    ]
+    with pytest.raises(
+        InputError, match=r"no picture at all; left out: 3 'columns are missing', as a; 3 'unknown Usage', as a; all of"
+    ):
+        build_shards(ListedSource(tuple(rows)), tmp_path / "out", BuildOptions(workers=1))
+    assert len((tmp_path / "out" / "left_out.jsonl").read_text().splitlines()) == 6
 
 
 def test_an_out_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The listing of a release: every sample as a line of text, sorted by the hash of its key, without holding them all.
 
+Keys are unique once they are settled: of one image that is listed twice one sample stays, of two images both.
 A line is `<hex sha256 of the key> <json>`; sorting the text sorts by the hash.
 """
 
@@ -10,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -93,13 +94,19 @@ class Book:
     name: str
     lines: dict[str, LineSorter] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    examples: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def add(self, split: str, name: str, reason: str) -> None:
+    def add(self, split: str, name: str, reason: str, path: str = "") -> None:
+        """path: of the file that was tried, where that is what a person needs to see."""
         if split not in self.lines:
             self.lines[split] = LineSorter(self.folder, f"{self.name}-{split}")
             self.counts[split] = Counter()
-        self.lines[split].add(_encode({"split": split, "name": name, "reason": reason}) + "\n")
+        self.lines[split].add(
+            _encode({"split": split, "name": name, "reason": reason, **({"path": path} if path else {})}) + "\n"
+        )
         self.counts[split][reason] += 1
+        example = path or name
+        self.examples[split, reason] = min(example, self.examples.get((split, reason), example))
 
     def told(self, splits: set[str]) -> dict[str, int]:
         """Rows of these splits by reason, in the order of the alphabet."""
@@ -134,25 +141,43 @@ class Listing:
         self.samples[split].add(line)
 
     def unique(self, split: str) -> Iterator[str]:
-        """The lines of a split in order. Of equal keys the first is kept, or none where their emotions differ."""
-        for _, group in itertools.groupby(self.samples[split], key=lambda line: line[:DIGEST]):
-            first, *others = group
-            if others:
-                samples = [sample_of(line, split) for line in (first, *others)]
-                differ = len({sample.emotion for sample in samples}) > 1
-                for sample in samples if differ else samples[1:]:
-                    reason = "key comes twice, with other labels" if differ else "key comes twice"
-                    self.left_out.add(split, name_of(sample), reason)
-                if differ:
-                    continue
-            yield first
+        """The lines of a split in order, each key once.
+
+        Of samples with one key that are one image the first is kept, or none where their emotions differ. Samples that
+        are different images all stay: the second and later ones get a key with the hash of their bytes.
+        """
+        settled = LineSorter(self.folder, f"settled-{split}")
+        for group in self._groups(split):
+            if len(group) > 1:
+                for line in self._settle([sample_of(line, split) for line in group]):
+                    settled.add(line)
+        alone = (group[0] for group in self._groups(split) if len(group) == 1)
+        return heapq.merge(alone, settled) if settled.count else alone
+
+    def _groups(self, split: str) -> Iterator[list[str]]:
+        """The lines of each key, in order."""
+        return (list(group) for _, group in itertools.groupby(self.samples[split], key=lambda line: line[:DIGEST]))
+
+    def _settle(self, samples: list[Sample]) -> Iterator[str]:
+        """The lines of those samples with one key that stay; the others are told as left out."""
+        images: dict[str, list[Sample]] = {}
+        digests = _digests(samples)
+        for sample in sorted(samples, key=lambda sample: (name_of(sample), sample.path)):
+            images.setdefault(digests[place_of(sample)], []).append(sample)
+        for number, (digest, same) in enumerate(images.items()):
+            differ = len({sample.emotion for sample in same}) > 1
+            for sample in same if differ else same[1:]:
+                reason = "key comes twice, with other labels" if differ else "key comes twice"
+                self.left_out.add(sample.split, name_of(sample), reason)
+            if not differ:
+                yield line_of(same[0] if not number else _renamed(same[0], digest))
 
 
 def list_samples(source: Source, folder: Path, progress: Progress | None = None) -> Listing:
     """Stream the samples of a release into a listing.
 
     folder: an empty folder for the sorted runs.
-    Raises InputError for a release without a picture, and for an emotion that the source did not announce.
+    Raises NothingLeftError for a release without a picture, or a split without one.
     """
     listing = Listing(folder, Book(folder, "left-out"), Book(folder, "mended"))
     sizes = _SizeGuess()
@@ -166,17 +191,30 @@ def list_samples(source: Source, folder: Path, progress: Progress | None = None)
         if progress and done % 1000 == 0:
             progress(done, None)
     for split in sorted({*listing.left_out.counts, ""} - {"", *listing.samples}):
-        raise InputError(f"{source.dataset}: the split {split!r} is empty; left out: {reasons(listing, split)}")
+        raise NothingLeftError(f"{source.dataset}: the split {split!r} is empty; {reasons(listing, split)}", listing)
     if not listing.samples:
-        raise InputError(f"{source.dataset} ({source.variant}): no picture at all; left out: {reasons(listing, '')}")
+        raise NothingLeftError(
+            f"{source.dataset} ({source.variant}): no picture at all; {reasons(listing, '')}", listing
+        )
     listing.picture_bytes = sizes.total(sum(lines.count for lines in listing.samples.values()))
     return listing
 
 
+class NothingLeftError(InputError):
+    """No sample is left of a split. listing: says of each row why."""
+
+    def __init__(self, message: str, listing: Listing) -> None:
+        super().__init__(message)
+        self.listing = listing
+
+
 def reasons(listing: Listing, split: str) -> str:
-    """Why pictures of a split were left out, for an error message."""
+    """Why pictures of a split were left out, for an error message: each reason with its number and an example."""
     counts = listing.left_out.counts.get(split, Counter())
-    return ", ".join(f"{count} {reason!r}" for reason, count in sorted(counts.items())) or "none"
+    told = (
+        f"{count} {reason!r}, as {listing.left_out.examples[split, reason]}" for reason, count in sorted(counts.items())
+    )
+    return f"left out: {'; '.join(told) or 'none'}"
 
 
 _encode = json.JSONEncoder(sort_keys=True).encode
@@ -196,6 +234,33 @@ def sample_of(line: str, split: str) -> Sample:
 def name_of(sample: Sample) -> str:
     """The release's own name of a sample, by which a person finds it; the key where it has none."""
     return str(sample.facts.get("id", sample.key))
+
+
+def place_of(sample: Sample) -> tuple[str, int, int]:
+    return sample.path, sample.offset, sample.length
+
+
+def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
+    """For each place where a sample's image lies, a hash of its bytes; of the place itself where it cannot be read."""
+    places = {place_of(sample) for sample in samples}
+    if len(places) == 1:
+        return dict.fromkeys(places, "")
+    found = {}
+    for path, offset, length in places:
+        try:
+            with open(path, "rb") as stream:
+                stream.seek(offset)
+                content = stream.read(length or -1)
+        except (OSError, ValueError):
+            content = os.fsencode(path)
+        found[path, offset, length] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def _renamed(sample: Sample, digest: str) -> Sample:
+    """The sample under another key, of at most as many characters as `clean_key` makes."""
+    mended = "; ".join(filter(None, (sample.mended, "another image has its key: the hash of its bytes is added")))
+    return replace(sample, key=f"{sample.key[:73]}~{digest[:16]}", mended=mended)
 
 
 class _SizeGuess:

@@ -15,7 +15,8 @@ from fer_dist.data.pictures import TooLargeError, UnknownRangeError
 from fer_dist.data.sources import Picture, Sample, Source
 from fer_dist.data.tar import TarWriter
 
-CANNOT_BE_READ = "cannot be read"
+UNREAD = ("no such file", "cannot be read")
+"""Reasons of pictures that may be there the next time."""
 
 _encode = json.JSONEncoder(sort_keys=True).encode
 
@@ -48,7 +49,11 @@ class PackTask:
 
 @dataclass(frozen=True)
 class Packed:
-    """A finished shard. left_out, mended: name and reason; warned: pictures that Pillow decoded with a warning."""
+    """A finished shard.
+
+    left_out: name, reason and, of UNREAD, the path that was tried. mended: name and reason.
+    warned:   pictures that Pillow decoded with a warning.
+    """
 
     shard: Shard
     left_out: list[list[str]] = field(default_factory=list)
@@ -91,7 +96,7 @@ def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
             try:
                 picture = _read(task, sample)
             except LeftOutError as fault:
-                left_out.append([name_of(sample), str(fault)])
+                left_out.append([name_of(sample), str(fault), sample.path if str(fault) in UNREAD else ""])
                 continue
             mended += [[name_of(sample), reason] for reason in (sample.mended, picture.mended) if reason]
             facts = picture.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
@@ -114,8 +119,8 @@ def _read(task: PackTask, sample: Sample) -> Picture:
     """The picture, known to decode, cut and resized as asked, with all facts. Raises LeftOutError with the reason."""
     try:
         picture = task.source.read(sample)
-    except OSError:
-        raise LeftOutError(CANNOT_BE_READ) from None
+    except OSError as error:
+        raise LeftOutError(UNREAD[not isinstance(error, FileNotFoundError)]) from None
     except (TooLargeError, UnknownRangeError) as error:
         raise LeftOutError(str(error)) from None
     except ValueError:
@@ -134,7 +139,7 @@ def _finished(task: PackTask, identity: str) -> Packed | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # What could not be read may have been mended since, and permissions leave no trace in the identity.
-    retried = any(reason == CANNOT_BE_READ for _, reason in record["left_out"])
+    retried = any(reason in UNREAD for _, reason, _ in record["left_out"])
     if record["identity"] != identity or not whole or retried:
         return None
     return Packed(shard, record["left_out"], record["mended"], record["warned"])

@@ -21,7 +21,7 @@ import PIL
 import fer_dist
 from fer_dist.data.faces import FaceFlags, check_faces
 from fer_dist.data.holdout import cut_validation
-from fer_dist.data.listing import Listing, Progress, list_samples, reasons
+from fer_dist.data.listing import Listing, NothingLeftError, Progress, list_samples, reasons
 from fer_dist.data.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest, write_atomically
 from fer_dist.data.pack import Packed, PackTask, pack
 from fer_dist.data.sources import Source, names_found
@@ -74,14 +74,22 @@ def build_shards(source: Source, out: Path, options: BuildOptions, progress: Pro
     with _building(out) as building:
         splits = _publish(out, building, _plan(source, options))
         if splits is None:
-            listing = list_samples(source, _empty(building / "runs"), progress)
-            if options.val_fraction:
-                cut_validation(listing, options.val_fraction)
-            _check_room(out, building, listing)
-            _check_targets(out, source.dataset, list(listing.samples), options.overwrite)
-            packed = _pack_all(source, building, listing, options, progress)
+            try:
+                listing = list_samples(source, _empty(building / "runs"), progress)
+                if options.val_fraction:
+                    cut_validation(listing, options.val_fraction)
+                _check_room(out, building, listing)
+                _check_targets(out, source.dataset, list(listing.samples), options.overwrite)
+                packed = _pack_all(source, building, listing, options, progress)
+            except NothingLeftError as error:
+                for book, name in ((error.listing.left_out, LEFT_OUT), (error.listing.mended, MENDED)):
+                    book.save(out / name, set(book.lines))
+                raise InputError(f"{error}; all of them are listed in {out / LEFT_OUT}") from None
             _stage(source, building, listing, packed, options)
             splits = _publish(out, building, _plan(source, options)) or []
+            # What an earlier build left, of which nothing became a set.
+            for name in (LEFT_OUT, MENDED):
+                (out / name).unlink(missing_ok=True)
         return [load_manifest(out / split) for split in splits]
 
 
@@ -205,14 +213,16 @@ def _pack_all(
         for split, result in results:
             packed[split].append(result)
             for book, rows in ((listing.left_out, result.left_out), (listing.mended, result.mended)):
-                for name, reason in rows:
-                    book.add(split, name, reason)
+                for row in rows:
+                    book.add(split, *row)
             done += result.shard.samples + len(result.left_out)
             if progress:
                 progress(done, total)
     for split, shards in packed.items():
         if not any(result.shard.samples for result in shards):
-            raise InputError(f"{source.dataset}: the split {split!r} is empty; left out: {reasons(listing, split)}")
+            raise NothingLeftError(
+                f"{source.dataset}: the split {split!r} is empty; {reasons(listing, split)}", listing
+            )
     return packed
 
 
