@@ -170,6 +170,7 @@ class Drawn:
     dataset: str = "drawn"
     variant: str = "random pictures with copies among them"
     emotions: tuple[str, ...] = ("happiness",)
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for number in range(self.count):

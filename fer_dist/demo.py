@@ -61,6 +61,7 @@ class _WithoutNeutrality:
     source: Source
     dataset: str = "synthetic_six"
     emotions: tuple[str, ...] = SEVEN[:-1]
+    remarks: tuple[str, ...] = ()
 
     @property
     def variant(self) -> str:

@@ -48,12 +48,15 @@ def _build(arguments: Arguments) -> None:
     chosen = parse(Build, arguments[1:], f"shards build {name}")
     source = open_source(name, chosen.raw, **vars(chosen.options))
     terminal = Terminal()
+    # Before the work: what is assumed may be a reason to stop it.
+    terminal.say(f"{source.dataset}: found {source.variant}")
+    for remark in source.remarks:
+        terminal.say(f"note: {remark}")
     options = BuildOptions(**vars(chosen.flags), command=shlex.join(["fer-dist", "shards", "build", *arguments]))
     try:
         manifests = build_shards(source, Path(chosen.out), options, terminal.count("pictures"))
     finally:
         terminal.close()
-    terminal.say(f"{source.dataset}: found {source.variant}")
     for manifest in manifests:
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
         place = Path(chosen.out) / manifest.split

@@ -81,6 +81,7 @@ class ListedSource:
     emotions: tuple[str, ...] = ("happiness", "sadness", "fear")
     dataset: str = "listed"
     variant: str = "given by the test"
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         yield from self.entries

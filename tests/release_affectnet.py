@@ -107,15 +107,12 @@ def affectnet_2021(root: Path) -> Release:
     (folder / "annotations" / "910_exp.npy").unlink()
     write_face(folder, 911, 1, npy("1"))
     (folder / "images" / "911.jpg").unlink()
-    write(folder / "images" / "Thumbs.db", b"?")
-    write(folder / "images" / "._912.jpg", b"?")
-    write(folder / "annotations" / "._912_exp.npy", b"?")
+    write(folder / "images" / "notes.txt", b"?")
     write(folder / "images" / "more" / "913.jpg", b"?")
     left_out |= {
         ("train", "train_set/images/910.jpg", "_exp.npy is missing"),
         ("train", "train_set/annotations/911_exp.npy", "picture is missing"),
-        ("train", "train_set/images/Thumbs.db", "not a picture by its extension"),
-        ("train", "train_set/images/._912.jpg", "hidden"),
+        ("train", "train_set/images/notes.txt", "not a picture by its extension"),
         ("train", "train_set/images/more", "a folder among the pictures"),
     }
     # The release's own test set: pictures without labels.
@@ -152,15 +149,13 @@ def _class_folders(root: Path, names: dict[str, str], contempt: bool) -> Release
                 found.setdefault(split, {})[place] = code
     truth, left_out = expected(found, contempt)
     first, split = next(iter(names.items()))
-    for place in ("labels.csv", "11/a.jpg", "7x/a.jpg", ".cache/a.jpg", "3/Thumbs.db", "3/.a.jpg", "3/more/a.jpg"):
+    for place in ("labels.csv", "11/a.jpg", "7x/a.jpg", "3/notes.txt", "3/more/a.jpg"):
         write(root / first / place, shown(3, place))
     left_out |= {
         (split, f"{first}/labels.csv", "not in a class folder"),
         (split, f"{first}/11", "unknown code"),
         (split, f"{first}/7x", "unknown code"),
-        (split, f"{first}/.cache", "hidden"),
-        (split, f"{first}/3/Thumbs.db", "not a picture by its extension"),
-        (split, f"{first}/3/.a.jpg", "hidden"),
+        (split, f"{first}/3/notes.txt", "not a picture by its extension"),
         (split, f"{first}/3/more", "a folder among the pictures"),
     }
     return Release("affectnet", root, truth, {"emotions": "eight" if contempt else "seven"}, left_out)

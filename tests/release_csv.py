@@ -95,7 +95,7 @@ def codes_of_a_list(root: Path) -> Release:
         "subject_column": "who",
         "key_column": "no",
     }
-    left_out = {("train", f"{root}/16.png", "unknown code")}
+    left_out = {("train", f"{root}/16.png", "a code that --codes leaves out")}
     return Release("csv", raw, {"train": truth}, options=options, left_out=left_out)
 
 

@@ -31,8 +31,6 @@ def jaffe_tiff(root: Path) -> Release:
     left_out = {
         ("", "README", "not a picture by its extension"),
         ("", "a_names.dat", "not a picture by its extension"),
-        ("", ".DS_Store", "not a picture by its extension"),
-        ("", "._KA.AN1.39.tiff", "not named as a picture of JAFFE"),
         ("", "KA.XX1.39.tiff", "not named as a picture of JAFFE"),
         ("", "KA.AN.1.39.tiff", "not named as a picture of JAFFE"),
         ("", "KA.AN1.39 copy.tiff", "not named as a picture of JAFFE"),

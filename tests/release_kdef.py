@@ -35,7 +35,6 @@ def kdef_folders(root: Path) -> Release:
         ("", "AF31/CF31ANS.JPG", "not named as a picture of KDEF"),
         ("", "AF31/AF31XXS.JPG", "not named as a picture of KDEF"),
         ("", "AF31/AF31ANS copy.JPG", "not named as a picture of KDEF"),
-        ("", "AF31/Thumbs.db", "not a picture by its extension"),
         ("", "readme.txt", "not a picture by its extension"),
     }
     for _, name, _ in left_out:

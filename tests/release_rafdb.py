@@ -50,12 +50,12 @@ def kaggle_with_tables(root: Path) -> Release:
     unknown = "test/4/test_9003_aligned.jpg"
     for name in ("train/6/train_09001_aligned.jpg", "train/1/test_0001_aligned.jpg", unknown):
         write(root / "DATASET" / name, picture_bytes(LABELS[name.split("/")[1]], 9000, side=100))
-    write(root / "DATASET" / "train" / "3" / "Thumbs.db", b"?")
+    write(root / "DATASET" / "train" / "3" / "notes.txt", b"?")
     truth["test"][unknown] = "happiness"
     left_out = {
         ("train", "train/6/train_09001_aligned.jpg", "folder and csv disagree"),
         ("train", "train/1/test_0001_aligned.jpg", "its name is of the other split"),
-        ("train", "train/3/Thumbs.db", "not a picture by its extension"),
+        ("train", "train/3/notes.txt", "not a picture by its extension"),
         ("train", "train_09002_aligned.jpg", "in the csv, but there is no such picture"),
     }
     return Release("rafdb", root, truth, left_out=left_out)

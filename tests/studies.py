@@ -23,6 +23,7 @@ class Six:
     dataset: str = "six"
     emotions: tuple[str, ...] = SEVEN[:-1]
     variant: str = "without neutrality"
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Any:
         return (sample for sample in self.source.samples() if sample.emotion in self.emotions)

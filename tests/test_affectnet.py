@@ -111,7 +111,7 @@ def test_the_variant_says_what_was_found_and_what_was_not_read(tmp_path: Path) -
     found = {make.__name__: opened(make(tmp_path / make.__name__)).variant for make in MAKERS}
     classes = "class folders by AffectNet's codes, from 0 neutral to 7 contempt"
     assert found == {
-        "affectnet_2021": "the 2021 release: train_set as train, val_set as test; not read: test_set",
+        "affectnet_2021": "the 2021 release: train_set as train, val_set as test",
         "affectnet_2021_with_test": "the 2021 release: train_set as train, val_set as val, test_set as test",
         "affectnet_flat": "the 2021 release: mini as train",
         "affectnet_class_folders": f"{classes}: train_set as train, val_set as test",
@@ -312,7 +312,9 @@ def test_class_folders_made_beside_the_release_are_not_read_with_it(tmp_path: Pa
     write(tmp_path / "train" / "1" / "1.jpg", shown(1, "1"))
     source = open_source("affectnet", str(tmp_path))
     assert set(samples_of(source)) == {"train_set/images/1.jpg"}
-    assert source.variant.endswith("; not read: train")
+    assert [remark.partition(": ")[2] for remark in source.remarks] == [
+        "not read, not laid out as a split; images in it: 1"
+    ]
 
 
 def test_numbered_picture_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
@@ -365,6 +367,82 @@ def test_what_is_not_understood_is_one_clear_line(
     with pytest.raises(InputError, match=message) as error:
         open_source("affectnet", str(tmp_path), **options)
     assert "\n" not in str(error.value)
+
+
+ALPHABET = ("anger", "contempt", "disgust", "fear", "happiness", "neutrality", "sadness", "surprise")
+
+
+def class_folders(root: Path, sizes: dict[str, int], split: str = "train") -> Path:
+    """Empty files, for only their number is looked at."""
+    for code, size in sizes.items():
+        (root / split / code).mkdir(parents=True)
+        for number in range(size):
+            (root / split / code / f"{number}.jpg").touch()
+    return root
+
+
+def test_folders_that_count_in_alphabetical_order_are_refused_where_their_sizes_show_it(tmp_path: Path) -> None:
+    sizes = {str(code): PUBLISHED["train"][name] // 200 for code, name in enumerate(ALPHABET)}
+    raw = class_folders(tmp_path / "alphabet", sizes)
+    with pytest.raises(
+        InputError,
+        match=r"train: the sizes of the class folders are .* in alphabetical order, .* give --codes anger,contempt,"
+        r"disgust,fear,happiness,neutrality,sadness,surprise; or --codes neutrality,happiness,sadness,",
+    ):
+        open_source("affectnet", str(raw))
+    source = open_source("affectnet", str(raw), codes=",".join(ALPHABET))
+    assert {sample.facts["code"]: sample.emotion for sample in samples_of(source).values()} == {
+        str(code): name for code, name in enumerate(ALPHABET) if name != "contempt"
+    }
+    assert source.emotions == tuple(name for name in ALPHABET if name != "contempt")
+    assert source.remarks == ()
+    assert "class folders by the codes 0 anger, 1 contempt, 2 disgust" in source.variant
+
+
+@pytest.mark.parametrize("kind", ["release", "balanced", "few"])
+def test_where_the_sizes_say_nothing_the_order_that_was_assumed_is_told_with_the_flag(
+    tmp_path: Path, kind: str
+) -> None:
+    names = list(PUBLISHED["train"])
+    sizes = {
+        "release": {str(code): PUBLISHED["train"][name] // 200 for code, name in enumerate(names)},
+        "balanced": {str(code): 150 for code in range(8)},
+        "few": {str(code): PUBLISHED["train"][name] // 2000 + 1 for code, name in enumerate(ALPHABET)},
+    }
+    (remark,) = open_source("affectnet", str(class_folders(tmp_path, sizes[kind]))).remarks
+    assert "class folders are read by AffectNet's codes (0 neutrality, 1 happiness, 2 sadness, 3 surprise, " in remark
+    assert remark.endswith(f"give --codes {','.join(ALPHABET)} where the order is that of the alphabet")
+
+
+def test_codes_are_for_class_folders_and_count_from_where_they_count(tmp_path: Path) -> None:
+    write_face(tmp_path / "release" / "train_set", 7, 1, npy("1"))
+    with pytest.raises(
+        InputError, match=r"--codes is for class folders; the labels here are the release's own; leave it"
+    ):
+        open_source("affectnet", str(tmp_path / "release"), codes="affectnet")
+    with pytest.raises(InputError, match="--codes is for class folders"):
+        open_source("affectnet", str(lists(tmp_path / "lists", row("1/a.jpg", 1))), codes="affectnet")
+    raw = class_folders(tmp_path / "classes", {str(code): 2 for code in range(1, 8)})
+    with pytest.raises(InputError, match=r"with --codes fer2013, the labels are 1 to 7 and not .* another number"):
+        open_source("affectnet", str(raw), codes="fer2013")
+    found = samples_of(open_source("affectnet", str(raw), codes="-,sad,happy,fear,anger,-,neutral,surprise"))
+    assert {sample.facts["code"] for sample in found.values()} == {"1", "2", "3", "4", "6", "7"}
+
+
+def test_a_list_without_a_header_is_told_and_must_look_like_one(tmp_path: Path) -> None:
+    good = row("1/a.jpg", 1)
+    source = open_source("affectnet", str(lists(tmp_path / "good", good, header=row("1/b.jpg", 2))))
+    (remark,) = source.remarks
+    assert "training.csv: has no header; its columns are taken to be subDirectory_filePath, face_x, face_y" in remark
+    assert len(samples_of(source)) == 2
+    path, *rest = good.split(",")
+    for number, moved in enumerate((["1/a.jpg", "1", *rest], [path, *rest[5:6], *rest[:5], *rest[6:]])):
+        with pytest.raises(InputError, match=r"training\.csv: not a list of AffectNet; its first line should name"):
+            open_source("affectnet", str(lists(tmp_path / str(number), good, header=",".join(moved))))
+
+
+def test_paths_of_the_lists_may_have_windows_separators(tmp_path: Path) -> None:
+    assert one_row(tmp_path, row("4\\face.jpg", 2)).key == "4/face"
 
 
 def test_the_published_counts_add_up() -> None:

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from faces import write
+from faces import encoded, write
 from PIL import Image
 from release_csv import AFFECTNET, MAKERS, codes_of_a_list, codes_of_a_table, words_and_splits
 from releases import Maker, Release, seen
@@ -24,6 +24,10 @@ def opened(release: Release) -> Source:
 
 def table(path: Path, *rows: str, **options: str) -> Source:
     return open_source("csv", str(write(path / "t.csv", "\n".join(rows).encode())), **options)
+
+
+def numbered(first: int, last: int) -> list[str]:
+    return ["image,label", *(f"{number}.jpg,{number}" for number in range(first, last + 1))]
 
 
 def only(source: Source) -> Sample:
@@ -132,11 +136,11 @@ def test_a_quote_that_never_ends_costs_its_own_row_alone(tmp_path: Path) -> None
             r"the labels are numbers \(0, 3\), and each data set orders them in its own way; say which with --codes: "
             r"fer2013, rafdb, affectnet, ferplus, ckplus, expw, or the names in the order",
         ),
-        (["image,label", "a.jpg,3.0"], {}, r"the labels are numbers \(3\.0\)"),
+        (["image,label", "a.jpg,3.0"], {}, r"the labels are numbers \(3\)"),
         (["image,label", "a.jpg,bored"], {}, r"no label names an emotion .* surprise, surprised, .* found: bored$"),
         (["image,label", "a.jpg,fear"], {"codes": "rafdb"}, r"looked for 1, 2, 3, 4, 5, 6, 7; found: fear$"),
-        (["image,label", "a.jpg,1"], {"codes": "rafbd"}, r"codes 'rafbd': no such table; there are fer2013, rafdb"),
-        (["image,label", "a.jpg,1"], {"codes": "happy,bored"}, r"codes: 'bored' names no emotion .* use - or one of"),
+        (["image,label", "a.jpg,1"], {"codes": "rafbd"}, r"--codes rafbd: no such table; there are fer2013, rafdb"),
+        (["image,label", "a.jpg,1"], {"codes": "happy,bored"}, r"--codes: 'bored' names no emotion .* use - or one of"),
         (
             ["image,mood", "a.jpg,fear"],
             {},
@@ -150,6 +154,27 @@ def test_a_quote_that_never_ends_costs_its_own_row_alone(tmp_path: Path) -> None
             r"path and image could each be the picture; say which with --picture-col",
         ),
         (["path,label", "a,fear"], {"split_column": "fold"}, r"no column for the split; looked for fold; the first"),
+        (
+            ["image,pixels,label", "a,1 2,3"],
+            {"picture_column": "file"},
+            r"names: image, pixels, label; .* source fer2013\)$",
+        ),
+        ([",image,label", "0,a.jpg,fear"], {"emotion_column": "###"}, r"no column for the emotion; looked for ###; "),
+        (
+            numbered(1, 7),
+            {"codes": "fer2013"},
+            r"with --codes fer2013, the labels are 1 to 7 and not 0 a",
+        ),
+        (
+            numbered(0, 6),
+            {"codes": "rafdb"},
+            r"with --codes rafdb, the labels are 0 to 6 and not 1",
+        ),
+        (
+            numbered(1, 3),
+            {"codes": "sad,fear,happy"},
+            r"labels are 1 to 3 and not 0 sadness, .* counted from another number, .* -,neutral,happy,sad$",
+        ),
         (["path,label", "a,fear"], {"root": "absent"}, r"root absent: no such folder; give the folder that the paths"),
         (["path,label", "a,fear"], {"dataset": "a/b"}, r"'a/b': use letters, digits"),
     ],
@@ -164,7 +189,9 @@ def test_a_csv_that_is_not_understood_is_one_clear_line(
 
 def test_a_csv_that_is_a_folder_or_absent_is_one_clear_line(tmp_path: Path) -> None:
     write(tmp_path / "t.csv", b"")
-    with pytest.raises(InputError, match=r"a folder; give the csv file itself; found: t\.csv$"):
+    with pytest.raises(
+        InputError, match=r"a folder without metadata\.csv, .* give the csv file itself; found: t\.csv$"
+    ):
         open_source("csv", str(tmp_path))
     with pytest.raises(InputError, match=r"absent\.csv: no such file$"):
         open_source("csv", str(tmp_path / "absent.csv"))
@@ -185,3 +212,128 @@ def test_a_csv_becomes_shards_with_its_columns_in_the_json(tmp_path: Path) -> No
         "box": [4, 5, 30, 31],
         "room": 1,
     }
+
+
+def test_a_column_without_a_name_is_none_that_a_user_did_not_name(tmp_path: Path) -> None:
+    # As pandas writes its index, and Excel the columns that somebody emptied.
+    source = table(tmp_path, ",image,emotion,,subject,key,split,", "0,a.jpg,fear,x,,,test,7", "1,b.jpg,joy,y,,,val,")
+    assert {sample.key: (sample.emotion, sample.split) for sample in samples_of(source)} == {
+        "a": ("fear", "test"),
+        "b": ("happiness", "val"),
+    }
+    coded = table(
+        tmp_path, ",image,label,split", "5,a.jpg,3,train", "4,b.jpg,0,train", codes="fer2013", split_column="split"
+    )
+    assert {sample.key: sample.emotion for sample in samples_of(coded)} == {"a": "happiness", "b": "anger"}
+
+
+def test_a_column_that_the_user_names_is_found_by_its_very_name_first(tmp_path: Path) -> None:
+    rows = ("image,Felt It,felt it,label", "a.jpg,fear,joy,sad")
+    assert only(table(tmp_path, *rows, emotion_column="felt it")).emotion == "happiness"
+    assert only(table(tmp_path, "image,Felt-It,label", "a.jpg,fear,sad", emotion_column="felt_it")).emotion == "fear"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"sep=;\nimage;emotion\na.jpg;fear\n",
+        b"\xef\xbb\xbfSEP=|\r\nimage|emotion\r\na.jpg|fear\r\n",
+        b"image|emotion\na.jpg|fear\n",
+        "image\temotion\na.jpg\tfear\n".encode("utf-16"),
+        b"\xfe\xff" + "image;emotion\r\na.jpg;fear\r\n".encode("utf-16-be"),
+    ],
+)
+def test_a_table_is_read_as_excel_writes_it(tmp_path: Path, content: bytes) -> None:
+    sample = only(open_source("csv", str(write(tmp_path / "t.csv", content))))
+    assert (sample.key, sample.emotion, sample.facts) == ("a", "fear", {"id": "a.jpg", "code": "fear"})
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"PK\3\4", "an Excel file or an archive"), (b"\xd0\xcf\x11\xe0", "an Excel file"), (b"PAR1", "a parquet file")],
+)
+def test_a_file_that_is_no_csv_is_called_what_it_is(tmp_path: Path, content: bytes, kind: str) -> None:
+    with pytest.raises(InputError, match=rf"t\.csv: {kind}; save the table in it as a csv file and give that$"):
+        open_source("csv", str(write(tmp_path / "t.csv", content + bytes(100))))
+
+
+def test_codes_that_hardly_fit_are_told(tmp_path: Path) -> None:
+    rows = ["image,label", *(f"{n}.jpg,{n % 4}" for n in range(8)), "x.jpg,happy"]
+    source = table(tmp_path, *rows, codes="ferplus")
+    (remark,) = source.remarks
+    assert remark.endswith(
+        "no row has the labels 4, 5, 6, 7 of --codes ferplus, and rows with happy are left out: is it the right table?"
+    )
+    assert not table(tmp_path, "image,label", "a.jpg,0", "b.jpg,1", "c.jpg,9", codes="sad,happy").remarks
+
+
+def test_without_a_column_of_splits_folders_of_the_paths_or_the_files_name_say_it(tmp_path: Path) -> None:
+    rows = [
+        "image,label",
+        "data/train/a.jpg,fear",
+        "data/Test/b.jpg,fear",
+        "data/valid/x/c.jpg,fear",
+        "d/test.jpg,fear",
+    ]
+    source = table(tmp_path, *rows)
+    assert {sample.key: sample.split for sample in samples_of(source)} == {
+        "data/train/a": "train",
+        "data/Test/b": "test",
+        "data/valid/x/c": "val",
+        "d/test": "train",
+    }
+    assert source.variant.endswith("no column of splits, folders of the paths say it")
+    (remark,) = source.remarks
+    assert (
+        "rows whose paths lie in a folder that means one (test, train, val) are of that split, all others train"
+        in remark
+    )
+    source = open_source("csv", str(write(tmp_path / "test_set.csv", b"image,label\na.jpg,fear\n")))
+    assert (only(source).split, source.variant[-21:]) == ("test", "/test_set.csv as test")
+    source = table(tmp_path, "image,label,split", "test/a.jpg,fear,val")
+    assert (only(source).split, source.remarks) == ("val", ())
+
+
+def test_a_hubs_folder_with_its_table_is_read_with_one_split_or_all(tmp_path: Path) -> None:
+    rows = b"file_name,label\n1.jpg,happy\nsub/2.jpg,sad\n"
+    write(tmp_path / "faces" / "metadata.csv", rows)
+    source = open_source("csv", str(tmp_path / "faces"))
+    assert {(sample.split, sample.key, sample.emotion) for sample in samples_of(source)} == {
+        ("train", "1", "happiness"),
+        ("train", "sub/2", "sadness"),
+    }
+    assert source.dataset == "faces"
+    assert {sample.path for sample in samples_of(source)} == {f"{tmp_path}/faces/1.jpg", f"{tmp_path}/faces/sub/2.jpg"}
+    for name in ("train", "validation", "test"):
+        write(tmp_path / "split" / name / "metadata.csv", rows)
+    write(tmp_path / "split" / "more" / "3.jpg", b"")
+    source = open_source("csv", str(tmp_path / "split"))
+    assert len(samples_of(source)) == 6
+    assert {sample.split for sample in samples_of(source)} == {"train", "val", "test"}
+    assert source.variant.endswith(
+        "test/metadata.csv as test, train/metadata.csv as train, validation/metadata.csv as val"
+    )
+    (remark,) = source.remarks
+    assert remark.startswith(f"{tmp_path}/split/more: not read")
+    assert {sample.split for sample in samples_of(open_source("csv", str(tmp_path / "split" / "test")))} == {"test"}
+    write(tmp_path / "coded" / "metadata.csv", b"file_name,label\n1.jpg,0\n")
+    with pytest.raises(InputError, match=r"the labels are numbers \(0\), and each data set orders them"):
+        open_source("csv", str(tmp_path / "coded"))
+
+
+def test_a_path_of_another_machine_is_named_and_mixed_separators_are_understood(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "b" / "c.jpg", b"")
+    assert only(table(tmp_path, "path,label", "a\\b/c.jpg,fear")).key == "a/b/c"
+    for path in ("C:\\data\\c.jpg", "D:/data/c.jpg", "/home/somebody/c.jpg"):
+        assert left_out_of(table(tmp_path, "path,label", f"{path},fear")) == {("train", path, "path leaves the root")}
+    odd = write(tmp_path / "a" / "odd\\name.jpg", b"")
+    assert only(table(tmp_path, "path,label", "a/odd\\name.jpg,fear")).path == str(odd)
+
+
+def test_rows_of_one_image_are_one_sample_and_images_of_one_stem_are_two(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.jpg", "a.png", "b.jpg", "c.jpg")):
+        write(tmp_path / name, encoded(number, "PNG" if name.endswith("png") else "JPEG"))
+    rows = ["path,label", "a.jpg,fear", "./a.jpg,fear", "a.png,joy", "b.jpg,fear", "b.jpg,joy", "c.jpg,sad"]
+    (train,) = build_shards(table(tmp_path, *rows), tmp_path / "out", BuildOptions(workers=1))
+    assert train.left_out == {"key comes twice": 1, "key comes twice, with other labels": 2}
+    assert {name: count for name, count in train.counts.items() if count} == {"fear": 1, "happiness": 1, "sadness": 1}

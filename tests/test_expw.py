@@ -59,6 +59,13 @@ def test_each_face_of_a_photograph_is_cut_out_with_its_own_label(tmp_path: Path)
             assert json.load(tar.extractfile(f"two_{face}.json"))["emotion"] == emotion
 
 
+def test_a_list_that_counts_from_1_is_refused(tmp_path: Path) -> None:
+    rows = [f"a_{code}.jpg 0 1 1 9 9 80.5 {code}" for code in range(1, 8)]
+    write(tmp_path / "label.lst", "\n".join(rows).encode())
+    with pytest.raises(InputError, match=r"the labels are 1 to 7 and not 0 anger, 1 disgust, .*; give the list"):
+        open_source("expw", str(tmp_path))
+
+
 def test_the_variant_says_that_there_is_no_split_and_that_photographs_are_whole(tmp_path: Path) -> None:
     source = open_source("expw", str(expw_flat(tmp_path).raw))
     assert "whole photographs" in source.variant

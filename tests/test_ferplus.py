@@ -243,6 +243,32 @@ def test_two_tables_of_unequal_length_are_refused(tmp_path: Path, longer: str, w
         list(open_source("ferplus", str(tmp_path)).samples())
 
 
+@pytest.mark.parametrize("junk", ["\0\0\0\n", ",,,,,,,,,,,\n", "</html>\n", "Total,35887\n"])
+@pytest.mark.parametrize("file", ["fer2013new.csv", "fer2013.csv"])
+def test_junk_behind_the_end_of_a_table_is_left_out_and_in_its_midst_refused(
+    tmp_path: Path, file: str, junk: str
+) -> None:
+    release = table_beside_table(tmp_path)
+    before = samples_of(open_source("ferplus", str(release.raw)))
+    lines = (tmp_path / file).read_text().splitlines(keepends=True)
+    write(tmp_path / file, "".join([*lines[:-1], lines[-1].rstrip("\n") + "\n", junk, junk]).encode())
+    assert samples_of(open_source("ferplus", str(release.raw))) == before
+    # Rows go together by their position: one line too many, and all that follow have the labels of their neighbours.
+    write(tmp_path / file, "".join([*lines[:9], junk, *lines[9:]]).encode())
+    with pytest.raises(InputError, match=r"(more|fewer) rows than fer2013\.csv beside it at .*, but they must be"):
+        list(open_source("ferplus", str(release.raw)).samples())
+
+
+def test_two_rows_of_one_name_give_the_first_that_has_a_label(tmp_path: Path) -> None:
+    lines = [f"Training,a.png,{votes(fear=10)}\n", f"Training,a.png,{votes(anger=10)}\n"]
+    write(tmp_path / "fer2013new.csv", (HEADER + "".join(lines)).encode())
+    rows = "".join(f"0,{' '.join([str(pixel)] * 2304)},Training\n" for pixel in (7, 8))
+    write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n{rows}".encode())
+    source = open_source("ferplus", str(tmp_path))
+    assert {key: sample.emotion for key, sample in samples_of(source).items()} == {"a": "fear"}
+    assert left_out_of(source) == {("train", "a.png", "image name comes twice")}
+
+
 def test_a_row_whose_usage_or_pixels_are_wrong_in_the_other_table_is_left_out(tmp_path: Path) -> None:
     lines = [f"Training,{name}.png,{votes(fear=10)}\n" for name in "abc"]
     write(tmp_path / "fer2013new.csv", (HEADER + "".join(lines)).encode())
@@ -265,7 +291,7 @@ def test_what_is_not_understood_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"labels without pictures; looked for fer2013new\.csv with fer2013\.csv"):
         open_source("ferplus", str(tmp_path))
     write(tmp_path / "fer2013new.csv", b"a,b\n")
-    with pytest.raises(InputError, match=r"fer2013new\.csv: not FER\+'s table; .* Usage, .*, NF; found: a,b$"):
+    with pytest.raises(InputError, match=r"fer2013new\.csv: not FER\+'s table; .* NF, each once; found: a,b$"):
         open_source("ferplus", str(tmp_path))
 
 

@@ -99,7 +99,7 @@ def test_a_picture_that_lies_in_its_folder_and_outside_becomes_one_sample(tmp_pa
         write(tmp_path / "raw" / name, picture_bytes("anger", 1))
     build_shards(open_source("kdef", str(tmp_path / "raw")), tmp_path / "out", BuildOptions(workers=1))
     manifest = load_manifest(tmp_path / "out" / "train")
-    assert (manifest.samples, manifest.left_out) == (2, {"key comes twice": 1})
+    assert (manifest.samples, manifest.left_out) == (2, {"another picture has this name": 1})
 
 
 def test_the_published_counts_are_700_for_each_emotion() -> None:

@@ -156,6 +156,13 @@ def test_the_compound_release_whose_codes_mean_something_else_is_refused(tmp_pat
         open_source("rafdb", str(tmp_path))
 
 
+def test_a_list_that_counts_from_0_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"train_{number:05d}.jpg {number % 7}\n" for number in range(1, 15))
+    write(tmp_path / "EmoLabel" / "list_patition_label.txt", rows.encode())
+    with pytest.raises(InputError, match=r"the labels are 0 to 6 and not 1 surprise, .*; give the list"):
+        open_source("rafdb", str(tmp_path))
+
+
 def test_what_is_not_rafdb_is_one_clear_line(tmp_path: Path) -> None:
     write(tmp_path / "other" / "a.txt", b"")
     with pytest.raises(InputError, match=r"looked for EmoLabel/list_patition_label\.txt .*; found: a\.txt$"):

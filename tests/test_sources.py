@@ -104,14 +104,63 @@ def test_two_photographs_of_fer2013_with_the_same_file_name_have_different_keys(
 
 def test_strange_files_in_the_folders_of_fer2013_are_left_out(tmp_path: Path) -> None:
     fer2013_folders(tmp_path, 7, 7, 7)
-    for name in ("train/angry/Thumbs.db", "train/angry/mine.jpg", "train/readme.txt", "train/.cache/x.jpg"):
+    for name in ("train/angry/notes.txt", "train/angry/mine.jpg", "train/readme.txt"):
         write(tmp_path / name, b"?")
     assert left_out_of(open_source("fer2013", str(tmp_path))) == {
-        ("", "train/angry/Thumbs.db", "not a picture by its extension"),
+        ("", "train/angry/notes.txt", "not a picture by its extension"),
         ("", "train/angry/mine.jpg", "unknown Usage"),
         ("", "train/readme.txt", "not in a class folder"),
-        ("", "train/.cache", "hidden"),
     }
+
+
+@pytest.mark.parametrize("place", ["icml_face_data.csv", "fer2013/icml_face_data.csv"])
+def test_the_table_as_kaggles_page_names_it_is_read(tmp_path: Path, place: str) -> None:
+    pixels = " ".join(["7"] * 2304)
+    rows = [f"{code}, {usage},{pixels}" for code, usage in ((3, "Training"), (6, "PrivateTest"))]
+    write(tmp_path / place, "\n".join(["emotion, Usage, pixels", *rows]).encode())
+    write(tmp_path / "example_submission.csv", b"emotion\n0\n")
+    found = {(sample.split, sample.emotion) for sample in samples_of(open_source("fer2013", str(tmp_path)))}
+    assert found == {("train", "happiness"), ("test", "neutrality")}
+
+
+def test_a_table_that_counts_from_1_or_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    rows = [f"{code},7 7,Training" for code in range(1, 8)]
+    table = write(tmp_path / "fer2013.csv", "\n".join(["emotion,pixels,Usage", *rows]).encode())
+    with pytest.raises(InputError, match=r"the labels are 1 to 7 and not 0 anger, 1 disgust, .*; give the csv"):
+        open_source("fer2013", str(table))
+    write(table, b"emotion,pixels,Usage,emotion\n0,7 7,Training,1\n")
+    with pytest.raises(InputError, match=r"emotion, pixels, Usage, each once; found: emotion,pixels,Usage,emotion"):
+        open_source("fer2013", str(table))
+
+
+def test_a_val_folder_of_fer2013_is_val_whatever_its_names_say(tmp_path: Path) -> None:
+    for name in ("train/sad/Training_1.jpg", "val/sad/Training_2.jpg", "val/sad/PublicTest_3.jpg"):
+        write(tmp_path / name, encoded(1))
+    told = {
+        sample.facts["id"]: (sample.split, sample.mended)
+        for sample in samples_of(open_source("fer2013", str(tmp_path)))
+    }
+    assert told == {
+        "train/sad/Training_1.jpg": ("train", ""),
+        "val/sad/Training_2.jpg": ("val", "its folder says val, its name train: val is taken"),
+        "val/sad/PublicTest_3.jpg": ("val", ""),
+    }
+
+
+def test_copies_of_fer2013_whose_names_say_no_usage_are_split_by_their_folders(tmp_path: Path) -> None:
+    for name in ("train/sad/im1.png", "test/sad/im2.png"):
+        write(tmp_path / name, encoded(1))
+    source = open_source("fer2013", str(tmp_path))
+    assert {sample.facts["id"]: sample.split for sample in samples_of(source)} == {
+        "train/sad/im1.png": "train",
+        "test/sad/im2.png": "test",
+    }
+    (remark,) = source.remarks
+    assert "test may hold PublicTest and PrivateTest together" in remark
+    write(tmp_path / "PublicTest" / "sad" / "im3.png", encoded(1))
+    source = open_source("fer2013", str(tmp_path))
+    assert {sample.split for sample in samples_of(source)} == {"train", "val", "test"}
+    assert not source.remarks
 
 
 def test_errors_of_fer2013_name_what_was_looked_for_and_what_was_found(tmp_path: Path) -> None:
@@ -119,10 +168,12 @@ def test_errors_of_fer2013_name_what_was_looked_for_and_what_was_found(tmp_path:
         open_source("fer2013", str(tmp_path / "absent"))
     for i in range(10):
         write(tmp_path / f"{i}.txt", b"")
-    expected = r"looked for fer2013\.csv, or train/<class>/Training_<n>\.jpg and .*; found: 0\.txt, .* and 2 more$"
+    expected = (
+        r"looked for fer2013\.csv or icml_face_data\.csv, or train/<class>/.* and .*; found: 0\.txt, .* and 2 more$"
+    )
     with pytest.raises(InputError, match=expected):
         open_source("fer2013", str(tmp_path))
-    with pytest.raises(InputError, match=r"first line should name emotion, pixels, Usage; found: a,b"):
+    with pytest.raises(InputError, match=r"first line should name emotion, pixels, Usage, each once; found: a,b"):
         open_source("fer2013", str(write(tmp_path / "other.csv", b"a,b\n")))
     write(tmp_path / "train" / "contempt" / "Training_1.jpg", b"")
     with pytest.raises(
@@ -154,18 +205,76 @@ def test_class_folders_without_split_folders_are_train(tmp_path: Path) -> None:
     assert source.dataset == "my-faces-2"
 
 
-def test_digits_are_the_codes_of_rafdb_and_the_variant_says_so(tmp_path: Path) -> None:
+def test_numbers_as_class_folders_are_read_by_the_codes_that_the_user_names(tmp_path: Path) -> None:
     for digit in "1234567":
         write(tmp_path / "train" / digit / f"train_{digit}.jpg", encoded(1))
-    source = open_source("folder", str(tmp_path))
+    source = open_source("folder", str(tmp_path), codes="rafdb")
     assert {sample.facts["code"]: sample.emotion for sample in samples_of(source)} == CODES["rafdb"]
     assert source.emotions == tuple(CODES["rafdb"].values())
-    assert "RAF-DB" in source.variant
+    assert source.variant.endswith(
+        "classes are codes: 1 surprise, 2 fear, 3 disgust, 4 happiness, 5 sadness, 6 anger, 7 neutrality"
+    )
+    source = open_source("folder", str(tmp_path), codes="-,sad,happy,-,fear,anger,neutral,-")
+    assert {sample.facts["code"]: sample.emotion for sample in samples_of(source)} == {
+        "1": "sadness",
+        "2": "happiness",
+        "4": "fear",
+        "5": "anger",
+        "6": "neutrality",
+    }
+    assert {(name, reason) for _, name, reason in left_out_of(source)} == {
+        (f"train/{digit}/train_{digit}.jpg", "a code that --codes leaves out") for digit in "37"
+    }
+    with pytest.raises(
+        InputError, match=r"train/3: the class '3' is not among --codes -,sad,happy: 0 left out, 1 sadn"
+    ):
+        open_source("folder", str(tmp_path), codes="-,sad,happy")
+
+
+def test_a_folder_in_a_class_folder_that_contradicts_it_gives_no_labels(tmp_path: Path) -> None:
+    for name in ("happy/a.jpg", "happy/deep/b.jpg", "happy/happiness/c.jpg", "happy/sad/d.jpg", "happy/test/x/e.jpg"):
+        write(tmp_path / name, encoded(1))
+    source = open_source("folder", str(tmp_path))
+    assert {sample.key for sample in samples_of(source)} == {"happy/a", "happy/deep/b", "happy/happiness/c"}
+    assert left_out_of(source) == {
+        ("train", "happy/sad/d.jpg", "in a class folder, but in one of another class there"),
+        ("train", "happy/test/x/e.jpg", "in a class folder, but in one of another split there"),
+    }
+
+
+@pytest.mark.parametrize("name", ["test", "val_set", "PublicTest"])
+def test_class_folders_in_a_folder_that_is_called_as_a_split_are_that_split(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name / "happy" / "a.jpg", encoded(1))
+    source = open_source("folder", str(tmp_path / name))
+    split = "test" if name == "test" else "val"
+    assert {sample.split for sample in samples_of(source)} == {split}
+    assert f"<class>, all of it {split}" in source.variant
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "metadata.csv",
+            r"metadata\.csv in place of class folders; build it with .*: fer-dist shards build csv .* OUT$",
+        ),
+        ("metadata.jsonl", r"; write it as metadata\.csv with the columns file_name and label and build it with"),
+    ],
+)
+def test_images_beside_a_hubs_table_are_answered_with_the_command_that_reads_it(
+    tmp_path: Path, table: str, message: str
+) -> None:
+    for place in ("", "train/"):
+        root = tmp_path / f"one{len(place)}"
+        write(root / f"{place}a.jpg", encoded(1))
+        write(root / place / table, b"")
+        with pytest.raises(InputError, match=message):
+            open_source("folder", str(root))
 
 
 def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: Path) -> None:
     folder_release(tmp_path, 3)
-    for name in ("labels.csv", "train/labels.csv", "train/happy/notes.txt", "train/happy/.hidden.jpg"):
+    for name in ("labels.csv", "train/labels.csv", "train/happy/notes.txt"):
         write(tmp_path / name, b"")
     os.symlink(tmp_path, tmp_path / "train" / "happy" / "up")
     source = open_source("folder", str(tmp_path))
@@ -174,7 +283,6 @@ def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: 
         ("", "labels.csv", "not in a class folder"),
         ("train", "train/labels.csv", "not in a class folder"),
         ("train", "train/happy/notes.txt", "not a picture by its extension"),
-        ("train", "train/happy/.hidden.jpg", "hidden"),
         ("train", "train/happy/up", "a link to a folder"),
     }
 
@@ -204,11 +312,10 @@ def test_a_link_to_itself_stops_no_build(tmp_path: Path, source: str) -> None:
         ),
         (
             ["train/0/a.jpg", "train/1/a.jpg"],
-            r"the class '0' names no emotion .* digits 1 to 7 of RAF-DB for all classes",
+            r"train: the labels are numbers \(0, 1\), and each data set orders them .* --codes: fer2013, rafdb,",
         ),
-        (["train/happy/a.jpg", "other/happy/a.jpg"], r"other: stands beside split folders .* train, training, val"),
         (["val/happy/a.jpg", "valid/happy/a.jpg"], r"val and valid are both the split 'val'"),
-        (["train/a.jpg"], r"train: no class folders; expected <split>/<class>/<picture> .* found: a\.jpg"),
+        (["train/a.jpg"], r"train: no class folders; expected <split>/<class>/<image> .* found: a\.jpg"),
         (["a.txt"], r"no class folders; .* found: a\.txt"),
     ],
 )

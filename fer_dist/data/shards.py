@@ -276,6 +276,7 @@ def _stage(
         built = {
             "command": options.command,
             "variant": source.variant,
+            "remarks": list(source.remarks),
             "versions": _versions(),
             "shard_samples": _shard_samples(listing, split, options),
             "val_fraction": options.val_fraction,

@@ -40,7 +40,7 @@ SOURCES = {
     "jaffe": "JAFFE: XX.EEn.NNN.tiff",
     "kdef": "KDEF: AF01ANS.JPG",
     "expw": "ExpW: label.lst and its pictures",
-    "csv": "any csv file that names pictures and emotions",
+    "csv": "any csv file that names pictures and emotions, or a folder with metadata.csv",
     "folder": "any folder of <split>/<class>/<picture>",
     "synthetic": "faces drawn by this program; RAW is the style: wild or lab",
 }
@@ -122,6 +122,11 @@ class Source(Protocol):
         ...
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was assumed, or passed over, and how to say otherwise: a line each, told before anything is built."""
+        ...
+
+    @property
     def emotions(self) -> tuple[str, ...]:
         """The emotions that the release labels, in the order of the release's codes."""
         ...
@@ -182,19 +187,6 @@ def read_whole(sample: Sample) -> Picture:
 def readable(name: str) -> str:
     """A file name as text that every JSON reader takes: bytes that are not UTF-8 become the replacement character."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of a release: hidden, or what macOS puts into an archive."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is one itself; a link that leads back to itself is not, where is_dir() raises."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def names_found(folder: Path, most: int = 8) -> str:

@@ -25,24 +25,20 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
-    is_folder,
-    is_hidden,
     names_found,
     read_whole,
     readable,
 )
 from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
+from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, told
+from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
-SPLITS = (
-    {"train_set": "train", "val_set": "val", "test_set": "test"},
-    {"train": "train", "val": "val", "test": "test"},
-)
-"""Names of split folders -> split: the release's own, and those of copies. The two are not mixed."""
-
 EMOTIONS = tuple(CODES["affectnet"].values())
 SEVEN = tuple(emotion for emotion in EMOTIONS if emotion != "contempt")
+CLASSES = "AffectNet's codes, from 0 neutral to 7 contempt"
 
 # The lists by expression: the seven as coder-xinxiaohai/AffectNet_Processing states them, contempt as the class weights
 # of several training recipes have it. Together train is 287,651 pictures; some papers write 287,568.
@@ -67,6 +63,10 @@ class Options:
 
     lists: Literal["manual", "automatic", "both"] = "manual"
     """Of the 2017 release: the lists labelled by people, the one labelled by a network, or both."""
+
+    codes: str = ""
+    """What the numbers of class folders mean, where a copy has another order than AffectNet's own: names in the order
+    of the numbers 0, 1, 2, ..., as anger,contempt,disgust,...; - for a number that is left out."""
 
     val_as: Literal["auto", "test", "val"] = "auto"
     """Split that the release's validation set becomes. auto: test, or val where a labelled test set stands beside."""
@@ -94,9 +94,12 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
             f"{raw}: more than one release; give one of {', '.join(readable(path.name) for path in roots)}"
         )
     root, emotions = roots[0], SEVEN if options.emotions == "seven" else EMOTIONS
-    for fits, kind in ((_is_annotated, Annotated), (_has_classes, Classes)):
-        if parts := _parts(root, fits, options):
-            return kind(parts, f"{kind.layout}: {_told(root, parts)}", emotions)
+    if parts := _parts(root, _is_annotated, options):
+        _refuse_codes(root, options)
+        return Annotated(parts, f"the 2021 release: {_told(parts)}", emotions, remarks=_unread(root, parts))
+    if parts := _parts(root, _has_classes, options):
+        return _open_classes(root, parts, options.codes, emotions)
+    _refuse_codes(root, options)
     return open_lists(root, options.lists, emotions, "val" if options.val_as == "val" else "test")
 
 
@@ -117,13 +120,12 @@ class Annotated:
     variant: str
     emotions: tuple[str, ...]
     dataset: str = "affectnet"
-    layout = "the 2021 release"
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for part in self.parts:
-            with os.scandir(f"{part.folder}/images") as entries:
-                for entry in entries:
-                    yield self._entry(entry, part)
+            for entry in entries_of(f"{part.folder}/images"):
+                yield self._entry(entry, part)
             yield from _without_picture(part)
 
     def _entry(self, entry: os.DirEntry[str], part: Part) -> Sample | LeftOut:
@@ -156,37 +158,36 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Classes:
-    """Copies of the 2021 release in class folders. Nothing tells a copy whose folders count in another order."""
+    """Copies of the 2021 release in class folders. codes: number of a folder -> our name; empty: it is left out."""
 
     parts: tuple[Part, ...]
     variant: str
     emotions: tuple[str, ...]
+    codes: dict[str, str]
     dataset: str = "affectnet"
-    layout = "class folders by AffectNet's codes, from 0 neutral to 7 contempt"
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for part in self.parts:
-            with os.scandir(part.folder) as entries:
-                for entry in entries:
-                    yield from self._class_samples(entry, part)
+            for entry in entries_of(part.folder):
+                yield from self._class_samples(entry, part)
 
     def _class_samples(self, folder: os.DirEntry[str], part: Part) -> Iterator[Sample | LeftOut]:
         code, place = folder.name, readable(part.place + folder.name)
-        fault = fault_of(code, self.emotions)
+        fault = fault_of(code, self.emotions, self.codes)
         if not is_folder(folder):
             yield LeftOut(part.split, place, "not in a class folder")
         elif fault == "unknown code":
-            yield LeftOut(part.split, place, "hidden" if is_hidden(code) else fault)
+            yield LeftOut(part.split, place, fault)
         else:
-            with os.scandir(folder.path) as entries:
-                for entry in entries:
-                    name = f"{place}/{readable(entry.name)}"
-                    if reason := _stray(entry) or fault:
-                        yield LeftOut(part.split, name, reason)
-                    else:
-                        key = clean_key(f"{code}/{os.path.splitext(entry.name)[0]}")
-                        facts = {"id": name, "code": code}
-                        yield Sample(key, part.split, CODES["affectnet"][code], entry.path, facts=facts)
+            for entry in entries_of(folder.path):
+                name = f"{place}/{readable(entry.name)}"
+                if reason := _stray(entry) or fault:
+                    yield LeftOut(part.split, name, reason)
+                else:
+                    key = clean_key(f"{code}/{os.path.splitext(entry.name)[0]}")
+                    facts = {"id": name, "code": code}
+                    yield Sample(key, part.split, self.codes[code], entry.path, facts=facts)
 
     def read(self, sample: Sample) -> Picture:
         return read_whole(sample)
@@ -230,11 +231,10 @@ def _text(array: NDArray[Any]) -> str:
 
 
 def _without_picture(part: Part) -> Iterator[LeftOut]:
-    with os.scandir(f"{part.folder}/annotations") as entries:
-        for entry in entries:
-            stem = entry.name.removesuffix("_exp.npy")
-            if stem != entry.name and not is_hidden(stem) and not _has_picture(f"{part.folder}/images/{stem}"):
-                yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "picture is missing")
+    for entry in entries_of(f"{part.folder}/annotations"):
+        stem = entry.name.removesuffix("_exp.npy")
+        if stem != entry.name and not _has_picture(f"{part.folder}/images/{stem}"):
+            yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "picture is missing")
 
 
 def _has_picture(start: str) -> bool:
@@ -248,18 +248,49 @@ def _is_root(folder: Path) -> bool:
 
 def _parts(root: Path, fits: Callable[[Path], bool], options: Options) -> tuple[Part, ...]:
     """The split folders of one layout; the root itself, where it is one. Empty where there is none."""
-    for names in SPLITS:
-        found = {name: split for name, split in names.items() if fits(root / name)}
-        if found:
-            val = _val_split(options, {"val", "test"} <= set(found.values()))
-            return tuple(
-                Part(str(root / name), val if split == "val" else split, f"{name}/") for name, split in found.items()
-            )
+    if not root.is_dir():
+        return ()
+    if found := {name: split for name, split in split_folders(root).items() if fits(root / name)}:
+        check_one_each(root, found)
+        val = _val_split(options, {"val", "test"} <= set(found.values()))
+        return tuple(
+            Part(str(root / name), val if split == "val" else split, f"{name}/")
+            for name, split in sorted(found.items(), key=lambda item: ("train", "val", "test").index(item[1]))
+        )
     if fits is _is_annotated and fits(root):
         # Whoever gives val_set alone must not train on it unawares.
-        split = {**SPLITS[0], **SPLITS[1]}.get(root.resolve().name, "train")
+        split = split_of(root.resolve().name) or "train"
         return (Part(str(root), _val_split(options, False) if split == "val" else split, ""),)
     return ()
+
+
+def _open_classes(root: Path, parts: tuple[Part, ...], given: str, emotions: tuple[str, ...]) -> Classes:
+    codes = codes_of(given) if given else CODES["affectnet"]
+    remarks = _unread(root, parts)
+    if given:
+        for part in parts:
+            check_counting(
+                part.folder, [name for name in folders_in(part.folder) if name not in NO_EMOTION], codes, given
+            )
+    else:
+        for part in parts:
+            if part.split == "train":
+                sizes = {code: sum(1 for _ in entries_of(f"{part.folder}/{code}")) for code in _classes_in(part.folder)}
+                check_sizes(part.folder, sizes, codes, PUBLISHED["train"])
+        remarks += (
+            f"{root}: class folders are read by AffectNet's codes ({told(codes)}); nothing here tells a copy that "
+            "was numbered in another order, whose labels would then be wrong: look at a sheet of shards describe, and "
+            f"give --codes {','.join(sorted(EMOTIONS))} where the order is that of the alphabet",
+        )
+    variant = f"class folders by {f'the codes {told(codes)}' if given else CLASSES}: {_told(parts)}"
+    # A table of somebody's own orders the emotions too.
+    ours = tuple(emotion for emotion in dict.fromkeys(codes.values()) if emotion in emotions)
+    return Classes(parts, variant, ours, codes, remarks=remarks)
+
+
+def _refuse_codes(root: Path, options: Options) -> None:
+    if options.codes:
+        raise InputError(f"{root}: --codes is for class folders; the labels here are the release's own; leave it out")
 
 
 def _val_split(options: Options, has_test: bool) -> str:
@@ -268,12 +299,14 @@ def _val_split(options: Options, has_test: bool) -> str:
     return options.val_as if options.val_as != "auto" else "val" if has_test else "test"
 
 
-def _told(root: Path, parts: tuple[Part, ...]) -> str:
-    """What is read as what, and which split folders are not read."""
-    names = {os.path.basename(part.folder): part.split for part in parts}
-    left = [name for splits in SPLITS for name in splits if name not in names and os.path.isdir(root / name)]
-    told = ", ".join(f"{readable(name)} as {split}" for name, split in names.items())
-    return told + (f"; not read: {', '.join(left)}" if left else "")
+def _told(parts: tuple[Part, ...]) -> str:
+    """What is read as what."""
+    return ", ".join(f"{readable(os.path.basename(part.folder))} as {part.split}" for part in parts)
+
+
+def _unread(root: Path, parts: tuple[Part, ...]) -> tuple[str, ...]:
+    """Remarks on split folders that are not read; none where the root itself is read as one split."""
+    return remarks_on_unread(root, [part.place.rstrip("/") for part in parts]) if parts[0].place else ()
 
 
 def _is_annotated(folder: Path) -> bool:
@@ -285,13 +318,16 @@ def _is_annotated(folder: Path) -> bool:
 
 
 def _has_classes(folder: Path) -> bool:
-    return any(os.path.isdir(folder / code) for code in (*CODES["affectnet"], *NO_EMOTION))
+    return folder.is_dir() and bool(_classes_in(folder))
+
+
+def _classes_in(folder: str | Path) -> list[str]:
+    """Names of the folders that are codes of AffectNet, those without an emotion too."""
+    return [name for name in folders_in(folder) if name in CODES["affectnet"] or name in NO_EMOTION]
 
 
 def _stray(entry: os.DirEntry[str]) -> str:
     """Why a file among the pictures is none; empty where it is one."""
-    if is_hidden(entry.name):
-        return "hidden"
     if is_folder(entry):
         return "a folder among the pictures"
     return "" if is_picture_name(entry.name) else "not a picture by its extension"

@@ -4,7 +4,6 @@ A face box is x, y, width, height in pixels of the photograph; one of the loader
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer_dist.data.pictures import is_picture_name
 from fer_dist.data.sources import LeftOut, Picture, Sample, clean_key, names_found, read_whole, readable
+from fer_dist.data.sources.files import path_below
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
@@ -75,7 +75,12 @@ def open_lists(root: Path, lists: str, emotions: tuple[str, ...], val_split: str
             split = val_split if path.name == "validation.csv" else "train"
             found.append(AnnotationList(str(path), str(pictures), kind, split, *_columns(path)))
     told = ", ".join(f"{os.path.basename(item.path)} as {item.split}" for item in found)
-    return Lists(tuple(found), f"the 2017 release: {told}", emotions)
+    remarks = tuple(
+        f"{item.path}: has no header; its columns are taken to be {', '.join(COLUMNS)}"
+        for item in found
+        if not item.has_header
+    )
+    return Lists(tuple(found), f"the 2017 release: {told}", emotions, remarks)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Lists:
     lists: tuple[AnnotationList, ...]
     variant: str
     emotions: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
     dataset: str = "affectnet"
 
     def samples(self) -> Iterator[Sample | LeftOut]:
@@ -114,7 +120,8 @@ class Lists:
         path = row["subDirectory_filePath"]
         if not path:
             return LeftOut(one.split, place, "path is missing")
-        if path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", path):
+        inside = path_below(path, os.path.abspath(one.pictures)) if not path.startswith("/") else ""
+        if not inside:
             return LeftOut(one.split, readable(path), "path leaves the picture folder")
         code = code_of(row["expression"])
         box = [row[name] for name in COLUMNS[1:5]]
@@ -127,8 +134,8 @@ class Lists:
         remarks.add_landmarks(None if _is_null(points) else points.split(";"))
         for name in ("valence", "arousal"):
             remarks.add_rating(name, None if _is_null(row[name]) else row[name])
-        key = clean_key(("" if one.kind == "manual" else "automatic/") + os.path.splitext(path)[0])
-        place_on_disk = os.path.join(one.pictures, path)
+        key = clean_key(("" if one.kind == "manual" else "automatic/") + os.path.splitext(inside)[0])
+        place_on_disk = os.path.join(one.pictures, inside)
         emotion = CODES["affectnet"][code]
         return Sample(key, one.split, emotion, place_on_disk, facts=remarks.facts, mended=remarks.mended)
 
@@ -145,13 +152,15 @@ def code_of(text: str) -> str:
     return str(int(number)) if number.is_integer() else text.strip()
 
 
-def fault_of(code: str, emotions: tuple[str, ...]) -> str:
-    """Why a picture with this code is no sample; empty where it is one."""
-    if code in NO_EMOTION:
+def fault_of(code: str, emotions: tuple[str, ...], codes: dict[str, str] = CODES["affectnet"]) -> str:
+    """Why a picture with this code is no sample; empty where it is one. codes: what they mean in a copy."""
+    if code in NO_EMOTION and code not in codes:
         return f"no emotion: {NO_EMOTION[code]} (code {code})"
-    emotion = CODES["affectnet"].get(code)
+    emotion = codes.get(code)
     if emotion is None:
         return "unknown code"
+    if not emotion:
+        return "a code that --codes leaves out"
     return "" if emotion in emotions else f"{emotion} is not among the seven"
 
 
@@ -222,15 +231,23 @@ def _columns(path: Path) -> tuple[tuple[int, ...], bool]:
     with path.open("rb") as stream:
         # A file without lines may be gigabytes long; a row of the release has about 1,200 characters.
         names = _fields(stream.readline(1 << 16))
-    if set(COLUMNS) <= set(names):
+    if all(names.count(name) == 1 for name in COLUMNS):
         return tuple(names.index(name) for name in COLUMNS), True
-    if len(names) >= len(COLUMNS) and is_picture_name(names[0]):
+    if len(names) >= len(COLUMNS) and is_picture_name(names[0]) and _is_row(names):
         return tuple(range(len(COLUMNS))), False
     found = ",".join(readable(name) for name in names)[:80] or "an empty line"
     raise InputError(
-        f"{path}: not a list of AffectNet; its first line should name {', '.join(COLUMNS)}, or be a row of these; "
-        f"found: {found}"
+        f"{path}: not a list of AffectNet; its first line should name {', '.join(COLUMNS)}, each once, or be a row of "
+        f"these; found: {found}"
     )
+
+
+def _is_row(texts: list[str]) -> bool:
+    """Whether the values of a row are such as stand in the release's columns, in its order."""
+    row = dict(zip(COLUMNS, texts, strict=False))
+    boxes = all(_is_null(text) or text.lstrip("-").isdecimal() for text in texts[1:5])
+    is_code = code_of(row["expression"]) in {**CODES["affectnet"], **NO_EMOTION}
+    return boxes and is_code and (_is_null(row["facial_landmarks"]) or ";" in row["facial_landmarks"])
 
 
 def _fields(line: bytes) -> list[str]:

@@ -20,11 +20,11 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
-    is_folder,
     names_found,
     read_whole,
     readable,
 )
+from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
@@ -103,6 +103,7 @@ class Sequences:
     folds: Folds
     variant: str
     emotions: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
     dataset: str = "ckplus"
 
     def samples(self) -> Iterator[Sample | LeftOut]:
@@ -168,6 +169,7 @@ class Classes:
     variant: str
     dataset: str = "ckplus"
     emotions: tuple[str, ...] = SEVEN
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for name in _files(Path(self.root)):
@@ -244,20 +246,13 @@ def _folder_in(root: Path, places: tuple[str, ...]) -> Path | None:
 
 
 def _folders(*parents: Path) -> list[str]:
-    """Names of the folders in any of the parents, in order; hidden ones and parents that are not there do not count."""
-    return sorted({entry.name for parent in parents for entry in _entries(parent) if is_folder(entry)})
+    """Names of the folders in any of the parents, in order; parents that are not there do not count."""
+    return sorted({name for parent in parents if parent.is_dir() for name in folders_in(parent)})
 
 
 def _files(parent: Path) -> list[str]:
-    """Names of the files in a folder, in order. The release itself has hidden ones (.DS_Store), which do not count."""
-    return sorted(entry.name for entry in _entries(parent) if not is_folder(entry))
-
-
-def _entries(parent: Path) -> list[os.DirEntry[str]]:
-    if not parent.is_dir():
-        return []
-    with os.scandir(parent) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
+    """Names of the files in a folder, in order; none where there is no such folder."""
+    return sorted(entry.name for entry in entries_of(parent) if not is_folder(entry)) if parent.is_dir() else []
 
 
 def _label_files(folder: Path) -> list[str]:

@@ -1,12 +1,16 @@
-"""Any csv or tsv file with a header that names pictures and emotions; what else its columns say travels along."""
+"""Any csv or tsv file with a header that names pictures and emotions; what else its columns say travels along.
+
+Hubs write such files as metadata.csv beside the images, one for each split or one for all; then RAW is their folder.
+"""
 
 import csv
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fer_dist.data.sources import (
     LeftOut,
@@ -16,20 +20,31 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     dataset_name,
-    fer2013,
-    folder,
     names_found,
     read_whole,
     readable,
 )
-from fer_dist.emotions import CODES, EIGHT, WORDS, emotion_of_word
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of
+from fer_dist.data.sources.files import path_below
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
+from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
-SPLITS = folder.SPLITS | {usage.lower(): split for usage, split in fer2013.SPLITS.items()}
-"""Words in the split's column, lower case -> our name."""
+METADATA = "metadata.csv"
+DELIMITERS = ",;\t|"
+OTHER_KINDS = {
+    b"PK\3\4": "an Excel file or an archive",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"PAR1": "a parquet file",
+    b"\x1f\x8b": "compressed",
+}
+"""First bytes of what people take for a csv file -> what it is."""
 
 USUAL = {
-    "picture": ("path", "image", "file", "filename", "image_name", "image_path", "img", "pth", "subdirectory_filepath"),
+    "picture": (
+        *("path", "image", "file", "filename", "file_name", "filepath", "file_path", "image_name", "image_path"),
+        *("image_file", "img", "img_path", "pth", "subdirectory_filepath"),
+    ),
     "emotion": ("emotion", "expression", "label", "class"),
     "split": ("split", "usage", "set", "subset"),
     "subject": ("subject", "subject_id", "person"),
@@ -65,7 +80,8 @@ class Options:
     """Column of the label: a word, or a code (see codes)."""
 
     split_column: str = ""
-    """Column of the split: train, val, test, or FER2013's Usage. Where there is none, all rows are train."""
+    """Column of the split: train, val, test, or FER2013's Usage. Where there is none, folders of the paths say it, as
+    test/a.jpg does, or the file's own name, as test.csv; all other rows are train."""
 
     subject_column: str = ""
     """Column that says who is in the picture."""
@@ -89,27 +105,30 @@ DEFAULT = Options()
 
 
 def open(raw: str, options: Options = DEFAULT) -> Source:
-    """Open a csv file. Its labels are read once here, to know which emotions there are.
+    """Open a csv file, or a folder that holds metadata.csv, itself or in its split folders.
 
+    Its labels are read once here, to know which emotions there are.
     Raises InputError where a needed column is not found, several could be meant, or no label is understood; for
-    numbers without `codes`, since each data set has an order of its own.
+    numbers without `codes`, since each data set has an order of its own, and where they do not fit `codes`.
     """
     path = Path(raw)
-    if not path.is_file():
-        found = f"a folder; give the csv file itself; found: {names_found(path)}" if path.is_dir() else "no such file"
-        raise InputError(f"{raw}: {found}")
-    root = options.root or str(path.parent)
-    if not os.path.isdir(root):
-        raise InputError(f"root {root}: no such folder; give the folder that the paths of {raw} start from")
-    dataset = dataset_name(options.dataset, path)
-    header, delimiter = _header(path)
-    columns = _columns(path, header, options)
-    codes = _codes(options.codes)
-    emotions = _emotions(path, delimiter, columns, codes)
-    parts = ", ".join(f"{part} in {header[index]}" for part, index in columns.places.items())
+    found = _files_at(path)
+    if options.root and not os.path.isdir(options.root):
+        raise InputError(f"root {options.root}: no such folder; give the folder that the paths of {raw} start from")
+    files = tuple(_opened(file, split, options) for file, split in found.items())
+    codes = codes_of(options.codes) if options.codes else {}
+    seen = Seen()
+    for file in files:
+        _look(file, codes, seen)
+    emotions = _emotions(path, seen, codes, options.codes)
+    first = files[0]
+    parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.places.items())
     labels = f"labels by {options.codes}" if codes else "labels are words"
-    splits = "" if "split" in columns.places else "; no column of splits, all of it train"
-    return Table(str(path), root, delimiter, columns, codes, dataset, f"csv, {parts}; {labels}{splits}", emotions)
+    remarks = _remarks(path, files, seen, codes, options)
+    if len(found) > 1:
+        remarks += remarks_on_unread(path, [file.parent.name for file in found])
+    variant = f"csv, {parts}; {labels}{_told_splits(files, seen)}"
+    return Table(files, codes, dataset_name(options.dataset, path), variant, emotions, remarks)
 
 
 @dataclass(frozen=True)
@@ -127,64 +146,122 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of a csv file. codes: label -> our name; empty where the labels are words."""
+class File:
+    """One csv file. root: where its paths start. split: of rows that say none; empty where their folders may say one.
+
+    lines: before the first row. encoding: what its first bytes say.
+    """
 
     path: str
     root: str
+    split: str
+    lines: int
     delimiter: str
+    encoding: str
+    header: list[str]
     columns: Columns
+
+    @cached_property
+    def roots(self) -> tuple[str, str]:
+        """The root as it is called and as it is, since a path may go through a link."""
+        return os.path.abspath(self.root), os.path.realpath(self.root)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one csv file or several. codes: label -> our name; empty where the labels are words."""
+
+    files: tuple[File, ...]
     codes: dict[str, str]
     dataset: str
     variant: str
     emotions: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        roots = (os.path.abspath(self.root), os.path.realpath(self.root))
-        for line, row in _rows(Path(self.path), self.delimiter):
-            yield self._sample(row, f"{os.path.basename(self.path)} line {line}", roots)
+        for file in self.files:
+            for line, row in _rows(file):
+                yield self._sample(file, row, f"{os.path.basename(file.path)} line {line}")
 
-    def _sample(self, row: list[str], place: str, roots: tuple[str, ...]) -> Sample | LeftOut:
-        if fault := _row_fault(row, self.columns.count):
-            return LeftOut("", readable(place), fault)
-        cells = {part: row[index].strip() for part, index in self.columns.places.items()}
-        split = SPLITS.get(cells.get("split", "train").lower())
+    def _sample(self, file: File, row: list[str], place: str) -> Sample | LeftOut:
+        if fault := _row_fault(row, file.columns.count):
+            return LeftOut(file.split, readable(place), fault)
+        cells = {part: row[index].strip() for part, index in file.columns.places.items()}
+        inside = path_below(cells["picture"], *file.roots)
+        split = split_of(cells["split"]) if "split" in cells else file.split or _split_of_path(inside) or "train"
         name = readable(cells["picture"] or place)
         if split is None:
             return LeftOut("", name, "unknown split")
         if not cells["picture"]:
             return LeftOut(split, name, "no picture is named")
         emotion = _emotion(cells["emotion"], self.codes)
-        if emotion is None:
-            return LeftOut(split, name, "unknown code" if self.codes else "not an emotion that we know")
-        inside = _below(cells["picture"], roots)
+        if not emotion:
+            reason = "unknown code" if self.codes else "not an emotion that we know"
+            return LeftOut(split, name, reason if emotion is None else "a code that --codes leaves out")
         if not inside:
             return LeftOut(split, name, "path leaves the root")
         key = cells.get("key", "").strip("/") or os.path.splitext(inside)[0]
-        facts = {"id": name, "code": readable(cells["emotion"])} | _facts(row, self.columns)
-        mended = "" if "box" in facts or not self.columns.box else "face box without numbers: dropped"
-        return Sample(clean_key(key), split, emotion, os.path.join(self.root, inside), facts=facts, mended=mended)
+        facts = {"id": name, "code": readable(cells["emotion"])} | _facts(row, file.columns)
+        mended = "" if "box" in facts or not file.columns.box else "face box without numbers: dropped"
+        return Sample(clean_key(key), split, emotion, os.path.join(file.root, inside), facts=facts, mended=mended)
 
     def read(self, sample: Sample) -> Picture:
         return read_whole(sample)
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The names of the columns, and what stands between them: of comma, semicolon and tab the most frequent."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+def _files_at(path: Path) -> dict[Path, str]:
+    """The csv files that are meant, and the split that the name of each or of its folder says; empty for none."""
+    if path.is_file():
+        return {path: split_of(path.stem) or ""}
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file")
+    if (path / METADATA).is_file():
+        return {path / METADATA: split_of(path.resolve().name) or ""}
+    splits = {name: split for name, split in split_folders(path).items() if (path / name / METADATA).is_file()}
+    check_one_each(path, splits)
+    if not splits:
+        raise InputError(
+            f"{path}: a folder without {METADATA}, in it or in its split folders; give the csv file itself; found: "
+            f"{names_found(path)}"
+        )
+    return {path / name / METADATA: split for name, split in splits.items()}
+
+
+def _opened(path: Path, split: str, options: Options) -> File:
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
+        raise InputError(f"{path}: {kind}; save the table in it as a csv file and give that")
+    # Excel's "Unicode text" is UTF-16.
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with _text(path, encoding) as stream:
         line = stream.readline(65536)
-    delimiter = max(",;\t", key=line.count)
-    names = next(csv.reader([line], delimiter=delimiter), [])
-    return [readable(name.strip()) for name in names], delimiter
+        # The first line that Excel reads as a setting says what stands between the columns, and names none.
+        declared = re.fullmatch(f"sep=([{DELIMITERS}])\\s*", line, re.IGNORECASE)
+        line = stream.readline(65536) if declared else line
+    delimiter = declared[1] if declared else max(DELIMITERS, key=line.count)
+    header = [readable(name.strip()) for name in next(csv.reader([line], delimiter=delimiter), [])]
+    columns = _columns(path, header, options)
+    own = "" if "split" in columns.places else split
+    root = options.root or str(path.parent)
+    return File(str(path), root, own, 2 if declared else 1, delimiter, encoding, header, columns)
+
+
+def _text(path: Path, encoding: str) -> TextIO:
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+    return path.open(encoding=encoding, errors=errors, newline="")
 
 
 def _columns(path: Path, header: list[str], options: Options) -> Columns:
-    names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header]
+    names = list(map(_plain, header))
     places = {}
     for part, usual in USUAL.items():
         given = getattr(options, f"{part}_column")
-        found = [index for index, name in enumerate(header) if name == given]
-        found = found or [index for index, name in enumerate(names) if name in ((given.lower(),) if given else usual)]
+        if given:
+            found = [index for index, name in enumerate(header) if name == given]
+            found = found or [index for index, name in enumerate(names) if name and name == _plain(given)]
+        else:
+            found = [index for index, name in enumerate(names) if name in usual]
         if len(found) > 1:
             both = " and ".join(header[index] for index in found)
             raise InputError(f"{path}: {both} could each be the {part}; say which with --{part}-column")
@@ -194,6 +271,7 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
             raise InputError(
                 f"{path}: no column for the {part}; looked for {given or ', '.join(usual)}; the first line names: "
                 f"{', '.join(header)[:200] or 'nothing'}; say which with --{part}-column"
+                + (" (a table of pixels is read by the source fer2013)" if "pixels" in names else "")
             )
     box = next((tuple(map(names.index, four)) for four in BOXES if set(four) <= set(names)), ())
     facts = {"subject": places["subject"]} if "subject" in places else {}
@@ -204,62 +282,111 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
     return Columns(len(header), places, box, facts)
 
 
-def _codes(given: str) -> dict[str, str]:
-    if not given or given in CODES:
-        return CODES.get(given, {})
-    if "," not in given:
-        raise InputError(f"codes {given!r}: no such table; there are {', '.join(CODES)}; or give a list of names")
-    codes = {}
-    for number, word in enumerate(map(str.strip, given.split(","))):
-        emotion = emotion_of_word(word)
-        if emotion is None and word != "-":
-            raise InputError(f"codes: {word!r} names no emotion that we know; use - or one of {', '.join(WORDS)}")
-        if emotion:
-            codes[str(number)] = emotion
-    return codes
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _emotions(path: Path, delimiter: str, columns: Columns, codes: dict[str, str]) -> tuple[str, ...]:
-    """The emotions that the file labels, in the order of the codes. Holds a few labels, however long the file is."""
-    found: set[str] = set()
-    others: dict[str, None] = {}
-    for _, row in _rows(path, delimiter):
-        if not _row_fault(row, columns.count):
-            label = row[columns.places["emotion"]].strip()
+@dataclass
+class Seen:
+    """What a first look at all rows found. emotions: of labels that are understood; labels: those, as written.
+
+    others: a few labels that are not understood. splits: those that folders of the paths mean.
+    """
+
+    emotions: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+    others: dict[str, None] = field(default_factory=dict)
+    splits: set[str] = field(default_factory=set)
+
+
+MOST_LABELS = 100
+"""Different labels that are not understood which are held, however long the file is."""
+
+
+def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
+    has_folders = not file.split and "split" not in file.columns.places
+    for _, row in _rows(file):
+        if not _row_fault(row, file.columns.count):
+            label = _label(row[file.columns.places["emotion"]])
             emotion = _emotion(label, codes)
-            if emotion:
-                found.add(emotion)
-            elif len(others) < 12:
-                others[label] = None
-    if found:
-        return tuple(name for name in dict.fromkeys(codes.values() or EIGHT) if name in found)
-    labels = readable(", ".join(sorted(others)))[:200]
+            if emotion is not None:
+                seen.emotions |= {emotion} - {""}
+                seen.labels.add(label)
+            elif len(seen.others) < MOST_LABELS:
+                seen.others[label] = None
+            if has_folders:
+                split = _split_of_path(path_below(row[file.columns.places["picture"]].strip(), *file.roots))
+                seen.splits |= {split} - {""}
+
+
+def _emotions(path: Path, seen: Seen, codes: dict[str, str], given: str) -> tuple[str, ...]:
+    """The emotions that the file labels, in the order of the codes."""
+    others = [readable(label) for label in sorted(seen.others)][:12]
+    if codes:
+        check_counting(path, [*seen.labels, *seen.others], codes, given)
+    if seen.emotions:
+        return tuple(name for name in dict.fromkeys(codes.values() or EIGHT) if name in seen.emotions)
     if not codes and any(label[:1].isdigit() for label in others):
-        tables = ", ".join(name for name, table in CODES.items() if "1" in table)
-        raise InputError(
-            f"{path}: the labels are numbers ({labels}), and each data set orders them in its own way; say which with "
-            f"--codes: {tables}, or the names in the order of the numbers 0, 1, 2, ..., as neutral,happy,sad,surprise"
-        )
+        raise ask_for_codes(path, others)
     raise InputError(
-        f"{path}: no label names an emotion that we know; looked for {', '.join(codes or WORDS)}; found: {labels}"
+        f"{path}: no label names an emotion that we know; looked for {', '.join(codes or WORDS)}; "
+        f"found: {', '.join(others)[:200]}"
     )
 
 
+def _told_splits(files: tuple[File, ...], seen: Seen) -> str:
+    if "split" in files[0].columns.places:
+        return ""
+    if any(file.split for file in files):
+        told = (f"{Path(file.path).parent.name}/{os.path.basename(file.path)} as {file.split}" for file in files)
+        return f"; no column of splits, {', '.join(told)}"
+    return f"; no column of splits, {'folders of the paths say it' if seen.splits else 'all of it train'}"
+
+
+def _remarks(
+    path: Path, files: tuple[File, ...], seen: Seen, codes: dict[str, str], options: Options
+) -> tuple[str, ...]:
+    remarks = []
+    if seen.splits - {"train"}:
+        remarks.append(
+            f"{path}: no column of splits: rows whose paths lie in a folder that means one "
+            f"({', '.join(sorted(seen.splits))}) are of that split, all others train; --split-column names a column"
+        )
+    unused = [code for code, emotion in codes.items() if emotion and code not in seen.labels]
+    if unused and seen.others:
+        remarks.append(
+            f"{path}: no row has the labels {', '.join(unused)} of --codes {options.codes}, and rows with "
+            f"{readable(', '.join(sorted(seen.others)))[:100]} are left out: is it the right table?"
+        )
+    return tuple(remarks)
+
+
+def _split_of_path(path: str) -> str:
+    """The split that a folder of a path means, the first that means one; empty where none does."""
+    return next(filter(None, map(split_of, path.split("/")[:-1])), None) or ""
+
+
 def _emotion(label: str, codes: dict[str, str]) -> str | None:
+    """Our name; None where the label means nothing, empty where the user's codes leave it out."""
+    return codes.get(_label(label)) if codes else emotion_of_word(label)
+
+
+def _label(text: str) -> str:
     # Tables that went through floats say 3.0 for the code 3.
-    return codes.get(re.sub(r"\.0+$", "", label)) if codes else emotion_of_word(label)
+    return re.sub(r"\.0+$", "", text.strip())
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: File) -> Iterator[tuple[int, list[str]]]:
     """Number of the line, and its fields; without the header. A line that csv refuses has one empty field.
 
     A field does not go on in the next line: a quote that is never closed would swallow the rows after it.
     """
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        stream.readline()
-        for number, line in enumerate(stream, 2):
+    with _text(Path(file.path), file.encoding) as stream:
+        for number, line in enumerate(stream, 1):
+            if number <= file.lines:
+                continue
             try:
-                row = next(csv.reader([line], delimiter=delimiter), [])
+                row = next(csv.reader([line], delimiter=file.delimiter), [])
             except csv.Error:
                 row = [""]
             if row:
@@ -271,16 +398,6 @@ def _row_fault(row: list[str], count: int) -> str:
     if len(row) < count:
         return "columns are missing"
     return "more fields than columns" if any(row[count:]) else ""
-
-
-def _below(given: str, roots: tuple[str, ...]) -> str:
-    """The path below the root; empty where it leaves it. Windows' separators are understood."""
-    path = given if "/" in given else given.replace("\\", "/")
-    for root in roots:
-        full = os.path.normpath(os.path.join(root, path))
-        if full.startswith(root.rstrip("/") + "/"):
-            return os.path.relpath(full, root)
-    return ""
 
 
 def _facts(row: list[str], columns: Columns) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
+from fer_dist.data.sources.codes import counting_fault
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
@@ -30,6 +31,9 @@ ROOTS = (".", "data", "ExpW", "ExpW/data")
 LISTS = ("label/label.lst", "label.lst")
 FOLDERS = ("image/origin", "image/origin.7z/origin", "origin", "image", ".")
 """Where the photographs may lie; some tools unpack the archive into a folder of its name."""
+
+LOOKED_AT = 1000
+"""First lines of the list whose labels are looked at before the rest is read."""
 
 TRIED = 100
 """First lines of the list whose photographs are looked for, to find their folder; a few may be missing."""
@@ -61,6 +65,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     for root in (given / place for place in ROOTS):
         for name in LISTS:
             if (root / name).is_file():
+                _check_labels(root / name)
                 return ExpW(str(root / name), str(_photographs(root, root / name)), options.min_confidence)
     raise InputError(f"{raw}: no ExpW here; looked for label/label.lst and label.lst; found: {names_found(given)}")
 
@@ -78,6 +83,7 @@ class ExpW:
     dataset: str = "expw"
     variant: str = "label.lst, whole photographs with a box for each face; no official split, all of it train"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
@@ -112,6 +118,13 @@ class ExpW:
 
     def read(self, sample: Sample) -> Picture:
         return read_whole(sample)
+
+
+def _check_labels(listing: Path) -> None:
+    with listing.open(encoding="utf-8-sig", errors="replace") as stream:
+        labels = {fields[-1] for fields in map(_fields, islice(stream, LOOKED_AT)) if len(fields) == 8}
+    if fault := counting_fault(labels, CODES["expw"]):
+        raise InputError(f"{listing}: {fault}; give the list of the release")
 
 
 def _fields(line: str) -> list[str]:

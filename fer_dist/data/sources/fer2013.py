@@ -4,8 +4,9 @@ The number in a file name is not the row of the csv, so the two variants share n
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from fer_dist.data.sources import (
@@ -17,16 +18,18 @@ from fer_dist.data.sources import (
     Sample,
     Source,
     clean_key,
-    is_hidden,
     names_found,
     read_whole,
     readable,
 )
+from fer_dist.data.sources.codes import counting_fault
+from fer_dist.data.sources.files import entries_of, folders_in, images_below, is_folder
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
 
-SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-"""Usage, also the first part of a file name -> split."""
+LOOKED_AT = 1000
+"""First lines of a csv whose labels are looked at before the rest is read."""
 
 SIDE = 48
 """Width and height of every picture, in pixels."""
@@ -34,6 +37,8 @@ SIDE = 48
 EMOTIONS = tuple(CODES["fer2013"].values())
 COLUMNS = ("emotion", "pixels", "Usage")
 TABLE = "fer2013.csv"
+TABLES = (TABLE, "icml_face_data.csv")
+"""The csv as its archive has it, and as Kaggle's page lays it beside the archive: the same rows."""
 
 PUBLISHED: Published = {
     "train": dict(zip(EMOTIONS, (3995, 436, 4097, 7215, 4830, 3171, 4965), strict=True)),
@@ -45,8 +50,8 @@ PUBLISHED: Published = {
 def open(raw: str, options: NoOptions = NO_OPTIONS) -> Source:
     """Open FER2013 in whichever variant lies at raw, or in raw/fer2013.
 
-    raw: the folder that holds train/ and test/, or the one that holds fer2013.csv, or a csv file with its columns.
-         Where both are there the csv is taken, because its pixels have not been through JPEG.
+    raw: the folder that holds train/ and test/, or the one that holds fer2013.csv or icml_face_data.csv, or a csv file
+         with their columns. Where both are there the csv is taken, because its pixels have not been through JPEG.
     Raises InputError where neither is there, and for a class folder that is not one of FER2013's.
     """
     given = Path(raw)
@@ -55,54 +60,63 @@ def open(raw: str, options: NoOptions = NO_OPTIONS) -> Source:
     if given.is_file():
         return _open_table(given)
     for root in (given, given / "fer2013"):
-        if (root / TABLE).is_file():
-            return _open_table(root / TABLE)
-        if (root / "train").is_dir() or (root / "test").is_dir():
-            _check_classes(root)
-            return Folders(str(root))
+        if table := next((root / name for name in TABLES if (root / name).is_file()), None):
+            return _open_table(table)
+        if root.is_dir() and (folders := split_folders(root)):
+            check_one_each(root, folders)
+            _check_classes(root, folders)
+            return _open_folders(root, folders)
+    rest = "; train.csv has no test rows and no column Usage" if (given / "train.csv").is_file() else ""
     raise InputError(
-        f"{raw}: no FER2013 here; looked for {TABLE}, or train/<class>/Training_<n>.jpg and "
-        f"test/<class>/PublicTest_<n>.jpg; found: {names_found(given)}"
+        f"{raw}: no FER2013 here; looked for {' or '.join(TABLES)}, or train/<class>/Training_<n>.jpg and "
+        f"test/<class>/PublicTest_<n>.jpg; found: {names_found(given)}{rest}"
     )
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The folder variant: the class folder says the emotion, the first part of the file name the split."""
+    """The folder variant: the class folder says the emotion, the first part of the file name the split.
+
+    splits:  name of a split folder -> what it means. The release has train and test only, PublicTest in the latter;
+             images in a val of somebody's own making are val, whatever their names say.
+    by_name: whether names say a Usage; in copies whose images were numbered anew, the folder alone says the split.
+    """
 
     root: str
+    splits: dict[str, str]
+    by_name: bool
     dataset: str = "fer2013"
     variant: str = "folders of JPEG files"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for folder in ("train", "test"):
-            path = Path(self.root) / folder
-            if path.is_dir():
-                for name in sorted(os.listdir(path)):
-                    yield from self._class_samples(path / name, f"{folder}/{name}")
-
-    def _class_samples(self, folder: Path, place: str) -> Iterator[Sample | LeftOut]:
-        if not folder.is_dir():
-            yield LeftOut("", readable(place), "not in a class folder")
-            return
-        emotion = emotion_of_word(folder.name)
-        if emotion is None:
-            yield LeftOut("", readable(place), "hidden")
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                stem, _, extension = entry.name.rpartition(".")
-                split = SPLITS.get(stem.partition("_")[0], "")
-                if extension.lower() not in ("jpg", "jpeg", "png"):
-                    yield LeftOut(split, readable(f"{place}/{entry.name}"), "not a picture by its extension")
-                elif not split:
-                    yield LeftOut("", readable(f"{place}/{entry.name}"), "unknown Usage")
+        for folder, split in self.splits.items():
+            for entry in entries_of(os.path.join(self.root, folder)):
+                place = f"{folder}/{entry.name}"
+                if is_folder(entry):
+                    yield from self._class_samples(entry, place, split)
                 else:
-                    # Two file names of the release stand in two class folders each, for other photographs.
-                    key = clean_key(f"{folder.name}/{stem}")
-                    facts = {"id": readable(f"{place}/{entry.name}"), "code": folder.name}
-                    yield Sample(key, split, emotion, entry.path, facts=facts)
+                    yield LeftOut("", readable(place), "not in a class folder")
+
+    def _class_samples(self, folder: os.DirEntry[str], place: str, split: str) -> Iterator[Sample | LeftOut]:
+        emotion = emotion_of_word(folder.name)
+        assert emotion in EMOTIONS, folder.name  # looked at when the release was opened
+        for entry in entries_of(folder.path):
+            stem, _, extension = entry.name.rpartition(".")
+            usage = _usage(stem) if self.by_name else split
+            name = readable(f"{place}/{entry.name}")
+            if extension.lower() not in ("jpg", "jpeg", "png"):
+                yield LeftOut(usage, name, "not a picture by its extension")
+            elif not usage:
+                yield LeftOut("", name, "unknown Usage")
+            else:
+                own = "val" if split == "val" else usage
+                # Two file names of the release stand in two class folders each, for other photographs.
+                key = clean_key(f"{folder.name}/{stem}")
+                facts = {"id": name, "code": folder.name}
+                mended = "" if own == usage else f"its folder says val, its name {usage}: val is taken"
+                yield Sample(key, own, emotion, entry.path, facts=facts, mended=mended)
 
     def read(self, sample: Sample) -> Picture:
         return read_whole(sample)
@@ -120,6 +134,7 @@ class Table:
     dataset: str = "fer2013"
     variant: str = "csv with the pixels as text"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         with Path(self.path).open("rb") as stream:
@@ -137,7 +152,7 @@ class Table:
         if len(fields) <= max(self.columns):
             return LeftOut("", name, "columns are missing")
         code, pixels, usage = (fields[column] for column in self.columns)
-        split = SPLITS.get(usage.decode("utf-8", "replace"))
+        split = split_of(usage.decode("utf-8", "replace"))
         if split is None:
             return LeftOut("", name, "unknown Usage")
         emotion = CODES["fer2013"].get(code.decode("utf-8", "replace"))
@@ -162,15 +177,38 @@ class Table:
         return Picture(png_bytes(image), "png", original=f"{os.path.basename(sample.path)} row {sample.facts['id']}")
 
 
+def _usage(name: str) -> str:
+    """The split that a file's name begins with; empty where it does not."""
+    return split_of(name.partition("_")[0]) or ""
+
+
+def _open_folders(root: Path, splits: dict[str, str]) -> Folders:
+    remarks = remarks_on_unread(root, splits)
+    by_name = any(_usage(os.path.basename(path)) for folder in splits for path in images_below(root / folder))
+    if not by_name and "val" not in splits.values():
+        remarks += (
+            f"{root}: file names say no Usage, as Training_1.jpg does: splits are those of the folders, so that test "
+            "may hold PublicTest and PrivateTest together",
+        )
+    return Folders(str(root), splits, by_name, remarks=remarks)
+
+
 def _open_table(path: Path) -> Table:
     with path.open("rb") as stream:
         # A file without lines may be gigabytes long; the header of the release has 21 characters.
         header = stream.readline(4096).decode("utf-8-sig", "replace")
     names = [name.strip(' "\r\n') for name in header.split(",")]
-    if not set(COLUMNS) <= set(names):
+    if any(names.count(name) != 1 for name in COLUMNS):
         found = header.strip()[:80] or "an empty line"
-        raise InputError(f"{path}: not FER2013's csv; its first line should name {', '.join(COLUMNS)}; found: {found}")
+        raise InputError(
+            f"{path}: not FER2013's csv; its first line should name {', '.join(COLUMNS)}, each once; found: {found}"
+        )
     emotion, pixels, usage = (names.index(name) for name in COLUMNS)
+    with path.open("rb") as stream:
+        rows = map(_fields, islice(stream, 1, LOOKED_AT))
+        labels = {row[emotion].decode("utf-8", "replace") for row in rows if len(row) > emotion}
+    if fault := counting_fault(labels, CODES["fer2013"]):
+        raise InputError(f"{path}: {fault}; give the csv of the release")
     return Table(str(path), (emotion, pixels, usage))
 
 
@@ -179,8 +217,8 @@ def _fields(line: bytes) -> list[bytes]:
     return [field.strip(b' "\r\n') for field in line.split(b",")]
 
 
-def _check_classes(root: Path) -> None:
-    for folder in sorted(path for split in ("train", "test") for path in (root / split).glob("*")):
-        if folder.is_dir() and not is_hidden(folder.name) and emotion_of_word(folder.name) not in EMOTIONS:
+def _check_classes(root: Path, folders: Iterable[str]) -> None:
+    for place in (f"{folder}/{name}" for folder in folders for name in folders_in(root / folder)):
+        if emotion_of_word(place.rpartition("/")[2]) not in EMOTIONS:
             known = "angry, disgust, fear, happy, neutral, sad, surprise"
-            raise InputError(f"{folder}: not a class of FER2013; its class folders are {known}")
+            raise InputError(f"{root / place}: not a class of FER2013; its class folders are {known}")

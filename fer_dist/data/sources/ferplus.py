@@ -5,13 +5,13 @@ authors' generate_training_data.py writes them anew from that table. So where th
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-from fer_dist.data.pictures import is_picture_name
 from fer_dist.data.sources import (
     ALL,
     LeftOut,
@@ -22,11 +22,12 @@ from fer_dist.data.sources import (
     clean_key,
     fer2013,
     folder_at,
-    is_hidden,
     names_found,
     read_whole,
     readable,
 )
+from fer_dist.data.sources.files import folders_in, images_below
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_of
 from fer_dist.data.sources.votes import (
     EMOTIONS,
     LABELS,
@@ -40,9 +41,6 @@ from fer_dist.data.sources.votes import (
     table_rows,
 )
 from fer_dist.errors import InputError
-
-FOLDERS = {"FER2013Train": "train", "FER2013Valid": "val", "FER2013Test": "test"}
-"""Microsoft's folders of pictures -> split."""
 
 PUBLISHED: Published = {
     # The majority rule, eight emotions, votes of fer2013new.csv, each image name once. Where only the label.csv files
@@ -82,12 +80,16 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         pixels = table.parent / fer2013.TABLE
         if pixels.is_file():
             variant = f"{TABLE} beside {fer2013.TABLE}"
-            return Pixels(variant, str(table), options, columns, fer2013.open(str(pixels)))
-        if any(_pictures(given)):
-            return Files(f"{TABLE} and the pictures that it names", str(given), options, str(table), columns)
+            return Pixels(variant, str(table), options, (), columns, fer2013.open(str(pixels)))
+        if any(images_below(given)):
+            variant = f"{TABLE} and the pictures that it names"
+            return Files(variant, str(given), options, (), {}, str(table), columns)
     for root in (given, given / "data"):
-        if any((root / name / LABELS).is_file() and any(_pictures(root / name)) for name in FOLDERS):
-            return Files(f"Microsoft's folders with {LABELS}", str(root), options)
+        folders = _split_folders(root)
+        if any(any(images_below(root / name)) for name in folders):
+            check_one_each(root, folders)
+            remarks = remarks_on_unread(root, folders)
+            return Files(f"Microsoft's folders with {LABELS}", str(root), options, remarks, folders)
     raise InputError(
         f"{raw}: {'labels without pictures' if table else 'no FER+ here'}; looked for {TABLE} with {fer2013.TABLE} "
         f"beside it or fer0000000.png and the others below it, and for data/FER2013Train/{LABELS} with its pictures; "
@@ -102,6 +104,7 @@ class Labelled:
     variant: str
     root: str
     options: Options
+    remarks: tuple[str, ...]
 
     @property
     def dataset(self) -> str:
@@ -136,7 +139,7 @@ class Labelled:
 class Pixels(Labelled):
     """fer2013new.csv beside fer2013.csv: the same rows in the same order.
 
-    The number in an image name is not the row. Four names stand in two rows; of those that stay, the build keeps one.
+    The number in an image name is not the row. Four names stand in two rows; of those that stay, the first is kept.
     """
 
     columns: tuple[int, ...]
@@ -144,13 +147,18 @@ class Pixels(Labelled):
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         rows = table_rows(Path(self.root), self.columns)
+        used: set[str] = set()
         for row, pixels in zip_longest(rows, self.pixels.samples()):
-            if row is None or pixels is None:
-                more = "more" if pixels is None else "fewer"
+            if _is_row(row) != _is_row(pixels):
+                more, place = ("more", row) if _is_row(row) else ("fewer", pixels)
                 raise InputError(
-                    f"{self.root}: has {more} rows than {fer2013.TABLE} beside it, but they must be the same rows in "
-                    "the same order; take both files whole"
+                    f"{self.root}: has {more} rows than {fer2013.TABLE} beside it at {_name(place)}, but they must be "
+                    "the same rows in the same order; take both files whole"
                 )
+            if row is None or pixels is None or not _is_row(row):
+                # Behind the last row there may be junk, which is no row of either.
+                yield from (junk for junk in (row, pixels) if isinstance(junk, LeftOut))
+                continue
             if isinstance(row, LeftOut):
                 yield row
             elif pixels.split != row.split:
@@ -159,7 +167,12 @@ class Pixels(Labelled):
                 yield LeftOut(row.split, row.name, pixels.reason)
             else:
                 placed = replace(row, facts={"row": pixels.facts["id"]})
-                yield self._judged(placed, pixels.path, pixels.offset, pixels.length)
+                entry = self._judged(placed, pixels.path, pixels.offset, pixels.length)
+                if isinstance(entry, Sample) and row.name in used:
+                    entry = LeftOut(row.split, row.name, "image name comes twice")
+                elif isinstance(entry, Sample):
+                    used.add(row.name)
+                yield entry
 
     def read(self, sample: Sample) -> Picture:
         return self.pixels.read(replace(sample, facts={"id": sample.facts["row"]}))
@@ -167,8 +180,12 @@ class Pixels(Labelled):
 
 @dataclass(frozen=True)
 class Files(Labelled):
-    """Pictures as files, whose labels stand in fer2013new.csv or, where table is empty, in label.csv beside them."""
+    """Pictures as files, whose labels stand in fer2013new.csv or, where table is empty, in label.csv beside them.
 
+    folders: those with a label.csv -> split.
+    """
+
+    folders: dict[str, str]
     table: str = ""
     columns: tuple[int, ...] = ()
 
@@ -177,16 +194,14 @@ class Files(Labelled):
         if self.table:
             yield from self._matched(table_rows(Path(self.table), self.columns), root, "", TABLE)
             return
-        for name, split in FOLDERS.items():
-            if (root / name / LABELS).is_file():
-                rows = label_rows(root / name / LABELS, split)
-                yield from self._matched(rows, root / name, split, LABELS)
+        for name, split in self.folders.items():
+            yield from self._matched(label_rows(root / name / LABELS, split), root / name, split, LABELS)
 
     def _matched(self, rows: Iterator[Row | LeftOut], root: Path, split: str, table: str) -> Iterator[Sample | LeftOut]:
         # Rows and pictures come in orders of their own, so the paths of all pictures, 35,710, are held meanwhile.
         paths: dict[str, str] = {}
         used = set()
-        for path in _pictures(root):
+        for path in images_below(root):
             name = os.path.basename(path)
             if paths.setdefault(name, path) != path:
                 yield LeftOut(split, readable(os.path.relpath(path, root)), "another picture has this name")
@@ -212,14 +227,22 @@ class Files(Labelled):
 
 def _table_of(given: Path) -> Path | None:
     """fer2013new.csv in the given folder; or above it, where that is the data/ of the repository."""
-    places = [given, given.absolute().parent] if any((given / name).is_dir() for name in FOLDERS) else [given]
+    places = [given, given.absolute().parent] if _split_folders(given, "") else [given]
     return next((place / TABLE for place in places if (place / TABLE).is_file()), None)
 
 
-def _pictures(root: Path) -> Iterator[str]:
-    """Paths of all pictures below a folder, in order."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in sorted(names):
-            if is_picture_name(name) and not name.startswith("."):
-                yield os.path.join(folder, name)
+def _split_folders(root: Path, holds: str = LABELS) -> dict[str, str]:
+    """Microsoft's folders of pictures, FER2013Train and its like -> split. holds: a file that must be in them."""
+    if not root.is_dir():
+        return {}
+    words = {name: split_of(re.sub("^FER2013", "", name)) for name in folders_in(root)}
+    return {name: split for name, split in words.items() if split and (root / name / holds).exists()}
+
+
+def _is_row(entry: object) -> bool:
+    """Whether a line is a row of its table, whatever became of it: junk says no split."""
+    return entry is not None and not (isinstance(entry, LeftOut) and not entry.split)
+
+
+def _name(entry: Row | Sample | LeftOut | None) -> str:
+    return str(entry.facts["id"]) if isinstance(entry, Sample) else "its end" if entry is None else entry.name

@@ -1,7 +1,7 @@
-"""Any folder of labelled faces: <split>/<class>/<picture>, or <class>/<picture> for one training set."""
+"""Any folder of labelled faces: <split>/<class>/<image>, or <class>/<image> for one split."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +14,19 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     dataset_name,
-    is_folder,
-    is_hidden,
+    folder_at,
     names_found,
     read_whole,
     readable,
 )
-from fer_dist.emotions import CODES, EIGHT, WORDS, emotion_of_word
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, told
+from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
+from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Names of split folders, lower case -> our name."""
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Tables of file names and labels, as hubs write them beside images that lie in no class folders."""
 
 PUBLISHED: Published = {}
 
@@ -40,53 +38,62 @@ class Options:
     dataset: str = ""
     """Name of the data set. Empty: the name of RAW, in lower case."""
 
+    codes: str = ""
+    """What class folders mean that are numbers: a data set's table, such as rafdb, or names in the order of the numbers
+    0, 1, 2, ..., as neutral,happy,sad; - for a number that is left out."""
+
 
 DEFAULT = Options()
 
 
 def open(raw: str, options: Options = DEFAULT) -> Source:
-    """Open a folder whose class folders are words, or the digits 1 to 7 of RAF-DB.
+    """Open a folder whose class folders are words, or numbers that `codes` explains.
 
-    Raises InputError where a class folder names no emotion that we know, and where there is none at all.
+    Raises InputError where a class folder names no emotion that we know, where there is none at all, and for numbers
+    without `codes`, since each data set has an order of its own.
     """
-    root = Path(raw)
-    if not root.is_dir():
-        raise InputError(f"{raw}: no such folder")
+    root = folder_at(raw)
     dataset = dataset_name(options.dataset, root)
-    classes: list[ClassFolder] = []
-    for split, path in _split_folders(root):
-        classes += _class_folders(path, split)
-    by_digits = any(folder.by_digit for folder in classes)
-    order = tuple(CODES["rafdb"].values()) if by_digits else EIGHT
-    levels = "<split>/<class>" if classes[0].path.parent != root else "<class>, all of it train"
+    codes = codes_of(options.codes) if options.codes else {}
+    splits = split_folders(root)
+    check_one_each(root, splits)
+    # Whoever gives the folder of a test split alone must not train on it unawares.
+    alone = split_of(root.resolve().name) or "train"
+    places = {root / name: split for name, split in splits.items()} or {root: alone}
+    _refuse_metadata(root, places)
+    classes = [one for place, split in places.items() for one in _class_folders(place, split, codes, options.codes)]
+    layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
     return Folder(
         root=str(root),
         dataset=dataset,
-        variant=f"folders {levels}; classes are {'the digits of RAF-DB' if by_digits else 'words'}",
-        emotions=tuple(name for name in order if any(folder.emotion == name for folder in classes)),
+        variant=f"folders {layout}; classes are {f'codes: {told(codes)}' if codes else 'words'}",
+        emotions=tuple(
+            name for name in dict.fromkeys(codes.values() or EIGHT) if any(folder.emotion == name for folder in classes)
+        ),
         classes=tuple(classes),
+        remarks=remarks_on_unread(root, splits) if splits else (),
     )
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """One folder of pictures with the same label. by_digit: its name is a code of RAF-DB, not a word."""
+    """One folder of images with the same label. emotion: empty where the user's codes leave it out."""
 
     path: Path
     split: str
     emotion: str
-    by_digit: bool
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Pictures in class folders, also in folders inside those. The key keeps the class folder's name."""
+    """Images in class folders, also in folders inside those. The key keeps the class folder's name."""
 
     root: str
     dataset: str
     variant: str
     emotions: tuple[str, ...]
     classes: tuple[ClassFolder, ...]
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         yield from self._strays()
@@ -97,24 +104,25 @@ class Folder:
         """Files that lie beside the class folders or beside the split folders."""
         splits = {folder.path.parent: folder.split for folder in self.classes}
         for parent, split in {Path(self.root): "", **splits}.items():
-            with os.scandir(parent) as entries:
-                for entry in entries:
-                    if not is_folder(entry):
-                        yield LeftOut(split, self._name(parent, entry.name), "not in a class folder")
+            for entry in entries_of(parent):
+                if not is_folder(entry):
+                    yield LeftOut(split, self._name(parent, entry.name), "not in a class folder")
 
-    def _walk(self, path: str, inside: str, folder: ClassFolder) -> Iterator[Sample | LeftOut]:
-        """inside: the path below the split's folder, which begins with the class folder's name."""
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = f"{inside}/{entry.name}"
-                if is_folder(entry) and not entry.is_symlink() and not is_hidden(entry.name):
-                    yield from self._walk(entry.path, name, folder)
-                elif reason := _fault(entry):
-                    yield LeftOut(folder.split, self._name(folder.path.parent, name), reason)
-                else:
-                    facts = {"id": self._name(folder.path.parent, name), "code": readable(folder.path.name)}
-                    key = clean_key(name.rpartition(".")[0])
-                    yield Sample(key, folder.split, folder.emotion, entry.path, facts=facts)
+    def _walk(self, path: str, inside: str, folder: ClassFolder, fault: str = "") -> Iterator[Sample | LeftOut]:
+        """inside: the path below the split's folder, which begins with the class folder's name.
+
+        fault: why no file in here can be a sample.
+        """
+        for entry in entries_of(path):
+            name = f"{inside}/{entry.name}"
+            if is_folder(entry) and not entry.is_symlink():
+                yield from self._walk(entry.path, name, folder, fault or _contradiction(entry.name, folder))
+            elif reason := _fault(entry) or fault or ("" if folder.emotion else "a code that --codes leaves out"):
+                yield LeftOut(folder.split, self._name(folder.path.parent, name), reason)
+            else:
+                facts = {"id": self._name(folder.path.parent, name), "code": readable(folder.path.name)}
+                key = clean_key(name.rpartition(".")[0])
+                yield Sample(key, folder.split, folder.emotion, entry.path, facts=facts)
 
     def _name(self, parent: Path, name: str) -> str:
         """The path below the root, which is the release's own name for a file."""
@@ -127,49 +135,58 @@ class Folder:
 
 def _fault(entry: os.DirEntry[str]) -> str:
     """Why a file does not become a sample; empty where it does."""
-    if is_hidden(entry.name):
-        return "hidden"
     if is_folder(entry):
         # A link may lead back up, and the walk would never end.
         return "a link to a folder"
     return "" if is_picture_name(entry.name) else "not a picture by its extension"
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+def _contradiction(name: str, folder: ClassFolder) -> str:
+    """Why nothing in a folder of this name inside a class folder can be taken for that class in that split."""
+    if split_of(name) not in (None, folder.split):
+        return "in a class folder, but in one of another split there"
+    if emotion_of_word(name) not in (None, folder.emotion):
+        return "in a class folder, but in one of another class there"
+    return ""
 
 
-def _split_folders(root: Path) -> list[tuple[str, Path]]:
-    """Split and folder; the root itself, as train, where no folder in it is named after a split."""
-    found: dict[str, Path] = {}
-    folders = _folders(root)
-    if not any(path.name.lower() in SPLITS for path in folders):
-        return [("train", root)]
-    for path in folders:
-        split = SPLITS.get(path.name.lower())
-        if split is None:
-            raise InputError(f"{path}: stands beside split folders but names no split; there are: {', '.join(SPLITS)}")
-        if split in found:
-            raise InputError(f"{found[split]} and {path.name} are both the split {split!r}; put them into one folder")
-        found[split] = path
-    return list(found.items())
+def _refuse_metadata(root: Path, places: Iterable[Path]) -> None:
+    """Raises InputError for images whose labels stand in a table beside them, with the command that reads it."""
+    for place in places:
+        table = next((name for name in METADATA if (place / name).is_file()), "")
+        if table and not folders_in(place):
+            first = (
+                "" if table == METADATA[0] else f"write it as {METADATA[0]} with the columns file_name and label and "
+            )
+            raise InputError(
+                f"{place}: {table} in place of class folders; {first}build it with the source csv: "
+                f"fer-dist shards build csv {root} OUT"
+            )
 
 
-def _class_folders(parent: Path, split: str) -> list[ClassFolder]:
-    folders = _folders(parent)
-    if not folders:
+def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) -> list[ClassFolder]:
+    names = folders_in(parent)
+    if not names:
         raise InputError(
-            f"{parent}: no class folders; expected <split>/<class>/<picture> or <class>/<picture>; "
+            f"{parent}: no class folders; expected <split>/<class>/<image> or <class>/<image>; "
             f"found: {names_found(parent)}"
         )
-    by_digit = all(path.name in CODES["rafdb"] for path in folders)
+    if codes:
+        check_counting(parent, names, codes, given)
+    elif any(map(str.isdecimal, names)):
+        raise ask_for_codes(parent, map(readable, names))
     classes = []
-    for path in folders:
-        emotion = CODES["rafdb"][path.name] if by_digit else emotion_of_word(path.name)
+    for name in names:
+        emotion = codes.get(name) if codes else emotion_of_word(name)
         if emotion is None:
             raise InputError(
-                f"{path}: the class {readable(path.name)!r} names no emotion that we know; rename the folder to one of "
-                f"{', '.join(WORDS)}, or use the digits 1 to 7 of RAF-DB for all classes"
+                f"{parent / name}: the class {readable(name)!r} "
+                + (
+                    f"is not among --codes {given}: {told(codes)}"
+                    if codes
+                    else f"names no emotion that we know; rename the folder to one of {', '.join(WORDS)}, or give "
+                    "--codes where all classes are numbers"
+                )
             )
-        classes.append(ClassFolder(path, split, emotion, by_digit))
+        classes.append(ClassFolder(parent / name, split, emotion))
     return classes

@@ -19,6 +19,7 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
+from fer_dist.data.sources.files import entries_of
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
@@ -60,15 +61,20 @@ class Jaffe:
     variant: str
     dataset: str = "jaffe"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for name in _names(Path(self.root)):
+        seen: set[str] = set()
+        for name in sorted(_names(Path(self.root))):
             match = _match(name)
             if not is_picture_name(name):
                 yield LeftOut("", readable(name), "not a picture by its extension")
             elif not match:
                 yield LeftOut("", readable(name), "not named as a picture of JAFFE")
+            elif match[0].upper() in seen:
+                yield LeftOut(self.folds.split_of(match[1].upper()), readable(name), "another picture has this name")
             else:
+                seen.add(match[0].upper())
                 subject, code = match[1].upper(), match[2].upper()
                 facts = {"id": name, "code": code, "subject": subject, "gender": "female"}
                 emotion = CODES["jaffe"][code]
@@ -81,9 +87,7 @@ class Jaffe:
 
 def _names(folder: Path) -> Iterator[str]:
     if folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                yield entry.name
+        yield from (entry.name for entry in entries_of(folder))
 
 
 def _match(name: str) -> re.Match[str] | None:

@@ -19,11 +19,11 @@ from fer_dist.data.sources import (
     Sample,
     Source,
     folder_at,
-    is_folder,
     names_found,
     read_whole,
     readable,
 )
+from fer_dist.data.sources.files import entries_of, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
@@ -90,15 +90,22 @@ class Kdef:
     variant: str
     dataset: str = "kdef"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for place in _places(Path(self.root)):
+        # By name, whatever the folder: a picture that lies in two places is one sample.
+        seen: set[str] = set()
+        for place in sorted(_places(Path(self.root))):
             match = _match(place)
             if not is_picture_name(place):
                 yield LeftOut("", readable(place), "not a picture by its extension")
             elif not match:
                 yield LeftOut("", readable(place), "not named as a picture of KDEF")
+            elif match[0].upper() in seen:
+                split = self.folds.split_of((match[2] + match[3]).upper())
+                yield LeftOut(split, readable(place), "another picture has this name")
             else:
+                seen.add(match[0].upper())
                 yield self._sample(place, match)
 
     def _sample(self, place: str, match: re.Match[str]) -> Sample | LeftOut:
@@ -115,9 +122,7 @@ class Kdef:
             "view": VIEWS[angle],
             "session": session,
         }
-        # The name alone, not its folder, so that a picture that lies in two places becomes one sample.
-        key = match[0].upper()
-        return Sample(key, split, CODES["kdef"][code], os.path.join(self.root, place), facts=facts)
+        return Sample(match[0].upper(), split, CODES["kdef"][code], os.path.join(self.root, place), facts=facts)
 
     def read(self, sample: Sample) -> Picture:
         """Raises LeftOutError, which the packer takes as a reason, for a black picture."""
@@ -135,12 +140,11 @@ class Kdef:
 def _places(root: Path) -> Iterator[str]:
     """Files in the root and in the folders in it, as paths below the root."""
     if root.is_dir():
-        with os.scandir(root) as entries:
-            for entry in entries:
-                if is_folder(entry):
-                    yield from (f"{entry.name}/{name}" for name in os.listdir(entry.path))
-                else:
-                    yield entry.name
+        for entry in entries_of(root):
+            if is_folder(entry):
+                yield from (f"{entry.name}/{file.name}" for file in entries_of(entry.path))
+            else:
+                yield entry.name
 
 
 def _match(place: str) -> re.Match[str] | None:

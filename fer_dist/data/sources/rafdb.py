@@ -24,6 +24,9 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
+from fer_dist.data.sources.codes import counting_fault
+from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
@@ -35,6 +38,8 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 
 KAGGLE_ROOTS = (".", "DATASET", "RAF-DB/DATASET")
 SPLITS = ("train", "test")
+"""What the names of the release's pictures begin with."""
+
 BOXES = ("Annotation/boundingbox", "boundingbox")
 CODES_OF_COMPOUND = frozenset(("8", "9", "10", "11"))
 
@@ -74,8 +79,8 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
             if (root / "EmoLabel" / name).is_file():
                 return _open_official(root, root / "EmoLabel" / name, options)
     for root in (given / place for place in KAGGLE_ROOTS):
-        if any((root / split).is_dir() for split in SPLITS):
-            return _open_kaggle(root, options)
+        if root.is_dir() and (folders := split_folders(root)):
+            return _open_kaggle(root, folders, options)
     raise InputError(
         f"{raw}: no RAF-DB here; looked for EmoLabel/{LISTS[0]} (also in {', '.join(ROOTS[1:])}), or "
         f"DATASET/train/<1 to 7>/train_00001_aligned.jpg; found: {names_found(given)}"
@@ -98,6 +103,7 @@ class Official:
     variant: str
     dataset: str = "rafdb"
     emotions: tuple[str, ...] = EMOTIONS
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
@@ -139,34 +145,34 @@ class Official:
 
 @dataclass(frozen=True)
 class Kaggle:
-    """Kaggle's layout: split and class are folders. tables: split -> its csv, which says the label once more.
+    """Kaggle's layout: split and class are folders.
 
+    splits: name of a split folder -> what it means. tables: split -> its csv, which says the label once more.
     The rows of one csv, which stands apart from the pictures, are held in memory: 12,271 in the release.
     """
 
     root: str
+    splits: dict[str, str]
     tables: dict[str, str]
     variant: str
+    remarks: tuple[str, ...]
     dataset: str = "rafdb"
     emotions: tuple[str, ...] = EMOTIONS
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for split in SPLITS:
-            if os.path.isdir(os.path.join(self.root, split)):
-                yield from self._split_samples(split)
+        for folder, split in self.splits.items():
+            yield from self._split_samples(folder, split)
 
-    def _split_samples(self, split: str) -> Iterator[Sample | LeftOut]:
-        labels = _labels(self.tables[split]) if split in self.tables else None
+    def _split_samples(self, folder: str, split: str) -> Iterator[Sample | LeftOut]:
+        labels = _labels(self.tables[folder]) if folder in self.tables else None
         unseen = set(labels or ())
-        folder = os.path.join(self.root, split)
-        for code in sorted(os.listdir(folder)):
-            if code in CODES["rafdb"] and os.path.isdir(os.path.join(folder, code)):
-                with os.scandir(os.path.join(folder, code)) as entries:
-                    for entry in entries:
-                        unseen.discard(entry.name)
-                        yield _kaggle_sample(entry, split, code, labels)
-            elif code != _table_name(split):
-                yield LeftOut(split, readable(f"{split}/{code}"), "not in a class folder")
+        for place in entries_of(os.path.join(self.root, folder)):
+            if is_folder(place):
+                for entry in entries_of(place.path):
+                    unseen.discard(entry.name)
+                    yield _kaggle_sample(entry, folder, split, labels)
+            elif place.name != _table_name(folder):
+                yield LeftOut(split, readable(f"{folder}/{place.name}"), "not in a class folder")
         for name in sorted(unseen):
             yield LeftOut(split, readable(name), "in the csv, but there is no such picture")
 
@@ -179,6 +185,8 @@ def _open_official(root: Path, listing: Path, options: Options) -> Official:
         found = {fields[-1].decode("utf-8", "replace") for fields in map(bytes.split, stream) if fields}
     if found >= CODES_OF_COMPOUND:
         raise InputError(f"{listing}: has the labels 8 to 11 of RAF-DB compound; give the folder of RAF-DB basic")
+    if fault := counting_fault(found, CODES["rafdb"]):
+        raise InputError(f"{listing}: {fault}; give the list of the release")
     wanted, images = options.pictures, root / "Image"
     if not (images / wanted).is_dir():
         other = "original" if wanted == "aligned" else "aligned"
@@ -204,23 +212,25 @@ def _open_official(root: Path, listing: Path, options: Options) -> Official:
     )
 
 
-def _open_kaggle(root: Path, options: Options) -> Kaggle:
+def _open_kaggle(root: Path, splits: dict[str, str], options: Options) -> Kaggle:
     if options.pictures != "aligned":
         raise InputError(f"{root}: Kaggle's layout has aligned pictures only; leave --pictures {options.pictures} out")
+    check_one_each(root, splits)
     tables: dict[str, str] = {}
-    for split in SPLITS:
-        for folder in sorted(path for path in (root / split).glob("*") if path.is_dir()):
-            if folder.name not in CODES["rafdb"] and not folder.name.startswith("."):
+    for split in splits:
+        for name in folders_in(root / split):
+            if name not in CODES["rafdb"]:
                 raise InputError(
-                    f"{folder}: not a class of RAF-DB; its class folders are the digits 1 to 7 (the source `folder` "
-                    "reads folders that are named after emotions)"
+                    f"{root / split / name}: not a class of RAF-DB; its class folders are the digits 1 to 7 (the "
+                    "source `folder` reads folders that are named after emotions)"
                 )
         # In the wild they lie beside DATASET, in it, and in the split's folder.
         for place in (root, root.resolve().parent, root / split):
             if (place / _table_name(split)).is_file():
                 tables.setdefault(split, str(place / _table_name(split)))
     labels = f"labels from the folders and {', '.join(map(_table_name, tables))}" if tables else "labels from folders"
-    return Kaggle(str(root), tables, f"Kaggle's layout, aligned pictures; {labels}")
+    variant = f"Kaggle's layout, aligned pictures; {labels}"
+    return Kaggle(str(root), splits, tables, variant, remarks_on_unread(root, splits))
 
 
 def _table_name(split: str) -> str:
@@ -238,11 +248,13 @@ def _labels(path: str) -> dict[str, str]:
     return labels
 
 
-def _kaggle_sample(entry: os.DirEntry[str], split: str, code: str, labels: dict[str, str] | None) -> Sample | LeftOut:
-    place = readable(f"{split}/{code}/{entry.name}")
+def _kaggle_sample(entry: os.DirEntry[str], folder: str, split: str, labels: dict[str, str] | None) -> Sample | LeftOut:
+    code = os.path.basename(os.path.dirname(entry.path))
+    place = readable(f"{folder}/{code}/{entry.name}")
     if not is_picture_name(entry.name):
         return LeftOut(split, place, "not a picture by its extension")
-    if entry.name.partition("_")[0] in set(SPLITS) - {split}:
+    # A val of somebody's own making was cut from one of the two.
+    if split in SPLITS and entry.name.partition("_")[0] in set(SPLITS) - {split}:
         return LeftOut(split, place, "its name is of the other split")
     label = code if labels is None else labels.get(entry.name)
     if label not in (code, None):

@@ -133,6 +133,7 @@ class SyntheticSource:
     seed: int
     pixels: int
     emotions: tuple[str, ...] = SEVEN
+    remarks: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:

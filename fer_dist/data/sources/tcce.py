@@ -20,11 +20,11 @@ from fer_dist.data.sources import (
     Source,
     clean_key,
     folder_at,
-    is_hidden,
     names_found,
     read_whole,
     readable,
 )
+from fer_dist.data.sources.files import files_below
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
@@ -72,7 +72,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     Raises InputError where no picture has such a name, and where rated is asked for and the table is missing.
     """
     root = folder_at(raw)
-    if not any(is_picture_name(path) and NAME.fullmatch(Path(path).stem) for path in _files(root)):
+    if not any(is_picture_name(path) and NAME.fullmatch(Path(path).stem) for path in files_below(root)):
         raise InputError(f"{raw}: no TCCE here; looked for pictures named as 1201a02.jpg; found: {names_found(root)}")
     table = _table_of(root, TABLE)
     if table:
@@ -93,6 +93,7 @@ class Tcce:
     variant: str
     options: Options
     table: str
+    remarks: tuple[str, ...] = ()
     dataset: str = "tcce"
 
     @property
@@ -105,7 +106,7 @@ class Tcce:
     def samples(self) -> Iterator[Sample | LeftOut]:
         # The table lists its 2,272 pictures in an order of its own, so that it is held.
         ratings = _ratings(Path(self.table)) if self.table else {}
-        for path in _files(Path(self.root)):
+        for path in files_below(Path(self.root)):
             place = readable(os.path.relpath(path, self.root))
             stem = Path(path).stem
             match = NAME.fullmatch(stem)
@@ -151,16 +152,9 @@ class Tcce:
         return read_whole(sample)
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Paths of all files below a folder, in order, less the hidden ones."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        yield from (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))
-
-
 def _table_of(root: Path, name: str) -> Path | None:
     """The table below a folder; copies of it differ in how they write Info."""
-    return next((Path(path) for path in _files(root) if os.path.basename(path).lower() == name.lower()), None)
+    return next((Path(path) for path in files_below(root) if os.path.basename(path).lower() == name.lower()), None)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist.data.sources import LeftOut, fer2013
+from fer_dist.data.sources.splits import split_of
 from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
 
@@ -78,10 +79,11 @@ def table_columns(table: Path) -> tuple[int, ...]:
         header = stream.readline(4096)
     found = [emotion_of_word(name) or name.lower() for name in _fields(header)]
     wanted = ["usage", "image name", *(name.lower() for name in VOTES)]
-    if not set(wanted) <= set(found):
+    if any(found.count(name) != 1 for name in wanted):
         raise InputError(
             f"{table}: not FER+'s table; its first line should name Usage, Image name, neutral, happiness, surprise, "
-            f"sadness, anger, disgust, fear, contempt, unknown, NF; found: {header.strip()[:80] or 'an empty line'}"
+            f"sadness, anger, disgust, fear, contempt, unknown, NF, each once; "
+            f"found: {header.strip()[:80] or 'an empty line'}"
         )
     return tuple(map(found.index, wanted))
 
@@ -96,7 +98,7 @@ def table_rows(table: Path, columns: tuple[int, ...]) -> Iterator[Row | LeftOut]
                 yield LeftOut("", place, "columns are missing")
                 continue
             usage, name, *votes = (fields[column] for column in columns)
-            split = fer2013.SPLITS.get(usage, "")
+            split = split_of(usage) or ""
             if not split:
                 yield LeftOut("", name or place, "unknown Usage")
             elif not name:
