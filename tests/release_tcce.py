@@ -1,7 +1,9 @@
-"""TCCE: pictures whose names say what was performed, and the raters' table as csv."""
+"""TCCE: pictures whose names say what was performed, and the raters' table, in Excel's old format as in the release."""
 
+import io
 from pathlib import Path
 
+import xlwt
 from faces import write
 from releases import Maker, Release, picture_bytes
 
@@ -50,10 +52,9 @@ def write_strays(root: Path) -> set[tuple[str, str, str]]:
 
 
 def performed_seven(root: Path) -> Release:
-    """All pictures in one folder, one of them with the digit 0 for the letter a; the Excel table is not read."""
+    """All pictures in one folder, one of them with the digit 0 for the letter a; no table."""
     shown = {name: LETTERS[name[4]] for name in names()} | {"1201003": "neutrality"}
     write_all(root, shown)
-    write(root / "Image_info.xls", b"\xd0\xcf\x11\xe0")
     truth = {"test": {f"{name}.jpg": emotion for name, emotion in shown.items()}}
     return Release("tcce", root, truth, {"emotions": "seven"}, write_strays(root))
 
@@ -72,28 +73,49 @@ def performed_six(root: Path) -> Release:
     return Release("tcce", root, truth, left_out=left_out)
 
 
+HEADER = [
+    ["file_name", "Self_evaluate", "Observer_Count", "maxIntCategory", "maxInt", "EntropyVal", "counterMax", ""],
+    ["", "", "", "", "", "", "happy", "sad"],
+]
+
+
+def table_row(name: str, code: float) -> list[str | float]:
+    return [f"{name}.tif", 8.5, 100.0, float(code), 5.02, 1.59, 0.97, 0.0]
+
+
+def write_xls(path: Path, rows: list[list[str | float]]) -> None:
+    """rows: of the second sheet; the first one is empty."""
+    book = xlwt.Workbook()
+    book.add_sheet("notes")
+    sheet = book.add_sheet("Image info")
+    for number, row in enumerate(rows):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value)
+    stream = io.BytesIO()
+    book.save(stream)
+    write(path, stream.getvalue())
+
+
 def rated(root: Path) -> Release:
     """What viewers saw is often not what was performed; pictures show the former. Neutral faces have ratings too."""
     codes = {name: number % 6 + 1 for number, name in enumerate(names())} | {"1201003": 2, "1201a04": 3}
-    shown = {name: RATINGS[code] for name, code in codes.items()}
-    write_all(root / "faces", shown)
-    write_all(root / "faces", {"1221b05": "fear", "1221b06": "fear"})
-    rows = [
-        "file_name,Self_evaluate,Observer_Count,maxIntCategory,maxInt,EntropyVal,counterMax,",
-        ",,,,,,happy,sad",
-        # The table spells neutral faces with a where the file has the digit, and the other way round.
-        *(f"{name.replace('1201003', '1201a03').replace('1201a04', '1201004')}.tif,8.5,100,{code},5.02,1.59,0.97,0"
-          for name, code in codes.items()),
-        "1221b06.tif,8.5,100,7,5.02,1.59,0.97,0",
-        "2911b01.tif,8.5,100,5,5.02,1.59,0.97,0",
-    ]  # fmt: skip
-    write(root / "Image_info.csv", "\r\n".join(rows).encode())
-    truth = {"test": {f"faces/{name}.jpg": emotion for name, emotion in shown.items()}}
+    shown = {name: "neutrality" if name[4] in "a0" else RATINGS[code] for name, code in codes.items()}
+    write_all(root / "faces", shown | {"1221b05": "fear", "1221b06": "fear"})
+    # The table spells neutral faces with a where the file has the digit, and the other way round.
+    spelled = {"1201003": "1201a03", "1201a04": "1201004"}
+    rows = [table_row(spelled.get(name, name), code) for name, code in codes.items()]
+    write_xls(root / "Image_info.xls", [*HEADER, *rows, table_row("1221b06", 7), table_row("2911b01", 5)])
+    truth = {"test": {f"faces/{name}.jpg": emotion for name, emotion in shown.items() if emotion != "neutrality"}}
     left_out = {
-        ("test", "faces/1221b05.jpg", "no rating in Image_info.csv"),
-        ("test", "faces/1221b06.jpg", "unknown rating in Image_info.csv"),
+        ("test", "faces/1221b05.jpg", "no rating in Image_info.xls"),
+        ("test", "faces/1221b06.jpg", "unknown rating in Image_info.xls"),
+        *(
+            ("test", f"faces/{name}.jpg", "neutrality is not among the six")
+            for name, emotion in shown.items()
+            if emotion == "neutrality"
+        ),
     }
-    return Release("tcce", root, truth, {"label": "rated"}, left_out)
+    return Release("tcce", root, truth, left_out=left_out)
 
 
 MAKERS: tuple[Maker, ...] = (performed_seven, performed_six, rated)

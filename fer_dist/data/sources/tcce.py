@@ -1,13 +1,12 @@
 """TCCE, the Taiwan Corpora of Chinese Emotions (Chen, Cho and Tseng 2013), the study's Asian set.
 
-A file name says who performed what and how. What viewers saw in the picture stands in Image_info.xls, which is read
-only where somebody saved it as csv: no library that we use reads the old Excel format.
+A file name says who performed what and how. What viewers saw in the picture stands in Image_info.xls.
 """
 
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +23,8 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
-from fer_dist.data.sources.files import files_below
+from fer_dist.data.sources.excel import excel_sheets
+from fer_dist.data.sources.files import files_below, images_below
 from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
@@ -35,13 +35,19 @@ VIEWS = {"1": "front", "2": "three_quarter", "3": "profile"}
 RATED = {"1": "happiness", "2": "sadness", "3": "anger", "4": "disgust", "5": "fear", "6": "surprise"}
 """maxIntCategory, the emotion that viewers rated as strongest -> our name. Source: Readme.txt of the release."""
 
-TABLE = "Image_info.csv"
+TABLES = ("Image_info.xls", "Image_info.xlsx", "Image_info.csv")
+"""The table as the release has it, and as people save it again; copies of it differ in how they write Info."""
+
 COLUMNS = ("file_name", "maxintcategory")
 """Names in lower case."""
 
+HEADER_ROWS = 5
+"""First rows of a table, among which the names of columns are looked for; the release has two rows of them."""
+
 PUBLISHED: Published = {
     # Huang et al. 2023, table 5: 1,197 pictures. Only what viewers rated comes near to it: far more than 27 pictures
-    # perform fear, and few were seen as it.
+    # perform fear, and few were seen as it. The front views without the neutral faces are 1,154: happiness 262, sadness
+    # 230, anger 238, fear 26, surprise 218, disgust 180.
     "test": {"happiness": 243, "sadness": 263, "anger": 245, "fear": 27, "surprise": 220, "disgust": 199},
 }
 
@@ -50,15 +56,16 @@ PUBLISHED: Published = {
 class Options:
     """Which label and which pictures."""
 
-    label: Literal["performed", "rated"] = "performed"
-    """performed: what the performer meant, from the file name. rated: what viewers saw most in it, from
-    Image_info.csv; they had no neutral to choose, so that neutral faces have one of the six emotions too."""
+    label: Literal["auto", "rated", "performed"] = "auto"
+    """rated: what viewers saw most in it, from Image_info.xls, as the study has it. performed: what the performer
+    meant, from the file name. auto: rated where the table is there, else performed."""
 
     views: Literal["all", "front", "three_quarter", "profile"] = "all"
     """The side from which a picture was taken."""
 
     emotions: Literal["six", "seven"] = "six"
-    """six leaves out pictures that are labelled neutral, as the study does. With rated there are none."""
+    """six leaves out the neutral faces, as the study does. In seven they stay neutral with either label: viewers had no
+    neutral to choose, and saw one of the six emotions in them too."""
 
 
 DEFAULT = Options()
@@ -67,27 +74,43 @@ DEFAULT = Options()
 def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open TCCE.
 
-    raw: a folder with pictures named as 1201a02.jpg, in it or in folders below; Image_info.csv in it or in one of
-         those folders. The table of the release is Image_info.xls; as csv it keeps its columns and its two header rows.
-    Raises InputError where no picture has such a name, and where rated is asked for and the table is missing.
+    raw: a folder with pictures named as 1201a02.jpg, in it or in folders below; the table of the release,
+         Image_info.xls, in it or in one of those folders, also as .xlsx or .csv with its columns.
+    Raises InputError where no picture has such a name, where the table cannot be read, and where rated is asked for and
+    the table is missing.
     """
     root = folder_at(raw)
-    if not any(is_picture_name(path) and NAME.fullmatch(Path(path).stem) for path in files_below(root)):
+    if not any(NAME.fullmatch(Path(path).stem) for path in images_below(root)):
         raise InputError(f"{raw}: no TCCE here; looked for pictures named as 1201a02.jpg; found: {names_found(root)}")
-    table = _table_of(root, TABLE)
+    table = _table_below(root)
     if table:
-        _header(table)
+        _ratings(table)
     elif options.label == "rated":
-        excel = _table_of(root, "Image_info.xls")
-        found = f"open {excel} and save it as {excel.with_name(TABLE)}" if excel else f"found: {names_found(root)}"
-        raise InputError(f"{raw}: --label rated needs {TABLE}, the table of the release as csv; {found}")
-    variant = f"names that say what was performed, {'with' if table else 'without'} {TABLE}"
-    return Tcce(raw, variant, options, str(table or ""))
+        raise InputError(
+            f"{raw}: --label rated needs {TABLES[0]}, the table of the release, here or in a folder below; "
+            f"found: {names_found(root)}"
+        )
+    label = options.label if options.label != "auto" else "rated" if table else "performed"
+    other = f"--label {'performed' if label == 'rated' else 'rated'}"
+    if options.label != "auto":
+        remarks: tuple[str, ...] = ()
+    elif table:
+        remarks = (f"{table}: labels are what viewers rated, as in the study; {other} takes what was performed",)
+    else:
+        remarks = (
+            f"{raw}: no {TABLES[0]} here, so that labels are what was performed, from the file names; the study's are "
+            f"what viewers rated: put the release's table here, or say --label performed",
+        )
+    variant = f"labels are what was {label}, {f'with {table.name}' if table else f'without {TABLES[0]}'}"
+    return Tcce(raw, variant, replace(options, label=label), str(table or ""), remarks)
 
 
 @dataclass(frozen=True)
 class Tcce:
-    """All pictures below a folder, all of them test. table: path of Image_info.csv, empty where there is none."""
+    """All pictures below a folder, all of them test. table: path of Image_info.xls, empty where there is none.
+
+    options: label is rated or performed.
+    """
 
     root: str
     variant: str
@@ -98,25 +121,28 @@ class Tcce:
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        if self.options.label == "rated":
-            return tuple(RATED.values())
         six = self.options.emotions == "six"
         return tuple(name for name in CODES["tcce"].values() if not (six and name == "neutrality"))
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        # The table lists its 2,272 pictures in an order of its own, so that it is held.
+        # The table lists its 2,272 pictures in an order of its own, so that it is held, and the names beside it.
         ratings = _ratings(Path(self.table)) if self.table else {}
-        for path in files_below(Path(self.root)):
+        seen: set[str] = set()
+        for path in files_below(self.root):
             place = readable(os.path.relpath(path, self.root))
             stem = Path(path).stem
             match = NAME.fullmatch(stem)
             if not is_picture_name(path):
-                if stem.lower() != "image_info":
+                if os.path.basename(path).lower() not in map(str.lower, TABLES):
                     yield LeftOut("test", place, "not a picture by its extension")
             elif not match or (match["letter"] == "0" and match["performance"] != "0"):
                 # A digit for the letter is a slip of the pen only where all the rest says neutral.
                 yield LeftOut("test", place, "name does not fit TCCE")
+            elif stem.lower() in seen:
+                # The same picture in two sizes or formats is one picture.
+                yield LeftOut("test", place, "another picture has this name")
             else:
+                seen.add(stem.lower())
                 yield self._sample(path, place, match, ratings)
 
     def _sample(self, path: str, place: str, match: re.Match[str], ratings: dict[str, str]) -> Sample | LeftOut:
@@ -126,14 +152,15 @@ class Tcce:
         rating = next((ratings[name] for name in _spellings(stem) if name in ratings), "")
         rated = RATED.get(rating)
         view = VIEWS[match["view"]]
-        by_viewers = self.options.label == "rated"
+        by_viewers = self.options.label == "rated" and performed != "neutrality"
         emotion = rated if by_viewers else performed
         if self.options.views not in ("all", view):
             return LeftOut("test", place, f"another view than {self.options.views}")
+        if performed not in self.emotions:
+            return LeftOut("test", place, f"{performed} is not among the six")
         if emotion is None:
-            return LeftOut("test", place, f"unknown rating in {TABLE}" if rating else f"no rating in {TABLE}")
-        if emotion not in self.emotions:
-            return LeftOut("test", place, f"{emotion} is not among the six")
+            table = os.path.basename(self.table)
+            return LeftOut("test", place, f"unknown rating in {table}" if rating else f"no rating in {table}")
         facts = {
             "id": place,
             "code": rating if by_viewers else match["letter"],
@@ -145,58 +172,49 @@ class Tcce:
         if rated:
             facts["rated"] = rated
         mended = "digit 0 in the name read as the letter a" if is_mended else ""
-        # The stem alone: the same picture in two sizes or formats is one picture.
         return Sample(clean_key(stem), "test", emotion, path, facts=facts, mended=mended)
 
     def read(self, sample: Sample) -> Picture:
         return read_whole(sample)
 
 
-def _table_of(root: Path, name: str) -> Path | None:
-    """The table below a folder; copies of it differ in how they write Info."""
-    return next((Path(path) for path in files_below(root) if os.path.basename(path).lower() == name.lower()), None)
-
-
-@dataclass(frozen=True)
-class Header:
-    """How Image_info.csv is written: what stands between its columns, and which are the name and the rating."""
-
-    separator: str
-    name: int
-    rating: int
-
-
-def _header(table: Path) -> Header:
-    with table.open(encoding="utf-8-sig", errors="replace") as stream:
-        lines = [stream.readline(4096) for _ in range(2)]
-    # Excel writes what the country of its user wants.
-    separator = max(",;\t", key=lines[0].count)
-    found = [[field.lower() for field in _fields(line, separator)] for line in lines]
-    name, rating = (next((row.index(column) for row in found if column in row), None) for column in COLUMNS)
-    if name is None or rating is None:
-        raise InputError(
-            f"{table}: not TCCE's table; its first two lines should name file_name and maxIntCategory; "
-            f"found: {lines[0].strip()[:80] or 'an empty line'}"
-        )
-    return Header(separator, name, rating)
+def _table_below(root: Path) -> Path | None:
+    """The table in a folder or below; of several the release's own."""
+    found: dict[str, Path] = {}
+    for path in files_below(root):
+        found.setdefault(os.path.basename(path).lower(), Path(path))
+    return next((found[name.lower()] for name in TABLES if name.lower() in found), None)
 
 
 def _ratings(table: Path) -> dict[str, str]:
-    """Picture's name without its extension -> its code in RATED, or what stands in its place."""
-    header = _header(table)
-    found = {}
+    """Picture's name without its extension -> its code in RATED, or what stands in its place.
+
+    Raises InputError where the table cannot be read, and where its first rows do not name the columns.
+    """
+    sheets = [_csv_rows(table)] if table.suffix.lower() == ".csv" else excel_sheets(table)
+    for rows in sheets:
+        header = [[field.lower() for field in row] for row in rows[:HEADER_ROWS]]
+        name, rating = (next((row.index(column) for row in header if column in row), None) for column in COLUMNS)
+        if name is not None and rating is not None:
+            # The table says .tif where the file is .jpg, and 1 may stand there as 1.0.
+            return {
+                row[name].rpartition(".")[0].lower(): row[rating].removesuffix(".0")
+                for row in rows
+                if len(row) > max(name, rating)
+            }
+    first = ", ".join(field for rows in sheets[:1] for row in rows[:1] for field in row if field)
+    raise InputError(
+        f"{table}: not TCCE's table; its first rows should name file_name and maxIntCategory; "
+        f"found: {first[:80] or 'nothing'}"
+    )
+
+
+def _csv_rows(table: Path) -> list[list[str]]:
     with table.open(encoding="utf-8-sig", errors="replace") as stream:
-        for line in stream:
-            fields = _fields(line, header.separator)
-            if len(fields) > max(header.name, header.rating):
-                # The table says .tif where the file is .jpg, and 1 may stand there as 1.0.
-                stem = fields[header.name].rpartition(".")[0]
-                found[stem.lower()] = fields[header.rating].removesuffix(".0")
-    return found
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    return [field.strip(' "\r\n') for field in line.split(separator)]
+        lines = stream.readlines()
+    # Excel writes what the country of its user wants.
+    separator = max(",;\t", key="".join(lines[:HEADER_ROWS]).count)
+    return [[field.strip(' "\r\n') for field in line.split(separator)] for line in lines]
 
 
 def _spellings(stem: str) -> list[str]:
