@@ -141,6 +141,8 @@ def _describe(arguments: Arguments) -> None:
         for split in dataset.splits:
             words = [split.built.get("variant"), split.built.get("command")]
             terminal.say(f"{split.folder}: from {'; '.join(filter(None, words)) or 'an unknown source'}")
+        for remark in dict.fromkeys(remark for split in dataset.splits for remark in split.built.get("remarks", ())):
+            terminal.say(f"note: {remark}")
     if flags.json:
         write_json(flags.json, [asdict(dataset) for dataset in found])
     if flags.sheet:

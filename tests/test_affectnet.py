@@ -414,6 +414,12 @@ def test_where_the_sizes_say_nothing_the_order_that_was_assumed_is_told_with_the
     assert remark.endswith(f"give --codes {','.join(ALPHABET)} where the order is that of the alphabet")
 
 
+def test_class_folders_given_alone_are_the_split_that_their_folder_names(tmp_path: Path) -> None:
+    raw = class_folders(tmp_path, {str(code): 1 for code in range(8)}, "val")
+    found = samples_of(open_source("affectnet", str(raw / "val")))
+    assert {(name, sample.split) for name, sample in found.items()} == {(f"{code}/0.jpg", "test") for code in range(7)}
+
+
 def test_codes_are_for_class_folders_and_count_from_where_they_count(tmp_path: Path) -> None:
     write_face(tmp_path / "release" / "train_set", 7, 1, npy("1"))
     with pytest.raises(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,8 @@ def test_a_quote_that_never_ends_costs_its_own_row_alone(tmp_path: Path) -> None
             r"the labels are numbers \(0, 3\), and each data set orders them in its own way; say which with --codes: "
             r"fer2013, rafdb, affectnet, ferplus, ckplus, expw, or the names in the order",
         ),
-        (["image,label", "a.jpg,3.0"], {}, r"the labels are numbers \(3\)"),
+        (["image,label", "a.jpg,3.0", "b.jpg,04"], {}, r"the labels are numbers \(3, 4\)"),
+        (["image,label", "a.jpg,3-sad"], {}, r"no label names an emotion .* found: 3-sad$"),
         (["image,label", "a.jpg,bored"], {}, r"no label names an emotion .* surprise, surprised, .* found: bored$"),
         (["image,label", "a.jpg,fear"], {"codes": "rafdb"}, r"looked for 1, 2, 3, 4, 5, 6, 7; found: fear$"),
         (["image,label", "a.jpg,1"], {"codes": "rafbd"}, r"--codes rafbd: no such table; there are fer2013, rafdb"),
@@ -244,17 +246,21 @@ def test_a_column_that_the_user_names_is_found_by_its_very_name_first(tmp_path: 
     ],
 )
 def test_a_table_is_read_as_excel_writes_it(tmp_path: Path, content: bytes) -> None:
-    sample = only(open_source("csv", str(write(tmp_path / "t.csv", content))))
+    source = open_source("csv", str(write(tmp_path / "t.csv", content)))
+    assert not left_out_of(source)
+    sample = only(source)
     assert (sample.key, sample.emotion, sample.facts) == ("a", "fear", {"id": "a.jpg", "code": "fear"})
 
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(b"PK\3\4", "an Excel file or an archive"), (b"\xd0\xcf\x11\xe0", "an Excel file"), (b"PAR1", "a parquet file")],
+    [(b"PK\3\4", "an archive or an Excel file"), (b"\xd0\xcf\x11\xe0", "an Excel file"), (b"PAR1", "a parquet file")],
 )
 def test_a_file_that_is_no_csv_is_called_what_it_is(tmp_path: Path, content: bytes, kind: str) -> None:
-    with pytest.raises(InputError, match=rf"t\.csv: {kind}; save the table in it as a csv file and give that$"):
+    with pytest.raises(InputError, match=rf"t\.csv: {kind}; unpack it, or save the table in it as a csv"):
         open_source("csv", str(write(tmp_path / "t.csv", content + bytes(100))))
+    with pytest.raises(InputError, match=f"t.csv: {kind}; unpack it"):
+        open_source("fer2013", str(tmp_path / "t.csv"))
 
 
 def test_codes_that_hardly_fit_are_told(tmp_path: Path) -> None:
@@ -328,6 +334,14 @@ def test_a_path_of_another_machine_is_named_and_mixed_separators_are_understood(
         assert left_out_of(table(tmp_path, "path,label", f"{path},fear")) == {("train", path, "path leaves the root")}
     odd = write(tmp_path / "a" / "odd\\name.jpg", b"")
     assert only(table(tmp_path, "path,label", "a/odd\\name.jpg,fear")).path == str(odd)
+
+
+def test_letters_with_marks_are_found_whether_they_are_one_sign_or_two(tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "Müller/bär.jpg") for form in ("NFC", "NFD")]
+    for on_disk, in_table in (forms, forms[::-1]):
+        write(tmp_path / str(len(on_disk)) / on_disk, b"")
+        source = table(tmp_path / str(len(on_disk)), "path,label", f"{in_table},fear")
+        assert Path(only(source).path).is_file()
 
 
 def test_rows_of_one_image_are_one_sample_and_images_of_one_stem_are_two(tmp_path: Path) -> None:

@@ -237,9 +237,27 @@ def test_a_folder_in_a_class_folder_that_contradicts_it_gives_no_labels(tmp_path
     source = open_source("folder", str(tmp_path))
     assert {sample.key for sample in samples_of(source)} == {"happy/a", "happy/deep/b", "happy/happiness/c"}
     assert left_out_of(source) == {
-        ("train", "happy/sad/d.jpg", "in a class folder, but in one of another class there"),
-        ("train", "happy/test/x/e.jpg", "in a class folder, but in one of another split there"),
+        ("train", "happy/sad/d.jpg", "in a folder in its class folder that means another emotion"),
+        ("train", "happy/test/x/e.jpg", "in a folder in its class folder that means another split"),
     }
+
+
+@pytest.mark.parametrize("place", ["happy", "train/happy", "3"])
+def test_a_folder_around_the_one_that_is_meant_is_answered_with_that_one(tmp_path: Path, place: str) -> None:
+    for around in ("archive", "archive/images"):
+        root = tmp_path / around.replace("/", "-")
+        write(root / around / place / "a.jpg", encoded(1))
+        with pytest.raises(
+            InputError, match=rf"its folders name no split and no class; did you mean {root}/{around}\?$"
+        ):
+            open_source("folder", str(root))
+
+
+def test_zeros_before_a_number_change_nothing(tmp_path: Path) -> None:
+    for digit in "01234567":
+        write(tmp_path / "train" / f"0{digit}" / "a.jpg", encoded(1))
+    found = samples_of(open_source("folder", str(tmp_path), codes="affectnet"))
+    assert {sample.facts["code"][1]: sample.emotion for sample in found} == CODES["affectnet"]
 
 
 @pytest.mark.parametrize("name", ["test", "val_set", "PublicTest"])

@@ -215,7 +215,8 @@ def folder_at(raw: str) -> Path:
     """The folder of a release. Raises InputError where there is none."""
     folder = Path(raw)
     if not folder.is_dir():
-        raise InputError(f"{raw}: {'a file, but this release is a folder' if folder.exists() else 'no such folder'}")
+        is_file = "a file, but this release is a folder; unpack it first where it is an archive"
+        raise InputError(f"{raw}: {is_file if folder.exists() else 'no such folder'}")
     return folder
 
 

@@ -257,9 +257,9 @@ def _parts(root: Path, fits: Callable[[Path], bool], options: Options) -> tuple[
             Part(str(root / name), val if split == "val" else split, f"{name}/")
             for name, split in sorted(found.items(), key=lambda item: ("train", "val", "test").index(item[1]))
         )
-    if fits is _is_annotated and fits(root):
-        # Whoever gives val_set alone must not train on it unawares.
-        split = split_of(root.resolve().name) or "train"
+    # Whoever gives val_set alone must not train on it unawares. Numbered folders alone may be anything.
+    split = split_of(root.resolve().name) or ("train" if fits is _is_annotated else "")
+    if split and fits(root):
         return (Part(str(root), _val_split(options, False) if split == "val" else split, ""),)
     return ()
 

@@ -3,6 +3,7 @@
 Each data set orders the same emotions in its own way, so that a number alone is never guessed at.
 """
 
+import re
 from collections.abc import Iterable
 from math import log
 
@@ -29,6 +30,11 @@ def codes_of(given: str) -> dict[str, str]:
             raise InputError(f"--codes: {word!r} names no emotion that we know; use - or one of {', '.join(WORDS)}")
         codes[str(number)] = emotion or ""
     return codes
+
+
+def plain_code(label: str) -> str:
+    """A number as the tables write it: 3 for 03 and for the 3.0 of tables that went through floats; others stay."""
+    return re.sub(r"^0+(?=\d+$)", "", re.sub(r"^(\d+)\.0+$", r"\1", label.strip()))
 
 
 def told(codes: dict[str, str]) -> str:

@@ -24,21 +24,14 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of
-from fer_dist.data.sources.files import path_below
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code
+from fer_dist.data.sources.files import path_below, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
 METADATA = "metadata.csv"
 DELIMITERS = ",;\t|"
-OTHER_KINDS = {
-    b"PK\3\4": "an Excel file or an archive",
-    b"\xd0\xcf\x11\xe0": "an Excel file",
-    b"PAR1": "a parquet file",
-    b"\x1f\x8b": "compressed",
-}
-"""First bytes of what people take for a csv file -> what it is."""
 
 USUAL = {
     "picture": (
@@ -212,6 +205,7 @@ class Table:
 def _files_at(path: Path) -> dict[Path, str]:
     """The csv files that are meant, and the split that the name of each or of its folder says; empty for none."""
     if path.is_file():
+        refuse_other_kinds(path)
         return {path: split_of(path.stem) or ""}
     if not path.is_dir():
         raise InputError(f"{path}: no such file")
@@ -229,11 +223,9 @@ def _files_at(path: Path) -> dict[Path, str]:
 
 def _opened(path: Path, split: str, options: Options) -> File:
     with path.open("rb") as stream:
-        start = stream.read(4)
-    if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
-        raise InputError(f"{path}: {kind}; save the table in it as a csv file and give that")
+        start = stream.read(2)
     # Excel's "Unicode text" is UTF-16.
-    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with _text(path, encoding) as stream:
         line = stream.readline(65536)
         # The first line that Excel reads as a setting says what stands between the columns, and names none.
@@ -307,7 +299,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
     has_folders = not file.split and "split" not in file.columns.places
     for _, row in _rows(file):
         if not _row_fault(row, file.columns.count):
-            label = _label(row[file.columns.places["emotion"]])
+            label = plain_code(row[file.columns.places["emotion"]])
             emotion = _emotion(label, codes)
             if emotion is not None:
                 seen.emotions |= {emotion} - {""}
@@ -326,7 +318,7 @@ def _emotions(path: Path, seen: Seen, codes: dict[str, str], given: str) -> tupl
         check_counting(path, [*seen.labels, *seen.others], codes, given)
     if seen.emotions:
         return tuple(name for name in dict.fromkeys(codes.values() or EIGHT) if name in seen.emotions)
-    if not codes and any(label[:1].isdigit() for label in others):
+    if not codes and any(map(str.isdecimal, others)):
         raise ask_for_codes(path, others)
     raise InputError(
         f"{path}: no label names an emotion that we know; looked for {', '.join(codes or WORDS)}; "
@@ -368,12 +360,7 @@ def _split_of_path(path: str) -> str:
 
 def _emotion(label: str, codes: dict[str, str]) -> str | None:
     """Our name; None where the label means nothing, empty where the user's codes leave it out."""
-    return codes.get(_label(label)) if codes else emotion_of_word(label)
-
-
-def _label(text: str) -> str:
-    # Tables that went through floats say 3.0 for the code 3.
-    return re.sub(r"\.0+$", "", text.strip())
+    return codes.get(plain_code(label)) if codes else emotion_of_word(label)
 
 
 def _rows(file: File) -> Iterator[tuple[int, list[str]]]:

@@ -23,7 +23,7 @@ from fer_dist.data.sources import (
     readable,
 )
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.files import entries_of, folders_in, images_below, is_folder
+from fer_dist.data.sources.files import entries_of, folders_in, images_below, is_folder, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
@@ -194,6 +194,7 @@ def _open_folders(root: Path, splits: dict[str, str]) -> Folders:
 
 
 def _open_table(path: Path) -> Table:
+    refuse_other_kinds(path)
     with path.open("rb") as stream:
         # A file without lines may be gigabytes long; the header of the release has 21 characters.
         header = stream.readline(4096).decode("utf-8-sig", "replace")

@@ -2,10 +2,12 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from fer_dist.data.pictures import is_picture_name
+from fer_dist.errors import InputError
 
 JUNK = frozenset(
     (
@@ -15,6 +17,14 @@ JUNK = frozenset(
     )
 )
 """What macOS, Windows and Synology's boxes leave in folders and archives, in lower case."""
+
+OTHER_KINDS = {
+    b"PK\3\4": "an archive or an Excel file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"PAR1": "a parquet file",
+    b"\x1f\x8b": "an archive",
+}
+"""First bytes of what people take for a csv file -> what it is."""
 
 
 def is_junk(name: str) -> bool:
@@ -55,15 +65,26 @@ def images_below(folder: str | Path) -> Iterator[str]:
     return filter(is_picture_name, files_below(folder))
 
 
+def refuse_other_kinds(table: Path) -> None:
+    """Raises InputError for a file that is no text, as people give it for a csv file."""
+    with table.open("rb") as stream:
+        start = stream.read(4)
+    if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
+        raise InputError(f"{table}: {kind}; unpack it, or save the table in it as a csv file, and give that")
+
+
 def path_below(given: str, *roots: str) -> str:
     """A path out of a table, as one below the root that it starts from; empty where it leaves all of the roots.
 
-    given: relative, or absolute where it lies in a root. Windows' separators are understood.
+    given: relative, or absolute where it lies in a root. Windows' separators are understood, and letters with marks
+           whether they are one sign or two: a Mac's file system takes them apart, and a table may not.
     roots: absolute paths of the same folder; the first one is where a relative path starts.
     """
     path = given
-    if "\\" in given and not os.path.lexists(os.path.join(roots[0], given)):
-        path = given.replace("\\", "/")
+    if "\\" in given or not given.isascii():
+        slashes = given.replace("\\", "/")
+        spellings = (given, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+        path = next((path for path in spellings if os.path.lexists(os.path.join(roots[0], path))), slashes)
     if re.match("[A-Za-z]:/", path):
         return ""
     for root in roots:

@@ -19,7 +19,7 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, told
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, told
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
@@ -60,6 +60,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     # Whoever gives the folder of a test split alone must not train on it unawares.
     alone = split_of(root.resolve().name) or "train"
     places = {root / name: split for name, split in splits.items()} or {root: alone}
+    _refuse_outer_folder(root)
     _refuse_metadata(root, places)
     classes = [one for place, split in places.items() for one in _class_folders(place, split, codes, options.codes)]
     layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
@@ -144,10 +145,26 @@ def _fault(entry: os.DirEntry[str]) -> str:
 def _contradiction(name: str, folder: ClassFolder) -> str:
     """Why nothing in a folder of this name inside a class folder can be taken for that class in that split."""
     if split_of(name) not in (None, folder.split):
-        return "in a class folder, but in one of another split there"
+        return "in a folder in its class folder that means another split"
     if emotion_of_word(name) not in (None, folder.emotion):
-        return "in a class folder, but in one of another class there"
+        return "in a folder in its class folder that means another emotion"
     return ""
+
+
+def _refuse_outer_folder(root: Path) -> None:
+    """Raises InputError for a folder around the release, as archives unpack into, with the one that is meant."""
+    places = [root]
+    for depth in range(3):
+        known = next((place for place in places if any(map(_is_known, folders_in(place)))), None)
+        if known and depth:
+            raise InputError(f"{root}: its folders name no split and no class; did you mean {known}?")
+        if known:
+            return
+        places = [place / name for place in places for name in folders_in(place)]
+
+
+def _is_known(name: str) -> bool:
+    return bool(split_of(name) or emotion_of_word(name) or name.isdecimal())
 
 
 def _refuse_metadata(root: Path, places: Iterable[Path]) -> None:
@@ -172,12 +189,12 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) 
             f"found: {names_found(parent)}"
         )
     if codes:
-        check_counting(parent, names, codes, given)
+        check_counting(parent, map(plain_code, names), codes, given)
     elif any(map(str.isdecimal, names)):
         raise ask_for_codes(parent, map(readable, names))
     classes = []
     for name in names:
-        emotion = codes.get(name) if codes else emotion_of_word(name)
+        emotion = codes.get(plain_code(name)) if codes else emotion_of_word(name)
         if emotion is None:
             raise InputError(
                 f"{parent / name}: the class {readable(name)!r} "
