@@ -399,7 +399,7 @@ def test_folders_that_count_in_alphabetical_order_are_refused_where_their_sizes_
     assert "class folders by the codes 0 anger, 1 contempt, 2 disgust" in source.variant
 
 
-@pytest.mark.parametrize("kind", ["release", "balanced", "few"])
+@pytest.mark.parametrize("kind", ["release", "balanced", "few", "seven"])
 def test_where_the_sizes_say_nothing_the_order_that_was_assumed_is_told_with_the_flag(
     tmp_path: Path, kind: str
 ) -> None:
@@ -407,11 +407,13 @@ def test_where_the_sizes_say_nothing_the_order_that_was_assumed_is_told_with_the
     sizes = {
         "release": {str(code): PUBLISHED["train"][name] // 200 for code, name in enumerate(names)},
         "balanced": {str(code): 150 for code in range(8)},
+        "seven": {str(code): 2 for code in range(7)},
         "few": {str(code): PUBLISHED["train"][name] // 2000 + 1 for code, name in enumerate(ALPHABET)},
     }
     (remark,) = open_source("affectnet", str(class_folders(tmp_path, sizes[kind]))).remarks
     assert "class folders are read by AffectNet's codes (0 neutrality, 1 happiness, 2 sadness, 3 surprise, " in remark
-    assert remark.endswith(f"give --codes {','.join(ALPHABET)} where the order is that of the alphabet")
+    alphabet = [name for name in ALPHABET if kind != "seven" or name != "contempt"]
+    assert remark.endswith(f"give --codes {','.join(alphabet)} where the order is that of the alphabet")
 
 
 def test_class_folders_given_alone_are_the_split_that_their_folder_names(tmp_path: Path) -> None:
@@ -433,6 +435,8 @@ def test_codes_are_for_class_folders_and_count_from_where_they_count(tmp_path: P
         open_source("affectnet", str(raw), codes="fer2013")
     found = samples_of(open_source("affectnet", str(raw), codes="-,sad,happy,fear,anger,-,neutral,surprise"))
     assert {sample.facts["code"] for sample in found.values()} == {"1", "2", "3", "4", "6", "7"}
+    (remark,) = open_source("affectnet", str(raw), codes="affectnet").remarks
+    assert remark == f"{raw}: nothing has the labels 0 neutrality of --codes affectnet"
 
 
 def test_a_list_without_a_header_is_told_and_must_look_like_one(tmp_path: Path) -> None:

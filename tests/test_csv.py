@@ -138,6 +138,12 @@ def test_a_quote_that_never_ends_costs_its_own_row_alone(tmp_path: Path) -> None
             r"fer2013, rafdb, affectnet, ferplus, ckplus, expw, or the names in the order",
         ),
         (["image,label", "a.jpg,3.0", "b.jpg,04"], {}, r"the labels are numbers \(3, 4\)"),
+        (
+            ["image,label", "a.jpg;sad", "b.jpg;fear"],
+            {},
+            r"no row that fits its first line; columns are missing in line 2$",
+        ),
+        (["image,label"], {}, r"no row that fits its first line; there are none$"),
         (["image,label", "a.jpg,3-sad"], {}, r"no label names an emotion .* found: 3-sad$"),
         (["image,label", "a.jpg,bored"], {}, r"no label names an emotion .* surprise, surprised, .* found: bored$"),
         (["image,label", "a.jpg,fear"], {"codes": "rafdb"}, r"looked for 1, 2, 3, 4, 5, 6, 7; found: fear$"),
@@ -268,7 +274,8 @@ def test_codes_that_hardly_fit_are_told(tmp_path: Path) -> None:
     source = table(tmp_path, *rows, codes="ferplus")
     (remark,) = source.remarks
     assert remark.endswith(
-        "no row has the labels 4, 5, 6, 7 of --codes ferplus, and rows with happy are left out: is it the right table?"
+        "nothing has the labels 4 anger, 5 disgust, 6 fear, 7 contempt of --codes ferplus, and rows with happy are "
+        "left out: is it the right table?"
     )
     assert not table(tmp_path, "image,label", "a.jpg,0", "b.jpg,1", "c.jpg,9", codes="sad,happy").remarks
 

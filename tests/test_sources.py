@@ -211,6 +211,7 @@ def test_numbers_as_class_folders_are_read_by_the_codes_that_the_user_names(tmp_
     source = open_source("folder", str(tmp_path), codes="rafdb")
     assert {sample.facts["code"]: sample.emotion for sample in samples_of(source)} == CODES["rafdb"]
     assert source.emotions == tuple(CODES["rafdb"].values())
+    assert not source.remarks
     assert source.variant.endswith(
         "classes are codes: 1 surprise, 2 fear, 3 disgust, 4 happiness, 5 sadness, 6 anger, 7 neutrality"
     )
@@ -256,7 +257,9 @@ def test_a_folder_around_the_one_that_is_meant_is_answered_with_that_one(tmp_pat
 def test_zeros_before_a_number_change_nothing(tmp_path: Path) -> None:
     for digit in "01234567":
         write(tmp_path / "train" / f"0{digit}" / "a.jpg", encoded(1))
-    found = samples_of(open_source("folder", str(tmp_path), codes="affectnet"))
+    source = open_source("folder", str(tmp_path), codes="affectnet")
+    found = samples_of(source)
+    assert not source.remarks
     assert {sample.facts["code"][1]: sample.emotion for sample in found} == CODES["affectnet"]
 
 

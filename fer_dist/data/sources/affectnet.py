@@ -30,7 +30,7 @@ from fer_dist.data.sources import (
     readable,
 )
 from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
-from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, told
+from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, remarks_on_unused, told
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import CODES
@@ -267,7 +267,10 @@ def _parts(root: Path, fits: Callable[[Path], bool], options: Options) -> tuple[
 def _open_classes(root: Path, parts: tuple[Part, ...], given: str, emotions: tuple[str, ...]) -> Classes:
     codes = codes_of(given) if given else CODES["affectnet"]
     remarks = _unread(root, parts)
+    alphabet = sorted(EMOTIONS if any(os.path.isdir(f"{part.folder}/7") for part in parts) else SEVEN)
     if given:
+        labels = {name for part in parts for name in folders_in(part.folder)}
+        remarks += remarks_on_unused(root, labels, codes, given)
         for part in parts:
             check_counting(
                 part.folder, [name for name in folders_in(part.folder) if name not in NO_EMOTION], codes, given
@@ -280,7 +283,7 @@ def _open_classes(root: Path, parts: tuple[Part, ...], given: str, emotions: tup
         remarks += (
             f"{root}: class folders are read by AffectNet's codes ({told(codes)}); nothing here tells a copy that "
             "was numbered in another order, whose labels would then be wrong: look at a sheet of shards describe, and "
-            f"give --codes {','.join(sorted(EMOTIONS))} where the order is that of the alphabet",
+            f"give --codes {','.join(alphabet)} where the order is that of the alphabet",
         )
     variant = f"class folders by {f'the codes {told(codes)}' if given else CLASSES}: {_told(parts)}"
     # A table of somebody's own orders the emotions too.

@@ -75,6 +75,13 @@ def check_counting(place: object, labels: Iterable[str], codes: dict[str, str], 
         )
 
 
+def remarks_on_unused(place: object, labels: Iterable[str], codes: dict[str, str], given: str) -> tuple[str, ...]:
+    """A remark where the user's codes name more than there is: they may be those of another set. given: as --codes."""
+    found = set(labels)
+    unused = {code: emotion for code, emotion in codes.items() if emotion and code not in found}
+    return (f"{place}: nothing has the labels {told(unused)} of --codes {given}",) if unused else ()
+
+
 def check_sizes(place: object, sizes: dict[str, int], codes: dict[str, str], published: dict[str, int]) -> None:
     """Raises InputError where the sizes of classes are those of the release with its names in alphabetical order.
 

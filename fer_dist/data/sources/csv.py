@@ -24,7 +24,7 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
 from fer_dist.data.sources.files import path_below, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
@@ -282,13 +282,15 @@ def _plain(name: str) -> str:
 class Seen:
     """What a first look at all rows found. emotions: of labels that are understood; labels: those, as written.
 
-    others: a few labels that are not understood. splits: those that folders of the paths mean.
+    others: a few labels that are not understood. splits: those that folders of the paths mean. fault: of a row that
+    does not fit the header.
     """
 
     emotions: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
     others: dict[str, None] = field(default_factory=dict)
     splits: set[str] = field(default_factory=set)
+    fault: str = ""
 
 
 MOST_LABELS = 100
@@ -297,8 +299,10 @@ MOST_LABELS = 100
 
 def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
     has_folders = not file.split and "split" not in file.columns.places
-    for _, row in _rows(file):
-        if not _row_fault(row, file.columns.count):
+    for number, row in _rows(file):
+        if fault := _row_fault(row, file.columns.count):
+            seen.fault = seen.fault or f"{fault} in line {number}"
+        else:
             label = plain_code(row[file.columns.places["emotion"]])
             emotion = _emotion(label, codes)
             if emotion is not None:
@@ -318,6 +322,8 @@ def _emotions(path: Path, seen: Seen, codes: dict[str, str], given: str) -> tupl
         check_counting(path, [*seen.labels, *seen.others], codes, given)
     if seen.emotions:
         return tuple(name for name in dict.fromkeys(codes.values() or EIGHT) if name in seen.emotions)
+    if not others:
+        raise InputError(f"{path}: no row that fits its first line; {seen.fault or 'there are none'}")
     if not codes and any(map(str.isdecimal, others)):
         raise ask_for_codes(path, others)
     raise InputError(
@@ -344,12 +350,9 @@ def _remarks(
             f"{path}: no column of splits: rows whose paths lie in a folder that means one "
             f"({', '.join(sorted(seen.splits))}) are of that split, all others train; --split-column names a column"
         )
-    unused = [code for code, emotion in codes.items() if emotion and code not in seen.labels]
-    if unused and seen.others:
-        remarks.append(
-            f"{path}: no row has the labels {', '.join(unused)} of --codes {options.codes}, and rows with "
-            f"{readable(', '.join(sorted(seen.others)))[:100]} are left out: is it the right table?"
-        )
+    for remark in remarks_on_unused(path, seen.labels, codes, options.codes):
+        others = readable(", ".join(sorted(seen.others)))[:100]
+        remarks.append(remark + (f", and rows with {others} are left out: is it the right table?" if others else ""))
     return tuple(remarks)
 
 

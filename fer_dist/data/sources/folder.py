@@ -19,7 +19,7 @@ from fer_dist.data.sources import (
     read_whole,
     readable,
 )
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, told
+from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
@@ -72,7 +72,10 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
             name for name in dict.fromkeys(codes.values() or EIGHT) if any(folder.emotion == name for folder in classes)
         ),
         classes=tuple(classes),
-        remarks=remarks_on_unread(root, splits) if splits else (),
+        remarks=(
+            *(remarks_on_unread(root, splits) if splits else ()),
+            *remarks_on_unused(root, (plain_code(folder.path.name) for folder in classes), codes, options.codes),
+        ),
     )
 
 
