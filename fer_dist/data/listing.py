@@ -163,7 +163,7 @@ class Listing:
         images: dict[str, list[Sample]] = {}
         digests = _digests(samples)
         for sample in sorted(samples, key=lambda sample: (name_of(sample), sample.path)):
-            images.setdefault(digests[place_of(sample)], []).append(sample)
+            images.setdefault(digests[_place_of(sample)], []).append(sample)
         for number, (digest, same) in enumerate(images.items()):
             differ = len({sample.emotion for sample in same}) > 1
             for sample in same if differ else same[1:]:
@@ -236,13 +236,13 @@ def name_of(sample: Sample) -> str:
     return str(sample.facts.get("id", sample.key))
 
 
-def place_of(sample: Sample) -> tuple[str, int, int]:
+def _place_of(sample: Sample) -> tuple[str, int, int]:
     return sample.path, sample.offset, sample.length
 
 
 def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
     """For each place where a sample's image lies, a hash of its bytes; of the place itself where it cannot be read."""
-    places = {place_of(sample) for sample in samples}
+    places = {_place_of(sample) for sample in samples}
     if len(places) == 1:
         return dict.fromkeys(places, "")
     found = {}
