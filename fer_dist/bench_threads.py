@@ -1,16 +1,18 @@
-"""Ways to share the cores between decoding and the network side by side: training's own loader and steps, in turn."""
+"""Ways to share the cores between decoding and the network side by side: whole trainings of a few steps, in turn."""
 
-import time
 from dataclasses import asdict, dataclass
 from itertools import product
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fer_dist.config import Views
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, check_outputs, flat, parse, positional, write_json
 
-WARM_UP = 2
+RATE = "speed/pictures_per_second"
+POINTS = 8
+"""Looks at the rate in a turn, of which the first warms up."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class ThreadsBench:
     batch_size: int = 32
     """Images of a step."""
 
-    seconds: float = 3.0
-    """Length of a turn; at least three steps."""
+    steps: int = 80
+    """Steps of a turn."""
 
     repeats: int = 5
     """Times that each split has its turn; medians are printed."""
@@ -60,59 +62,55 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
     """Time each split in turn. Raises InputError for what cannot be measured."""
     import torch
 
-    from fer_dist.checkpoint import build, on_device
     from fer_dist.choices import choose, threads_for
     from fer_dist.config import with_settings
-    from fer_dist.config_checks import check
-    from fer_dist.engine import Engine
     from fer_dist.hardware import cores
-    from fer_dist.inputs import open_inputs
+    from fer_dist.job_checks import check_job
     from fer_dist.presets import preset
     from fer_dist.world import World
 
-    if bench.seconds <= 0 or bench.repeats < 1:
-        raise InputError("bench threads: --seconds must be above 0, and --repeats at least 1")
-    settings = {"data.train": bench.shards, "data.size": bench.size, "data.crop": bench.crop, "data.views": bench.views}
-    config = with_settings(preset(bench.preset), settings | {"train.batch_size": bench.batch_size})
-    check(config)
-    inputs = open_inputs(config)
+    if bench.steps < POINTS or bench.repeats < 1:
+        raise InputError(f"bench threads: --steps must be at least {POINTS}, and --repeats at least 1")
+    settings = {
+        "data.train": bench.shards, "data.size": bench.size, "data.crop": bench.crop, "data.views": bench.views,
+        "train.batch_size": bench.batch_size, "train.epochs": 1 << 20, "train.log_every": bench.steps // POINTS,
+        "run.device": "cpu",
+    }  # fmt: skip
+    config = with_settings(preset(bench.preset), settings)
+    check_job(config, 1)
     cpu = torch.device("cpu")
-    world = World(0, 1, cpu)
-    config = choose(config, {}, world).config
+    config = choose(config, {}, World(0, 1, cpu)).config
     chosen = threads_for(config, cpu, cores())
-    engine = Engine(config, on_device(build(inputs.network), cpu), world)
     counts = sorted({2**power for power in range(cores().bit_length())} | {cores(), chosen.decode, chosen.torch})
     rates: dict[tuple[int, int], list[float]] = {split: [] for split in product(counts, counts)}
-    before = torch.get_num_threads()
-    try:
-        for _ in range(bench.repeats):
-            for split, found in rates.items():
-                found.append(_rate(engine, inputs, split, bench.seconds))
-    finally:
-        torch.set_num_threads(before)
+    for _ in range(bench.repeats):
+        for split, found in rates.items():
+            own = {"data.threads": split[0], "train.threads": split[1]}
+            found.append(_rate(with_settings(config, own), bench))
     is_chosen = {split: split == (chosen.decode, chosen.torch) for split in rates}
     return [SplitTime(*split, is_chosen[split], found) for split, found in rates.items()]
 
 
-def _rate(engine: Any, inputs: Any, split: tuple[int, int], seconds: float) -> float:
-    """Images a second of a turn, after steps that warm up. split: threads that decode, and that compute."""
-    import torch
+def _rate(config: Any, bench: ThreadsBench) -> float:
+    """Images a second of a training that is stopped after some steps: the median of what its curves say."""
+    from fer_dist.config import with_settings
+    from fer_dist.monitor import Message, Scalars
+    from fer_dist.train import start
 
-    from fer_dist.data.loader import Placement, training_loader
+    rates: list[float] = []
 
-    decode, compute = split
-    torch.set_num_threads(compute)
-    data, size = engine.config.data, engine.config.train.batch_size
-    placement = Placement(0, 1, engine.world.device, half=False, threads=decode)
-    batches = iter(training_loader(data, inputs.reader, inputs.order, placement, 0, 1 << 30))
-    for _ in range(WARM_UP):
-        engine.step(next(batches), 0.0)
-    steps, begun = 0, time.perf_counter()
-    while steps < 3 or time.perf_counter() - begun < seconds:
-        engine.step(next(batches), 0.0)
-        steps += 1
-    engine.totals()
-    return steps * size / (time.perf_counter() - begun)
+    def note(message: Message | Scalars) -> None:
+        if isinstance(message, Scalars) and RATE in message.values:
+            rates.append(message.values[RATE])
+
+    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
+        config = with_settings(config, {"run.root": folder, "run.name": "turn"})
+        try:
+            start(config, bench.preset, False, note, lambda: len(rates) >= POINTS)
+        except WorkError:
+            if len(rates) < POINTS:
+                raise
+    return median(rates[1:])
 
 
 def command(arguments: Arguments) -> None:
