@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
 from fer_dist.hardware import quota_of
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 PACKAGE = "fer-dist"
 OPTIONAL = ("deepspeed", "explain", "export", "s3", "gcs")
@@ -50,36 +54,35 @@ def packages(asked: Asked, requirements: Sequence[str] | None = None) -> list[Fi
             requirements = metadata.requires(PACKAGE) or []
         except metadata.PackageNotFoundError:
             return not_here("fer_dist itself is not installed with pip, so what it needs is not written anywhere")
+    from packaging.requirements import Requirement
+
     good: list[str] = []
     optional: list[str] = []
     missing: list[str] = []
     wrong: list[Finding] = []
-    for requirement in requirements:
-        name, least, extra = _parts(requirement)
+    for requirement in map(Requirement, requirements):
+        extra = _extra_of(requirement)
         if extra and extra not in OPTIONAL:
             continue
-        version = version_of(name)
-        if version and _numbers(version) < _numbers(least):
-            wrong += fault(f"{name} {version}, older than {least}", f"pip install '{name}>={least}'")
+        name, version = requirement.name, version_of(requirement.name)
+        requirement.marker = None
+        if version and not requirement.specifier.contains(version, prereleases=True):
+            wrong += fault(f"{name} {version}, but {requirement.specifier} is needed", f"pip install '{requirement}'")
         elif version:
             (optional if extra else good).append(f"{name} {version}")
         elif extra:
             missing.append(f"{name} ({extra})")
         else:
-            wrong += fault(f"{name} is not installed", f"pip install '{name}>={least}'")
+            wrong += fault(f"{name} is not installed", f"pip install '{requirement}'")
     found = ok(", ".join(good)) if good else []
     more = [f"optional: {', '.join(optional) or 'none'}", f"not installed: {', '.join(missing)}" if missing else ""]
     return wrong + found + ok("; ".join(part for part in more if part))
 
 
-def _parts(requirement: str) -> tuple[str, str, str]:
-    """Name, least version and extra of a line such as 'onnx>=1.18; extra == "export"'."""
-    match = re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\d.]+)(?:.*extra == ['\"](\w+))?", requirement)
-    return (match[1], match[2], match[3] or "") if match else (requirement, "0", "")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+def _extra_of(requirement: "Requirement") -> str:
+    """The extra of pyproject.toml that asks for it; empty where it is always asked for."""
+    match = re.search(r"extra == ['\"](\w+)", str(requirement.marker))
+    return match[1] if match else ""
 
 
 def cores(

@@ -94,6 +94,24 @@ def test_an_old_python_and_packages_that_are_old_or_missing_are_faults():
     assert "numpy" in found[2].found
 
 
+@pytest.mark.parametrize(
+    ("installed", "needed", "expected"),
+    [
+        ("0.19.3", "0.19.8", "fault"),
+        ("0.19.8", "0.19.8", "ok"),
+        ("0.19.10", "0.19.8", "ok"),
+        ("2.11.0+cu130", "2.11", "ok"),
+        ("2.11.0rc1", "2.11", "fault"),
+        ("2.12.0.dev20260101", "2.11", "ok"),
+        ("2.11", "2.11.1", "fault"),
+    ],
+)
+def test_versions_are_compared_to_their_last_part(installed, needed, expected, monkeypatch):
+    monkeypatch.setattr(doctor_machine, "version_of", lambda name: installed)
+    assert state(doctor_machine.packages(HERE, [f"one>={needed}"])) == expected
+    assert state(doctor_machine.packages(HERE, [f'one>={needed}; extra == "deepspeed"'])) == expected
+
+
 def test_an_optional_package_that_is_missing_is_no_fault():
     found = doctor_machine.packages(HERE, ["numpy>=2.0", 'no-such-package>=1; extra == "export"'])
     assert state(found) == "ok"
