@@ -12,12 +12,14 @@ from fer_dist import __version__
 from fer_dist.bench_commands import bench
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
+from fer_dist.monitor import guard_output
 from fer_dist.shard_commands import shards
 from fer_dist.study_commands import study_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done, 1 the work failed, 2 the input was wrong."""
+    guard_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -29,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"fer-dist {__version__}\n")
             return 0
         pick(COMMANDS, arguments[0], "command").run(arguments[1:])
-        return 0
-    except BrokenPipeError:
+        # A full disk behind it is found here, not at the interpreter's exit.
+        sys.stdout.flush()
         return 0
     except (InputError, WorkError, OSError, KeyboardInterrupt) as error:
         if debug:

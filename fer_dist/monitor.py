@@ -1,5 +1,7 @@
 """What a person sees of a run: TensorBoard, a progress bar, plain lines. The one file that prints."""
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +42,45 @@ class Scalars:
 
 
 Progress = Callable[[Message | Scalars], None]
+
+
+class StandardStream(io.FileIO):
+    """What is written to standard output or error. It goes nowhere once nobody reads it any more (`... | head`), so
+    that the work goes on to its end; a full disk behind it fails once, and not again at the interpreter's exit."""
+
+    _is_lost = False
+
+    def write(self, content: Any) -> int:
+        try:
+            if not self._is_lost:
+                return super().write(content)
+        except BrokenPipeError:
+            self._is_lost = True
+        except OSError as error:
+            self._is_lost = True
+            raise OSError(error.errno, error.strerror, f"standard {'output' if self.name == 1 else 'error'}") from None
+        return len(content)
+
+
+def guard_output() -> None:
+    """Make standard output and error streams that outlive their reader; one that is closed (`>&-`) gets nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        # What someone else put in its place, as a test does, is theirs.
+        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
+            stream.flush()
+            raw = StandardStream(stream.fileno(), "w", closefd=False)
+            is_buffered = isinstance(stream.buffer, io.BufferedWriter)
+            guarded = io.TextIOWrapper(
+                io.BufferedWriter(raw) if is_buffered else raw,
+                stream.encoding,
+                stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, guarded)
 
 
 class Terminal:
