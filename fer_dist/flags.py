@@ -6,12 +6,14 @@ import io
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_dist.errors import InputError, nearest
+from fer_dist.monitor import columns
 
 T = TypeVar("T")
 Arguments = list[str]
@@ -26,7 +28,11 @@ class Command:
 
 
 def listing(commands: dict[str, Command]) -> str:
-    return "".join(f"  {name:<10} {command.help}\n" for name, command in commands.items())
+    """A line for each command, more where the terminal is narrow."""
+    lines, width = [], max(columns() - 2, 30)
+    for name, command in commands.items():
+        lines += textwrap.wrap(f"{name:<10} {command.help}", width, subsequent_indent=" " * 11)
+    return textwrap.indent("".join(f"{line}\n" for line in lines), "  ")
 
 
 def pick(commands: dict[str, Command], name: str, kind: str) -> Command:

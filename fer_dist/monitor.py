@@ -2,7 +2,9 @@
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 SHEET_PICTURES = 8
 SECONDS_BETWEEN_LINES = 10.0
+COLUMNS_WITHOUT_TERMINAL = 120
+FEWEST_COLUMNS = 12
+"""Of words in a table: where a column of them would have to be narrower, its rows become lines."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Scalars:
 
 
 Progress = Callable[[Message | Scalars], None]
+
+
+def columns() -> int:
+    """How wide a person reads: COLUMNS, the terminal's width, or 120 where there is none."""
+    return shutil.get_terminal_size((COLUMNS_WITHOUT_TERMINAL, 24)).columns
 
 
 class StandardStream(io.FileIO):
@@ -116,20 +126,43 @@ class Terminal:
         self(Message(text))
 
     def table(self, header: list[str], rows: list[list[str]], text_columns: int = 2) -> None:
-        """A table on standard output, numbers to the right; as wide as it needs to be where there is no terminal.
+        """A table on standard output, numbers to the right, as wide as `columns` says: words wrap, and where the
+        numbers would not fit even so, each cell is a line.
 
         text_columns: how many at the left hold words.
         """
+        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*header)
-        for column in table.columns[text_columns:]:
-            column.justify = "right"
+        console = Console(width=columns(), highlight=False, markup=False, emoji=False)
+        widest = [max(map(cell_len, cells), default=0) for cells in zip(*rows, strict=True)] or [0] * len(header)
+        full = [max(pair) for pair in zip(map(cell_len, header), widest, strict=True)][:text_columns]
+        few = [min(FEWEST_COLUMNS, width) for width in full]
+        # A number that is cut in two reads as another one, so of its column only the heading wraps.
+        whole = header[text_columns:]
+        wrapped = [
+            "\n".join(textwrap.wrap(name, max(width, 1, *map(len, name.split())), break_on_hyphens=False))
+            for name, width in zip(whole, widest[text_columns:], strict=True)
+        ]
+        for words, headings in ((full, whole), (few, wrapped)):
+            longest = [max(map(cell_len, name.split("\n"))) for name in headings]
+            numbers = map(max, longest, widest[text_columns:])
+            if sum(words) + sum(numbers) + 3 * len(header) + 1 > console.width:
+                continue
+            table = Table()
+            for name in header[:text_columns]:
+                table.add_column(name, overflow="fold")
+            for name in headings:
+                table.add_column(name, justify="right", no_wrap=True)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+            return
         for row in rows:
-            table.add_row(*row)
-        console = Console(highlight=False)
-        console.print(table) if console.is_terminal else Console(width=240, highlight=False).print(table)
+            for name, cell in zip(header, row, strict=True):
+                console.print(f"{name}: {cell}")
+            console.print()
 
     def count(self, text: str) -> Callable[[int, int | None], None]:
         """A `progress(done, total)` callable that shows itself under this text."""

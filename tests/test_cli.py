@@ -1,4 +1,4 @@
-"""The command line itself, whatever the command: output that nobody reads."""
+"""The command line itself, whatever the command: output that nobody reads, and how wide it is."""
 
 import os
 import subprocess
@@ -7,6 +7,9 @@ import sys
 import pytest
 from faces import faces, shard_set
 from runs import environment
+
+from fer_dist.flags import Command, listing
+from fer_dist.monitor import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +56,45 @@ def test_standard_output_that_is_closed_or_on_a_full_disk_is_no_trace():
         assert ended.returncode == code, ended.stderr
         assert said in ended.stderr
         assert len(ended.stderr.splitlines()) == code
+
+
+HEADER = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %"]
+ROW = ["runs/a [bold]name[/bold] of more words", "rafdb-test", "3,068", "86.13", "84.11 to 88.77", "77.12"]
+
+
+def table(capsys, monkeypatch, width: str, header=HEADER, row=ROW, text_columns: int = 2) -> str:
+    monkeypatch.setenv("COLUMNS", width)
+    Terminal().table(header, [row], text_columns)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
+def test_a_table_fits_the_width_and_cuts_no_number(capsys, monkeypatch, width):
+    text = table(capsys, monkeypatch, str(width))
+    assert max(map(len, text.splitlines())) <= width
+    for number in ROW[2:]:
+        assert number in text or width < len(number) + 10
+    words = "".join(text.replace("│", " ").split())
+    for word in (*ROW[0].split(), *" ".join(HEADER).split()):
+        assert word in words
+
+
+@pytest.mark.parametrize("width", ["", "0", "wide"])
+def test_without_a_terminal_a_table_is_at_most_120_wide(capsys, monkeypatch, width):
+    text = table(capsys, monkeypatch, width, ["state", "found"], ["ok", "word " * 100 + "/a/long/path" * 30])
+    assert max(map(len, text.splitlines())) == 120
+    assert text.count("word") == 100
+
+
+def test_headings_wrap_only_where_they_must(capsys, monkeypatch):
+    assert "mean over classes %" in table(capsys, monkeypatch, "200")
+    assert "mean over classes %" not in table(capsys, monkeypatch, "85")
+    # Where not even the numbers fit beside each other, each has a line of its own.
+    assert "mean over classes %: 77.12" in table(capsys, monkeypatch, "40")
+
+
+def test_the_list_of_commands_fits_the_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = listing({"build": Command("SOURCE RAW OUT: turn a release into shards, and more of it", print)})
+    assert max(map(len, text.splitlines())) <= 40
+    assert " ".join(text.split()) == "build SOURCE RAW OUT: turn a release into shards, and more of it"

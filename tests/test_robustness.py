@@ -178,7 +178,8 @@ def test_drops_and_their_intervals_come_from_pairs():
     assert values["mean_corruption_error"] == 0
 
 
-def test_the_command_writes_numbers_and_a_figure_and_prints_a_line(drawn, random_model, tmp_path, capsys):
+def test_the_command_writes_numbers_and_a_figure_and_prints_a_line(drawn, random_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     Checkpoints(tmp_path / "run").save(Snapshot(3, random_model.state_dict(), {}), NETWORK)
     words = ["evaluate", "--models", str(tmp_path / "run"), "--data", str(drawn), "--threads", "1", "--device", "cpu"]
     assert main([*words, "--robustness", "--robustness-samples", "6"]) == 0
