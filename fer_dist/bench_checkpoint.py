@@ -8,19 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import torch
-
-from fer_dist.checkpoint import Checkpoints, Snapshot, build, network_of, on_device
 from fer_dist.config import Config, DataConfig, TrainConfig
 from fer_dist.data.location import is_url
-from fer_dist.engine import Engine
 from fer_dist.errors import InputError
-from fer_dist.estimate import noise
 from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.run_folder import RunFolder
-from fer_dist.saver import Saver
-from fer_dist.world import World, pick_device
 
 MINUTE = 60.0
 
@@ -66,6 +59,12 @@ class CheckpointCost:
 
 def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> CheckpointCost:
     """Measure; the checkpoint's background work falls into the turn that began with it."""
+    from fer_dist.checkpoint import Checkpoints, Snapshot, build, network_of, on_device
+    from fer_dist.engine import Engine
+    from fer_dist.estimate import noise
+    from fer_dist.saver import Saver
+    from fer_dist.world import World, pick_device
+
     config = Config(
         data=DataConfig(crop=settings.crop, views="centre"), train=TrainConfig(batch_size=settings.batch_size)
     )
@@ -150,6 +149,8 @@ def command(arguments: Arguments) -> None:
 
 
 def _seconds(action: Callable[[], None]) -> float:
+    import torch
+
     begun = time.perf_counter()
     action()
     if torch.cuda.is_available():

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
+from fer_dist.monitor import Terminal
 
 
 def bench(arguments: Arguments) -> None:
@@ -19,7 +20,6 @@ def bench(arguments: Arguments) -> None:
 
 def _shards(arguments: Arguments) -> None:
     from fer_dist.bench import bench_shards
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Shards:
@@ -50,7 +50,6 @@ def _shards(arguments: Arguments) -> None:
 
 def _resize(arguments: Arguments) -> None:
     from fer_dist.bench import bench_resize
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Resize:
@@ -85,7 +84,6 @@ def _resize(arguments: Arguments) -> None:
 
 def _audit(arguments: Arguments) -> None:
     from fer_dist.bench import COPIES, bench_audit
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Audit:
@@ -119,7 +117,6 @@ def _audit(arguments: Arguments) -> None:
 
 def _near(arguments: Arguments) -> None:
     from fer_dist.bench import bench_near
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Near:
@@ -150,7 +147,6 @@ def _near(arguments: Arguments) -> None:
 def _order(arguments: Arguments) -> None:
     from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
     from fer_dist.bench_tables import first_batch_table, order_table, real_table
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Order:
@@ -194,7 +190,6 @@ def _order(arguments: Arguments) -> None:
 def _shuffle(arguments: Arguments) -> None:
     from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
     from fer_dist.bench_tables import coverage_table, mix_table
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Shuffle:
@@ -233,7 +228,6 @@ def _shuffle(arguments: Arguments) -> None:
 
 def _loader(arguments: Arguments) -> None:
     from fer_dist.bench_loader import LoaderBench, bench_loader, contest_table
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Loader:

@@ -13,30 +13,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fer_dist import bench_peers as peers
-from fer_dist.bench_peers import Batches, Common, PeerError
 from fer_dist.config import DataConfig, Views
-from fer_dist.data.loader import Placement, open_reader, training_loader
 from fer_dist.data.manifest import load_manifest
 from fer_dist.data.order import Order, Positions, sequence
-from fer_dist.data.pipeline import Graph, decoded, draws_of, empty_pipeline, steps
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
 from fer_dist.flags import positional
+
+if TYPE_CHECKING:
+    # torch and DALI take seconds to import, and --help needs the flags alone.
+    from fer_dist.bench_peers import Batches, Common
+    from fer_dist.data.pipeline import Graph
 
 FIRST = 4
 """Batches that pass before the clock runs: as many as two workers make ahead."""
 
 OURS, FUSED = "ours", "ours, fused"
 
-Stream = Callable[[], Batches]
+Stream = Callable[[], "Batches"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
 
 def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
     """Each comparison when it is done. folder: for the pictures, in three forms; it must not exist yet."""
+    from fer_dist.bench_peers import Common, prepare
+
     data = DataConfig(size=flags.size, crop=flags.crop, views=flags.views)
     for name in ("samples", "pictures", "batch_size", "threads", "repeats"):
         if getattr(flags, name) < 1:
@@ -117,7 +119,7 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
         raise InputError(
             f"--batch-size {flags.batch_size}: more than the pictures that are taken; choose a smaller one"
         )
-    common = Common(peers.prepare(flags.shards, folder, flags.samples), data, flags.batch_size, flags.threads)
+    common = Common(prepare(flags.shards, folder, flags.samples), data, flags.batch_size, flags.threads)
     if "transforms" in flags.parts:
         yield bench_transforms(common, flags.pictures, flags.repeats)
     if "readers" in flags.parts:
@@ -126,8 +128,10 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
         yield from bench_stages(common, flags.pictures, flags.repeats)
 
 
-def bench_transforms(common: Common, pictures: int, repeats: int) -> Contest:
+def bench_transforms(common: "Common", pictures: int, repeats: int) -> Contest:
     """Batches of crops, normalised, from each loader."""
+    from fer_dist import bench_peers as peers
+
     exact = replace(common, data=replace(common.data, fused=False))
     fused = replace(common, data=replace(common.data, fused=True))
     contestants: dict[str, Stream] = {
@@ -142,8 +146,10 @@ def bench_transforms(common: Common, pictures: int, repeats: int) -> Contest:
     return compare("the same transforms", contestants, (OURS, FUSED), pictures, repeats)
 
 
-def bench_readers(common: Common, pictures: int, repeats: int) -> list[Contest]:
+def bench_readers(common: "Common", pictures: int, repeats: int) -> list[Contest]:
     """Encoded pictures and labels, the checksum of each picture computed: in one process, and by two workers."""
+    from fer_dist import bench_peers as peers
+
     contests = []
     for workers in (0, peers.WORKERS):
         contestants: dict[str, Stream] = {
@@ -159,8 +165,10 @@ def bench_readers(common: Common, pictures: int, repeats: int) -> list[Contest]:
     return contests
 
 
-def bench_stages(common: Common, pictures: int, repeats: int) -> list[Contest]:
+def bench_stages(common: "Common", pictures: int, repeats: int) -> list[Contest]:
     """Our graph up to each of its steps, one by one and fused, with five crops and with one."""
+    from fer_dist.data.pipeline import steps
+
     views: tuple[Views, ...] = ("expand", "random_one")
     contests = []
     for kind in views:
@@ -180,6 +188,8 @@ def compare(
     title: str, contestants: dict[str, Stream], references: tuple[str, ...], pictures: int, repeats: int
 ) -> Contest:
     """Let each give so many pictures in turn, alone: it is opened for its turn. A peer that cannot run is skipped."""
+    from fer_dist.bench_peers import PeerError
+
     found: dict[str, list[float]] = {name: [] for name in [*references, *contestants]}
     skipped: dict[str, str] = {}
     for _ in range(repeats):
@@ -203,8 +213,12 @@ def _turn(start: Stream, pictures: int) -> float:
         return 1e6 * (time.perf_counter() - begun) / given
 
 
-def our_batches(common: Common) -> Batches:
+def our_batches(common: "Common") -> "Batches":
     """The real loader of a training run."""
+    import torch
+
+    from fer_dist.data.loader import Placement, training_loader
+
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
     placement = Placement(0, 1, torch.device("cpu"), half=False, threads=common.threads)
@@ -212,7 +226,7 @@ def our_batches(common: Common) -> Batches:
         yield len(batch.labels)
 
 
-def our_bytes(common: Common, shuffled: bool) -> Batches:
+def our_bytes(common: "Common", shuffled: bool) -> "Batches":
     """Order and reader alone. shuffled: in the epoch's order, else as the tars have them."""
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
@@ -232,17 +246,26 @@ def our_bytes(common: Common, shuffled: bool) -> Batches:
         yield len(content)
 
 
-def _reader(common: Common) -> Reader:
+def _reader(common: "Common") -> Reader:
+    from fer_dist.data.loader import open_reader
+
     return open_reader(common.folder / "tars", EIGHT, DataConfig(), "SHARDS")
 
 
-def _graph(common: Common) -> Graph:
+def _graph(common: "Common") -> "Graph":
+    import torch
+
+    from fer_dist.data.pipeline import Graph
+
     return Graph(common.data, True, common.batch_size, torch.device("cpu"), False, common.threads)
 
 
-def _stage(common: Common, last: int) -> Batches:
+def _stage(common: "Common", last: int) -> "Batches":
     """The graph up to some step, fed from memory."""
     from nvidia.dali import fn, types
+
+    from fer_dist.bench_peers import dali_draws
+    from fer_dist.data.pipeline import decoded, draws_of, empty_pipeline, steps
 
     graph = _graph(common)
     reader = _reader(common)
@@ -257,7 +280,7 @@ def _stage(common: Common, last: int) -> Batches:
     with pipeline:
         encoded = fn.external_source(source=give, batch=True, dtype=types.UINT8, ndim=1)
         pictures = decoded(encoded, graph.device)
-        drawn = peers.dali_draws(graph.data, draws_of(graph))
+        drawn = dali_draws(graph.data, draws_of(graph))
         for step in list(steps(graph).values())[:last]:
             pictures = step(pictures, drawn, graph)
         pipeline.set_outputs(pictures)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.monitor import Terminal
 
 WARM_UP = 2
 TIMEOUT_SECONDS = 600.0
@@ -99,8 +100,6 @@ def bench_step(bench: StepBench) -> list[StepTime]:
 
 
 def command(arguments: Arguments) -> None:
-    from fer_dist.monitor import Terminal
-
     @dataclass(frozen=True)
     class Step:
         """Steps with ddp and deepspeed side by side, on noise: their time, and what each rank's optimiser holds."""

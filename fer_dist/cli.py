@@ -11,8 +11,8 @@ from typing import Annotated
 from fer_dist import __version__
 from fer_dist.bench_commands import bench
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
-from fer_dist.monitor import guard_output
+from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, write_json
+from fer_dist.monitor import Terminal, guard_output
 from fer_dist.shard_commands import shards
 from fer_dist.study_commands import study_command
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(arguments: Arguments) -> None:
     from fer_dist.config import Config
+    from fer_dist.config_checks import check
     from fer_dist.presets import PRESETS, preset
 
     @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def _train(arguments: Arguments) -> None:
             raise InputError(f"name a preset: {', '.join(PRESETS)}")
         return
     flags = parse(Train, arguments[1:], f"train {name}", preset(name))
-    from fer_dist.monitor import Terminal
-
+    # What reads the flags is light; a setting that cannot be meant is answered before what trains is imported.
+    check(flags.config)
     terminal = Terminal()
     if flags.dry_run:
         from fer_dist.estimate import dry_run
@@ -85,10 +86,7 @@ def _train(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
-    from fer_dist.data.loader import name_bad
-    from fer_dist.evaluate import EvaluateConfig, evaluate
-    from fer_dist.monitor import Terminal
-    from fer_dist.robustness import Robustness, RobustnessSettings, evaluate_robustness, robustness_table
+    from fer_dist.config import EvaluateConfig, RobustnessSettings
 
     @dataclass(frozen=True)
     class Evaluate:
@@ -107,6 +105,11 @@ def _evaluate(arguments: Arguments) -> None:
     # Training's name for the flag is taken here too.
     arguments = [re.sub(r"^--data\.leave[-_]out(?==|$)", "--leave-out", word) for word in arguments]
     flags = parse(Evaluate, arguments, "evaluate")
+    check_outputs(json=flags.json)
+    from fer_dist.data.loader import name_bad
+    from fer_dist.evaluate import evaluate
+    from fer_dist.robustness import Robustness, evaluate_robustness, robustness_table
+
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
     harmed: list[Robustness] = []
@@ -140,7 +143,6 @@ def _evaluate(arguments: Arguments) -> None:
 
 def _demo(arguments: Arguments) -> None:
     from fer_dist.demo import DemoConfig, demo
-    from fer_dist.monitor import Terminal
 
     terminal = Terminal()
     try:
@@ -150,9 +152,22 @@ def _demo(arguments: Arguments) -> None:
 
 
 def _doctor(arguments: Arguments) -> None:
+    from fer_dist.doctor_finding import Asked
+
+    @dataclass(frozen=True)
+    class Doctor:
+        """Look at what this machine has and what is missing, and say the remedy. Exit code 1 where something is."""
+
+        asked: Annotated[Asked, flat()]
+
+        json: str = ""
+        """File for the findings as JSON as well."""
+
+    flags = parse(Doctor, arguments, "doctor")
+    check_outputs(json=flags.json)
     from fer_dist.doctor import doctor
 
-    doctor(arguments)
+    doctor(flags.asked, Terminal(), flags.json)
 
 
 COMMANDS = {

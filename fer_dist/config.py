@@ -273,6 +273,72 @@ def with_settings(config: Config, settings: dict[str, Any]) -> Config:
     return config
 
 
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Which models on which sets."""
+
+    models: tuple[str, ...]
+    """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
+
+    data: tuple[str, ...]
+    """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
+
+    checkpoint: str = "last"
+    """Which checkpoint of each run: last, best, or a step."""
+
+    batch_size: int = 256
+    """Pictures that go through the network at once. The scores do not depend on it."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the models run. auto: CUDA where there is one."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    drop_extra: bool = False
+    """Leave out pictures of emotions that a model does not have, instead of stopping."""
+
+    leave_out: str = ""
+    """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
+
+    ray: RayConfig = field(default_factory=RayConfig)
+    """Where it runs: here, or as tasks on Ray."""
+
+    cache: str = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
+
+
+@dataclass(frozen=True)
+class RobustnessSettings:
+    """How a model is tested on harmed pictures."""
+
+    samples: int = 1000
+    """Pictures of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
+    Each goes through the network 96 times. 0: all."""
+
+    seed: int = 0
+    """Seed of noise, weather, directions and places."""
+
+    batch_size: int = 64
+    """Pictures that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    on_bad: str = "stop"
+    """A picture that does not decode: stop, or skip."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise InputError(f"--robustness-samples {self.samples}: give a number of pictures, or 0 for all of a set")
+
+
 def to_json(config: Config) -> dict[str, Any]:
     """The configuration as nested dicts, ready for json; with the secrets that its URLs hold."""
     return dataclasses.asdict(config)

@@ -12,10 +12,8 @@ from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
-from fer_dist.study import study
-from fer_dist.study_check import StudyConfig
 from fer_dist.study_paper import PaperConfig, paper_of
-from fer_dist.study_plan import Plan
+from fer_dist.study_plan import Plan, StudyConfig
 
 SETTINGS = "demo.json"
 NAMES = {"a": "wild", "b": "lab", "c": "six"}
@@ -78,6 +76,8 @@ class _WithoutNeutrality:
 
 def demo(config: DemoConfig, terminal: Terminal) -> Path:
     """Run the demo. Returns the path of its report. Raises InputError where the folder holds another demo."""
+    from fer_dist.study import study
+
     began = time.monotonic()
     out = Path(config.out).resolve()
     _open_folder(out, config)

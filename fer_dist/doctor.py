@@ -5,13 +5,14 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
 from fer_dist.data.location import is_url
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.flags import write_json
+from fer_dist.monitor import Terminal
 
 Check = Callable[[Asked], list[Finding]]
 
@@ -50,26 +51,12 @@ class Row:
     finding: Finding
 
 
-def doctor(arguments: Arguments) -> None:
-    """The command. Raises WorkError where something is at fault."""
-    from fer_dist.monitor import Terminal
-
-    @dataclass(frozen=True)
-    class Doctor:
-        """Look at what this machine has and what is missing, and say the remedy. Exit code 1 where something is."""
-
-        asked: Annotated[Asked, flat()]
-
-        json: str = ""
-        """File for the findings as JSON as well."""
-
-    flags = parse(Doctor, arguments, "doctor")
-    check_outputs(json=flags.json)
-    rows = rows_of(settled(flags.asked))
-    terminal = Terminal()
+def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
+    """Look, and print what was found. json: file for the findings as well. Raises WorkError where one is a fault."""
+    rows = rows_of(settled(asked))
     terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
-    if flags.json:
-        write_json(flags.json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
+    if json:
+        write_json(json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
     for row in _gathered(rows):
         if row.finding.remedy:
             terminal.say(f"{row.finding.state}: {_place(row)}: {row.finding.remedy}")

@@ -1,16 +1,16 @@
 """Every model on every set: predictions as a table, scores as functions of it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.config import DataConfig, RayConfig
+from fer_dist.config import DataConfig, EvaluateConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
@@ -29,47 +29,6 @@ from fer_dist.world import World, default_threads, pick_device
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Which models on which sets."""
-
-    models: tuple[str, ...]
-    """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
-
-    data: tuple[str, ...]
-    """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
-
-    checkpoint: str = "last"
-    """Which checkpoint of each run: last, best, or a step."""
-
-    batch_size: int = 256
-    """Pictures that go through the network at once. The scores do not depend on it."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the models run. auto: CUDA where there is one."""
-
-    threads: int = 0
-    """Threads that decode. 0: one for each core, at most 8."""
-
-    drop_extra: bool = False
-    """Leave out pictures of emotions that a model does not have, instead of stopping."""
-
-    leave_out: str = ""
-    """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
-
-    on_bad: Literal["stop", "skip"] = "stop"
-    """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
-
-    ray: RayConfig = field(default_factory=RayConfig)
-    """Where it runs: here, or as tasks on Ray."""
-
-    cache: str = ""
-    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
-
-    cache_gb: float = DataConfig.cache_gb
-    """Most gigabytes in that folder."""
 
 
 @dataclass(frozen=True)

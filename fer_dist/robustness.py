@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.config import DataConfig
+from fer_dist.config import DataConfig, EvaluateConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.manifest import write_atomically
 from fer_dist.data.order import Hashes, Positions, cut, hashed, sample_id, sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.evaluate import EvaluateConfig, evaluation_data, reading
+from fer_dist.evaluate import evaluation_data, reading
 from fer_dist.figures import save_figure
 from fer_dist.figures_robustness import robustness_figure
 from fer_dist.predicting import evaluating, mask_of
@@ -36,31 +36,6 @@ CHOICE = 0x726F627573740001
 
 Harm = Callable[[Tensor, Hashes, int], Tensor]
 """From pictures (uint8 [B, 3, H, W]), ids and seed to the same pictures harmed."""
-
-
-@dataclass(frozen=True)
-class RobustnessSettings:
-    """How a model is tested on harmed pictures."""
-
-    samples: int = 1000
-    """Pictures of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
-    Each goes through the network 96 times. 0: all."""
-
-    seed: int = 0
-    """Seed of noise, weather, directions and places."""
-
-    batch_size: int = 64
-    """Pictures that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
-
-    threads: int = 0
-    """Threads that decode. 0: one for each core, at most 8."""
-
-    on_bad: str = "stop"
-    """A picture that does not decode: stop, or skip."""
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise InputError(f"--robustness-samples {self.samples}: give a number of pictures, or 0 for all of a set")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
+from fer_dist.monitor import Terminal
 
 
 def shards(arguments: Arguments) -> None:
@@ -20,7 +21,6 @@ def shards(arguments: Arguments) -> None:
 def _build(arguments: Arguments) -> None:
     from fer_dist.data.shards import BuildFlags, BuildOptions, build_shards
     from fer_dist.data.sources import SOURCES, open_source, options_of
-    from fer_dist.monitor import Terminal
 
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
@@ -69,7 +69,6 @@ def _build(arguments: Arguments) -> None:
 
 def _index(arguments: Arguments) -> None:
     from fer_dist.data.index import index_shards
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Index:
@@ -102,7 +101,6 @@ def _describe(arguments: Arguments) -> None:
 
     from fer_dist.data.describe import describe, sheet_rows, split_folders
     from fer_dist.data.sheets import check_sheet_path, contact_sheet
-    from fer_dist.monitor import Terminal
     from fer_dist.shard_tables import count_table, property_table
 
     @dataclass(frozen=True)
@@ -157,7 +155,6 @@ def _audit(arguments: Arguments) -> None:
     from fer_dist.data.describe import split_folders
     from fer_dist.data.leave_out import save_leave_out
     from fer_dist.data.sheets import check_sheet_path, contact_sheet
-    from fer_dist.monitor import Terminal
     from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     @dataclass(frozen=True)
@@ -208,7 +205,6 @@ def _audit(arguments: Arguments) -> None:
 
 def _verify(arguments: Arguments) -> None:
     from fer_dist.data.verify import verify_shards
-    from fer_dist.monitor import Terminal
 
     @dataclass(frozen=True)
     class Verify:

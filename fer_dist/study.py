@@ -12,10 +12,10 @@ from fer_dist.inputs import open_inputs
 from fer_dist.monitor import Terminal
 from fer_dist.report import write_report
 from fer_dist.report_numbers import duration
-from fer_dist.study_check import PLAN, Setup, StudyConfig, prepare
+from fer_dist.study_check import PLAN, Setup, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
 from fer_dist.study_measures import measure
-from fer_dist.study_plan import Plan
+from fer_dist.study_plan import Plan, StudyConfig
 from fer_dist.study_processes import train_side_by_side
 from fer_dist.study_results import findings
 from fer_dist.study_work import Running, evaluate_jobs, finish, train

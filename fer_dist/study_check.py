@@ -2,12 +2,11 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from fer_dist.checkpoint import build, network_of, shape_differences
-from fer_dist.config import Config, RayConfig, with_settings
+from fer_dist.config import Config, with_settings
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
 from fer_dist.data.location import is_url
@@ -20,32 +19,12 @@ from fer_dist.presets import preset
 from fer_dist.ray_cluster import LOCAL, Group, address_of
 from fer_dist.ray_tasks import run_tasks
 from fer_dist.runs import BYTES_FREE, absolute, free_bytes
-from fer_dist.study_plan import Model, Plan, evaluations_of, models_of
+from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan
 from fer_dist.world import pick_device
 
 PLAN = "plan.yaml"
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """Train, cross, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
-
-    out: str = "study"
-    """Folder for all that the study makes."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run. auto: CUDA where there is one."""
-
-    threads: int = 0
-    """Threads that decode. 0: one for each core, at most 8."""
-
-    side_by_side: int = 1
-    """Trainings that run at once, each as a process of its own with its log in OUT/logs. Where there are several GPUs
-    each gets one of them."""
-
-    ray: RayConfig = field(default_factory=RayConfig)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, flat, parse, write_json
+from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.monitor import Terminal
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]
@@ -27,7 +28,11 @@ def study_command(arguments: Arguments) -> None:
         if not arguments:
             raise InputError("name a plan: paper, or a YAML file")
         return
-    from fer_dist.study_check import StudyConfig
+    STUDY_COMMANDS.get(arguments[0], _carry_out)(arguments)
+
+
+def _carry_out(arguments: Arguments) -> None:
+    from fer_dist.study_plan import StudyConfig
 
     @dataclass(frozen=True)
     class Flags:
@@ -46,6 +51,7 @@ def study_command(arguments: Arguments) -> None:
     line = shlex.join(["fer-dist", "study", *arguments])
     name, rest = arguments[0], arguments[1:]
     plan, flags = _built_in(Flags, rest) if name == "paper" else _of_file(Flags, name, rest)
+    check_outputs(json=flags.json)
     if flags.print:
         from fer_dist.study_yaml import as_yaml
 
@@ -85,7 +91,6 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
 
 
 def _dry_run(plan: Any, flags: Any) -> None:
-    from fer_dist.monitor import Terminal
     from fer_dist.study import job_rows
     from fer_dist.study_check import prepare
 
@@ -96,7 +101,6 @@ def _dry_run(plan: Any, flags: Any) -> None:
 
 
 def _run(plan: Any, config: Any, line: str) -> None:
-    from fer_dist.monitor import Terminal
     from fer_dist.study import study
 
     terminal = Terminal()
@@ -106,3 +110,7 @@ def _run(plan: Any, config: Any, line: str) -> None:
         terminal.close()
     terminal.say(f"report:  {report}")
     terminal.say(f"curves:  tensorboard --logdir {report.parent / 'runs'}")
+
+
+STUDY_COMMANDS = {"paper": _carry_out}
+"""The plan that is built in; any other word is the file of one."""

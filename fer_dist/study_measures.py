@@ -13,6 +13,7 @@ import torch
 
 from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.compare import paired, without
+from fer_dist.config import RobustnessSettings
 from fer_dist.data.audit import Found, audit
 from fer_dist.data.clean import pictures_to_leave_out
 from fer_dist.data.leave_out import save_leave_out
@@ -73,7 +74,7 @@ def _parity(running: Running, job: Job) -> dict[str, Any]:
 
 
 def _robustness(running: Running, job: Job) -> dict[str, Any]:
-    from fer_dist.robustness import RobustnessSettings, robustness, save_robustness
+    from fer_dist.robustness import robustness, save_robustness
 
     network, model, reader, _ = _open_model(running, job)
     settings = RobustnessSettings(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from fer_dist.config import DataConfig
-from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
 from fer_dist.study_plan import Comparison, DataSet, Plan, Robustness, Settings, Training
 from fer_dist.study_yaml import setting
@@ -45,7 +44,7 @@ class PaperConfig:
     robustness: bool = False
     """Measure what noise, blur, weather and covered parts of the face cost."""
 
-    robustness_samples: int = 1000
+    robustness_samples: int = Robustness.samples
     """Pictures of each set for that at most. 0: all."""
 
     title: str = ""
@@ -114,6 +113,8 @@ def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
 
 
 def _dataset(role: str, place: str) -> str:
+    from fer_dist.data.shard_set import open_set
+
     try:
         return open_set(f"{place.rstrip('/')}/test", DataConfig()).manifest.dataset
     except InputError as error:

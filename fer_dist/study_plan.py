@@ -1,10 +1,12 @@
-"""The plan of a study: which sets, which trainings, what is compared. Frozen dataclasses, and what they may not say."""
+"""The plan of a study: which sets, which trainings, what is compared, and where. Frozen dataclasses, and what they may
+not say."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fer_dist.config import RayConfig, RobustnessSettings
 from fer_dist.errors import InputError, nearest
 from fer_dist.presets import PRESETS
 
@@ -76,7 +78,7 @@ class Robustness:
     run: bool = False
     """Whether to measure it: of each training with its first seed, on the test split of its own set."""
 
-    samples: int = 1000
+    samples: int = RobustnessSettings.samples
     """Pictures at most, the same for every model. 0: all; there are dozens of passes."""
 
 
@@ -127,6 +129,26 @@ class Plan:
 
     robustness: Robustness = field(default_factory=Robustness)
     """How much is lost to noise, blur, weather and covered parts of the face."""
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Train, cross, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
+
+    out: str = "study"
+    """Folder for all that the study makes."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run. auto: CUDA where there is one."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    side_by_side: int = 1
+    """Trainings that run at once, each as a process of its own with its log in OUT/logs. Where there are several GPUs
+    each gets one of them."""
+
+    ray: RayConfig = field(default_factory=RayConfig)
 
 
 @dataclass(frozen=True)

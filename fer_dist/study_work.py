@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.checkpoint import Checkpoints, load_network, network_of
-from fer_dist.config import Config
+from fer_dist.config import Config, EvaluateConfig
 from fer_dist.curves import seconds_of
 from fer_dist.data.loader import name_bad
 from fer_dist.errors import InputError, WorkError
-from fer_dist.evaluate import EvaluateConfig, Result, evaluate
+from fer_dist.evaluate import Result, evaluate
 from fer_dist.metrics import Predictions
 from fer_dist.monitor import Terminal
 from fer_dist.predictions import load_predictions, predictions_path

@@ -1,6 +1,7 @@
-"""The command line itself, whatever the command: output that nobody reads, and how wide it is."""
+"""The command line itself, whatever the command: help without a wait, output that nobody reads, and how wide it is."""
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -15,6 +16,58 @@ from fer_dist.monitor import Terminal
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return shard_set(tmp_path_factory.mktemp("shards") / "train", [faces(4), faces(8)[4:]])
+
+
+HELP = """
+import contextlib, io, sys
+from fer_dist.bench_commands import BENCHES
+from fer_dist.cli import COMMANDS, main
+from fer_dist.data.sources import SOURCES
+from fer_dist.presets import PRESETS
+from fer_dist.shard_commands import SHARD_COMMANDS
+from fer_dist.study_commands import STUDY_COMMANDS
+
+below = {"shards": SHARD_COMMANDS, "bench": BENCHES, "study": STUDY_COMMANDS, "train": PRESETS, "shards build": SOURCES}
+lines = [[command] for command in COMMANDS]
+lines += [[*above.split(), name] for above, names in below.items() for name in names]
+for line in lines:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        assert main([*line, "--help"]) == 0, line
+    assert "usage:" in said.getvalue(), line
+    found = set(sys.argv[1:]) & set(sys.modules)
+    assert not found, (line, found)
+print(len(lines))
+"""
+HEAVY = ["torch", "torchvision", "nvidia", "ray", "pyarrow", "matplotlib", "deepspeed", "scipy"]
+
+
+def test_no_command_imports_anything_heavy_to_show_its_flags():
+    ended = subprocess.run([sys.executable, "-c", HELP, *HEAVY], capture_output=True, text=True, env=environment())
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 30
+
+
+@pytest.mark.parametrize(
+    ("words", "unwanted", "seconds"),
+    [
+        ([], ["numpy", "tyro", "rich", "PIL"], 0.5),
+        (["evaluate"], ["numpy", "rich"], 1.5),
+        (["shards", "audit"], [], 1.5),
+    ],
+)
+def test_help_is_there_without_a_wait(words, unwanted, seconds):
+    code = (
+        f"import sys; from fer_dist.cli import main; code = main([*{words}, '--help']);"
+        f"sys.exit(code or (set({unwanted + HEAVY}) & set(sys.modules)) or 0)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "usage:" in ended.stdout
+    # The promise holds on a quiet machine; processor time of a busy one gets four times that before this fails.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4 * seconds
 
 
 def unread(*words: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.cli import main
-from fer_dist.config import DataConfig
+from fer_dist.config import DataConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.order import sequence
@@ -24,7 +24,7 @@ from fer_dist.figures_robustness import robustness_figure
 from fer_dist.metrics import scores, select
 from fer_dist.predictions import load_scores
 from fer_dist.regions import ALL_REGIONS, CONTROL, hide
-from fer_dist.robustness import RobustnessSettings, all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
 from fer_dist.world import World
 
 CPU = torch.device("cpu")

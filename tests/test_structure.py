@@ -1,9 +1,6 @@
 """What the design says of the package's structure, held against the code itself."""
 
 import ast
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import fer_dist
@@ -125,20 +122,6 @@ def test_nothing_unpickles():
     assert not wrong
     assert "torch.load" not in text
     assert "torch.save(" not in text
-
-
-def test_help_answers_without_importing_anything_heavy():
-    code = (
-        "import sys; from fer_dist.cli import main; main(['--help']);"
-        "heavy = {'torch', 'numpy', 'tyro', 'ray', 'nvidia', 'rich', 'matplotlib', 'pyarrow'} & set(sys.modules);"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    began = time.perf_counter()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert "train" in ended.stdout
-    # The promise is half a second on a quiet machine; a busy one gets ten times that before this fails.
-    assert time.perf_counter() - began < 5
 
 
 def test_python_m_enters_through_the_importable_name():

@@ -19,8 +19,9 @@ from fer_dist.evaluate import Result
 from fer_dist.findings import from_json
 from fer_dist.monitor import Terminal
 from fer_dist.predictions import load_predictions
-from fer_dist.study_check import StudyConfig, prepare
+from fer_dist.study_check import prepare
 from fer_dist.study_jobs import Records, jobs_of, locked
+from fer_dist.study_plan import StudyConfig
 from fer_dist.study_work import Running, record_evaluation, record_training
 from fer_dist.study_yaml import load_plan
 
