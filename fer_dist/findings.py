@@ -139,9 +139,9 @@ def from_json(text: str | bytes, name: str = "study.json") -> Study:
         content["seeds"] = tuple(Seeds(**entry) for entry in content["seeds"])
         content["commands"], content["maps"] = tuple(content["commands"]), tuple(content["maps"])
         study = Study(**content)
+        check(study)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{name}: not a study as this version writes it ({error}); make the study again") from None
-    check(study)
     return study
 
 

@@ -6,12 +6,15 @@ the releases do it; measured on the mean of 600 pictures each of FER2013 and of 
 """
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fer_dist.data.order import Hashes, uniform
+
+if TYPE_CHECKING:
+    # A report names regions, and is made where no network runs.
+    from torch import Tensor
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom as shares of the crop."""
@@ -33,8 +36,10 @@ other's control."""
 ALL_REGIONS = (*REGIONS, *(CONTROL + name for name in REGIONS if not name.endswith("half")))
 
 
-def hide(name: str, pictures: Tensor, ids: Hashes, seed: int) -> Tensor:
+def hide(name: str, pictures: "Tensor", ids: Hashes, seed: int) -> "Tensor":
     """The pictures with a region covered. name: of ALL_REGIONS; pictures: uint8 [B, 3, H, W]; ids: uint64 [B]."""
+    import torch
+
     height, width = pictures.shape[-2:]
     rows = torch.arange(height, device=pictures.device)[:, None]
     columns = torch.arange(width, device=pictures.device)

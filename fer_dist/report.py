@@ -18,6 +18,7 @@ from fer_dist.report_sections import Section, all_pictures, all_tables, sections
 from fer_dist.report_summary import summary
 from fer_dist.tables import SHAPES, to_csv, to_latex
 
+STUDY, REPORT = "study.json", "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -47,7 +48,7 @@ def write_report(path: str | Path, study: Study) -> None:
     for table in all_tables(found):
         for kind, written in (("csv", to_csv(table)), ("tex", to_latex(table))):
             write_atomically(folder / "tables" / f"{table.name}.{kind}", written.encode())
-    write_atomically(folder / "study.json", to_json(study).encode())
+    write_atomically(folder / STUDY, to_json(study).encode())
     write_atomically(path, page.encode())
 
 

@@ -10,7 +10,7 @@ from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
 from fer_dist.inputs import open_inputs
 from fer_dist.monitor import Terminal
-from fer_dist.report import write_report
+from fer_dist.report import REPORT, STUDY, write_report
 from fer_dist.report_numbers import duration
 from fer_dist.study_check import PLAN, Setup, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
@@ -21,8 +21,6 @@ from fer_dist.study_results import findings
 from fer_dist.study_work import Running, evaluate_jobs, finish, train
 from fer_dist.study_yaml import as_yaml
 from fer_dist.train import stop_on_signals
-
-STUDY, REPORT = "study.json", "report.html"
 
 
 def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:

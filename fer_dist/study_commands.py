@@ -3,20 +3,23 @@
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.flags import Arguments, check_outputs, flat, parse, positional, write_json
 from fer_dist.monitor import Terminal
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]
        fer-dist study PLAN.yaml [--flag VALUE ...]
+       fer-dist study report FOLDER
 
 Trains, crosses, transfers, measures and reports. Started again, it does only what is missing.
 
   paper       the published study: a plan that is built in; --print shows it as YAML, to be edited
   PLAN.yaml   a plan of your own
+  report      the page of a finished study once more, from its study.json alone
 
 fer-dist study paper --help lists the flags
 """
@@ -112,5 +115,35 @@ def _run(plan: Any, config: Any, line: str) -> None:
     terminal.say(f"curves:  tensorboard --logdir {report.parent / 'runs'}")
 
 
-STUDY_COMMANDS = {"paper": _carry_out}
-"""The plan that is built in; any other word is the file of one."""
+def _report(arguments: Arguments) -> None:
+    @dataclass(frozen=True)
+    class Report:
+        """Make the page of a finished study again, and figures and tables beside it, from its study.json.
+
+        Neither shards nor models are needed.
+        """
+
+        folder: Annotated[str, positional()]
+        """Folder of the study, as --out named it."""
+
+    flags = parse(Report, arguments[1:], "study report")
+    from fer_dist.findings import from_json
+    from fer_dist.report import REPORT, STUDY, write_report
+
+    path = Path(flags.folder) / STUDY
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of a finished study") from None
+    study = from_json(content, str(path))
+    try:
+        write_report(path.with_name(REPORT), study)
+    # The page is a function of this file, so what it cannot be made of stands there: a score that is a word, say.
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: holds values that make no page ({said}); make the study again") from error
+    Terminal().say(f"report:  {path.with_name(REPORT)}")
+
+
+STUDY_COMMANDS = {"paper": _carry_out, "report": _report}
+"""The plan that is built in, and what is done without a plan; any other word is the file of one."""

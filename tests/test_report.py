@@ -1,24 +1,37 @@
 """The report: one whole file that holds what was measured and leaves out what was not; and the files beside it."""
 
 import itertools
+import json
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+from faces import tree
 from page import Page
+from runs import environment
 from small_studies import crossed, scored, transferred, whole_study
 
 from fer_dist import report
+from fer_dist.cli import main
 from fer_dist.errors import InputError
-from fer_dist.findings import Comparison, Model, Result, Study, from_json
+from fer_dist.findings import Comparison, Model, Result, Study, from_json, to_json
 from fer_dist.report_numbers import span
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "run" / "report.html"
-    report.write_report(path, whole_study())
-    return path.read_text(encoding="utf-8")
+def made(tmp_path_factory):
+    """The folder of a report, with all that lies beside it."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    report.write_report(folder / "report.html", whole_study())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return (made / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
@@ -107,21 +120,63 @@ def test_a_study_without_results_is_a_page_that_says_so_little():
     assert not parsed.values("nav", "hidden")
 
 
-def test_figures_tables_and_values_lie_beside_the_page(tmp_path):
-    report.write_report(tmp_path / "report.html", whole_study())
-    assert from_json((tmp_path / "study.json").read_bytes()) == whole_study()
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
+def test_figures_tables_and_values_lie_beside_the_page(made):
+    assert from_json((made / "study.json").read_bytes()) == whole_study()
+    names = {path.name for path in (made / "figures").iterdir()}
     assert {"transfer.png", "transfer.svg", "counts-train.svg", "confusion-wild-film-test.png"} <= names
     assert "confusion-wild__to___lab_____x_-lab-test.png" in names
     assert len(names) == 2 * 6
-    assert {path.stem for path in (tmp_path / "tables").glob("*.csv")} == {
+    assert {path.stem for path in (made / "tables").glob("*.csv")} == {
         "accuracy",
         "measures",
         "comparisons",
         "class-counts",
         "models",
     }
-    assert len(list((tmp_path / "tables").glob("*.tex"))) == 5
+    assert len(list((made / "tables").glob("*.tex"))) == 5
+
+
+def test_the_page_is_made_again_from_its_values_alone_and_is_the_same(made, tmp_path):
+    shutil.copy(made / "study.json", tmp_path / "study.json")
+    code = (
+        "import sys; from fer_dist.cli import main; code = main(['study', 'report', sys.argv[1]]);"
+        "sys.exit(code or (set(sys.modules) & {'torch', 'nvidia', 'ray', 'pyarrow', 'fer_dist.train'}) or 0)"
+    )
+    words = [sys.executable, "-c", code, f"{tmp_path}/"]
+    ended = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert (ended.returncode, ended.stderr) == (0, f"report:  {tmp_path / 'report.html'}\n")
+
+    def content(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert content(tmp_path) == content(made)
+
+
+WHOLE = to_json(whole_study())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read .* name the folder of a finished study"),
+        ("", "not a study as this version writes it"),
+        (WHOLE[: len(WHOLE) // 2], "not a study as this version writes it"),
+        (WHOLE.replace('"format": 1', '"format": 2'), "written in another format than 1; make the study again"),
+        (WHOLE.replace('"hardware"', '"machine"'), "not a study as this version writes it .*machine"),
+        (WHOLE.replace('"scores": {', '"scores": 1, "x": {', 1), "not a study as this version writes it"),
+        (WHOLE.replace(f'"accuracy": {json.loads(WHOLE)["results"][0]["scores"]["accuracy"]}', '"accuracy": "x"'),
+         "holds values that make no page"),
+        ("\0\xff", "not a study as this version writes it"),
+    ],
+)  # fmt: skip
+def test_a_study_json_that_makes_no_page_is_one_line_and_touches_nothing(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "study.json").write_text(content, encoding="latin-1", errors="replace")
+    before = tree(tmp_path)
+    assert main(["study", "report", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"fer-dist: {tmp_path / 'study.json'}: .*{message}", line)
+    assert tree(tmp_path) == before
 
 
 def test_models_whose_names_make_the_same_file_keep_their_own(tmp_path):
