@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ PATIENCE = 120.0
 
 
 def browser_path() -> str | None:
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """The first one that answers: Ubuntu's package holds no browser, but a script that asks for snap."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    return None
 
 
 class Browser:

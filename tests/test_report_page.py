@@ -37,7 +37,7 @@ def path(tmp_path_factory):
 def browser(path, tmp_path_factory):
     found = browser_path()
     if found is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH that starts")
     browser = Browser(found, tmp_path_factory.mktemp("browser"))
     browser.open(path.as_uri())
     yield browser
@@ -119,3 +119,11 @@ def test_the_page_of_a_whole_study_stays_light(path):
     figures = path.read_text().count("<svg")
     # Seven models on four sets have about 110 figures; they may weigh 3 MB together.
     assert path.stat().st_size < figures * 27_000
+
+
+def test_a_browser_that_does_not_start_is_as_good_as_none(tmp_path, monkeypatch):
+    stub = tmp_path / "chromium"
+    stub.write_text("#!/bin/sh\nexit 1\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert browser_path() is None
