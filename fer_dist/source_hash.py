@@ -1,66 +1,81 @@
-"""A hash of the part of this program that a result depends on: comments, help and what only shows do not count.
+"""A hash of the part of this program that a result depends on: comments and help do not count.
 
-A module's part is what it imports from this package, directly or through others, less what changes no result.
+A module's part is what it imports from this package, directly or through others.
 """
 
 import ast
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-CHANGES_NO_RESULT = {
-    "errors", "monitor", "figures", "flags", "presets", "config", "config_checks", "runs", "checkpoint", "predictions",
-    "run_folder", "saver", "job_checks", "ray_jobs", "ray_cluster", "ray_tasks", "mailbox",
-    "data.cache", "data.remote", "data.store", "data.location", "data.shard_set",
-}  # fmt: skip
-"""They show, store, fetch or refuse. Presets and settings count by their values, which stand in a job's key."""
 
 
-@cache
-def source_hash(modules: tuple[str, ...], less: tuple[str, ...] = ()) -> str:
-    """sha256 of these modules of the package and all that they rest on. modules, less: dotted, below fer_dist."""
-    waiting, seen = list(modules), {*modules, *less}
+def source_hash(modules: Collection[str]) -> str:
+    """sha256 of the code of these modules, however it is laid out and commented."""
     digest = hashlib.sha256()
-    found = {}
-    while waiting:
-        name = waiting.pop()
-        tree = _parsed(name)
-        found[name] = _without_docstrings(tree)
-        new = _imports(tree) - seen - CHANGES_NO_RESULT
-        seen |= new
-        waiting += sorted(new)
-    for name in sorted(found):
-        digest.update(f"{name}\0{found[name]}\0".encode())
+    for name in sorted(modules):
+        digest.update(f"{name}\0{_read(_path(name).read_text()).code}\0".encode())
     return digest.hexdigest()
 
 
-def _parsed(name: str) -> ast.Module:
-    """A file, less its `if __name__` block: an entry may call what rests on nothing here."""
-    tree = ast.parse(_path(name).read_text())
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))]
-    return tree
+def reached(entries: Collection[str], less: Collection[str] = ()) -> set[str]:
+    """These modules and all of the package that they import, at their top or inside a function, but for those of less.
+
+    entries, less: dotted, below fer_dist. What those of less alone import is not reached either.
+    """
+    waiting, found = list(entries), set(entries)
+    while waiting:
+        new = _modules(_read(_path(waiting.pop()).read_text()).imports) - found - set(less)
+        found |= new
+        waiting += new
+    return found
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    """The files of this package that a file imports, at its top or inside a function; packages themselves are empty."""
-    names = set()
+class _Source:
+    """One file. code: as text, without docstrings; imports: dotted names of what may be modules of this package."""
+
+    def __init__(self, text: str) -> None:
+        tree = ast.parse(text)
+        # An entry may call what rests on nothing here, and what is imported for types alone runs nothing.
+        tree.body = [node for node in tree.body if not _is_set_apart(node)]
+        self.imports = frozenset(_imports(tree))
+        self.code = _without_docstrings(tree)
+
+
+_read = cache(_Source)
+
+
+def _is_set_apart(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("__name__ == '__main__'", "TYPE_CHECKING")
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer_dist."):
-            module = (node.module or "").removeprefix("fer_dist.")
-            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if _path(name).is_file()}
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _modules(names: Collection[str]) -> set[str]:
+    """Of names such as fer_dist.data.order.Order, the files in which they lie, those of their packages as well."""
+    inner = [name.split(".")[1:] for name in names if name.startswith("fer_dist.")]
+    places = {".".join(words[:length]) for words in inner for length in range(1, len(words) + 1)}
+    return {place for place in places if _path(place).is_file()}
 
 
 def _path(name: str) -> Path:
-    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+    path = PACKAGE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _without_docstrings(tree: ast.Module) -> str:
     """The code as text, the same however it is laid out and commented."""
     for node in ast.walk(tree):
-        body: Sequence[ast.stmt] | None = getattr(node, "body", None)
+        body: list[ast.stmt] | None = getattr(node, "body", None)
         if isinstance(body, list):
             kept = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
             body[:] = kept or [ast.Pass()]

@@ -11,16 +11,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist import __version__
-from fer_dist.config import Config, to_json
+from fer_dist.config import Config, RobustnessSettings, to_json
 from fer_dist.config_changes import MAY_DIFFER
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report import TEMPLATES
-from fer_dist.source_hash import source_hash
+from fer_dist.source_hash import reached, source_hash
 from fer_dist.study_check import Setup, config_with_list
 from fer_dist.study_plan import Model, model_name, seeds_of
 
@@ -32,18 +33,52 @@ BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "tr
 CHANGES_NOTHING = MAY_DIFFER - {"train.compress"}
 """What may be another when a run goes on; but gradients in bfloat16 give other weights."""
 
-SOURCES: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "audit": (("data.audit",), ()),
-    # How a validation is scored changes no weight, and a training is dear.
-    "train": (("train", "model"), ("evaluate", "predicting", "metrics", "intervals")),
-    "evaluate": (("evaluate", "model"), ()),
-    "parity": (("parity", "model"), ("evaluate", "intervals")),
-    "robustness": (("robustness", "model"), ("evaluate", "intervals")),
-    "measures": (("detail", "metrics"), ()),
-    "compare": (("compare",), ()),
-    "report": (("study_results", "figures"), ()),
+CHANGES_NO_RESULT = frozenset({
+    "errors", "monitor", "flags", "presets", "config", "config_changes", "config_checks", "job_checks", "runs",
+    "run_folder", "saver", "mailbox", "ray_jobs", "ray_cluster", "ray_tasks", "data.cache", "data.remote", "data.store",
+    "data.location",
+})  # fmt: skip
+"""Modules that show, store, fetch or refuse. Presets and settings count by their values, which stand in a job's key."""
+
+DRAWS = frozenset({"figures", "figures_robustness"})
+"""They draw what lies beside a result."""
+
+BESIDE_WEIGHTS = frozenset({"evaluate", "predicting", "predictions", "metrics", "intervals", "curves"})
+"""How a validation is scored, and how long it all took, changes no weight, and a training is dear. Which checkpoint is
+the best hangs on the scores, though: see "best by"."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a job runs of this program.
+
+    entries: modules that count with all that they rest on, but for what `less` names and what that alone rests on.
+    alone:   modules that count without what they rest on, since other jobs run that.
+    """
+
+    entries: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    less: frozenset[str] = CHANGES_NO_RESULT | DRAWS
+
+    @property
+    def modules(self) -> set[str]:
+        """All that count."""
+        return reached(self.entries, self.less) | set(self.alone)
+
+
+NETWORK = ("checkpoint", "data.loader", "predictions")
+"""What a job needs that runs a network on a set once more, and compares with what an evaluation said."""
+
+SOURCES: dict[Kind, Sources] = {
+    "audit": Sources(("data.audit", "data.clean", "data.leave_out"), ("study_measures",)),
+    "train": Sources(("train",), less=CHANGES_NO_RESULT | DRAWS | BESIDE_WEIGHTS),
+    "evaluate": Sources(("evaluate",)),
+    "parity": Sources(("parity", *NETWORK), ("study_measures",)),
+    "robustness": Sources(("robustness", *NETWORK), ("study_measures",)),
+    "measures": Sources(("detail", "compare", "predictions"), ("study_measures",)),
+    "compare": Sources(("compare", "predictions"), ("study_measures",)),
+    "report": Sources(("study_results", "report"), less=CHANGES_NO_RESULT),
 }
-"""What a job runs of this program: modules with all that they rest on, and what of that does not count."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +147,7 @@ def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str]
         "deepspeed": file_hash(Path(config.train.deepspeed_config)) if config.train.deepspeed_config else "",
         # Which of the parent's checkpoints it starts from.
         "checkpoint": setup.plan.checkpoint if model.parent else "",
+        "best by": _code("evaluate") if setup.plan.checkpoint == "best" else "",
     }
     start = f" from {model.parent}" if model.parent else ""
     name = f"train {model.name} on {setup.manifests[data, 'train'].dataset}{start}"
@@ -130,7 +166,7 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
     first = [(model, data) for model, data in own if model.seed == seeds_of(plan, model.training)[0]]
     for model, data in first if plan.robustness.run else []:
         job = scored[model.name, data]
-        sampled = {"samples": plan.robustness.samples}
+        sampled = {"samples": plan.robustness.samples, "seed": RobustnessSettings.seed}
         yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
     for (_, data), job in scored.items():
         split_by = {"attributes": plan.attributes, "left out": setup.listed(data, "test")}
@@ -146,12 +182,16 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
 def _job(
     kind: Kind, name: str, content: dict[str, Any], after: tuple[Job, ...] = (), like: Job | None = None, **of: str
 ) -> Job:
-    modules, less = SOURCES[kind]
     keys = tuple(job.key for job in after)
-    key = _digest([kind, __version__, source_hash(modules, less), content, keys])
+    key = _digest([kind, __version__, _code(kind), content, keys])
     if like:
         of = {"model": like.model, "data": like.data}
     return Job(kind, name, key, keys, **of)
+
+
+@cache
+def _code(kind: Kind) -> str:
+    return source_hash(SOURCES[kind].modules)
 
 
 def _digest(content: Any) -> str:

@@ -5,17 +5,20 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_dist import __version__
 from fer_dist.compare import over_seeds
 from fer_dist.curves import load_curves
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
-from fer_dist.study_check import Setup
 from fer_dist.study_plan import Model as PlannedModel
 from fer_dist.study_plan import model_name, seeds_of
-from fer_dist.study_work import Running
 from fer_dist.world import pick_device
+
+if TYPE_CHECKING:
+    # What does the work is no part of the report: source_hash follows imports.
+    from fer_dist.study_check import Setup
+    from fer_dist.study_work import Running
 
 SHOWN = ("train/", "validation/", "recall/")
 """Curves that say how the training went; those of speed stay in TensorBoard."""
@@ -23,7 +26,7 @@ SHOWN = ("train/", "validation/", "recall/")
 LIBRARIES = ("torch", "torchvision", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "ray", "numpy")
 
 
-def findings(running: Running, commands: tuple[str, ...]) -> Study:
+def findings(running: "Running", commands: tuple[str, ...]) -> Study:
     """All that a finished study says. commands: by which it was made."""
     setup, plan = running.setup, running.setup.plan
     records = [running.records.read(key) for key in running.jobs]
@@ -45,7 +48,7 @@ def findings(running: Running, commands: tuple[str, ...]) -> Study:
     )
 
 
-def _model(running: Running, model: PlannedModel) -> Model:
+def _model(running: "Running", model: PlannedModel) -> Model:
     setup = running.setup
     training, config = setup.plan.trainings[model.training], setup.configs[model.name]
     record = running.records.read(running.job("train", model.name).key)
@@ -78,7 +81,7 @@ def _model(running: Running, model: PlannedModel) -> Model:
     )
 
 
-def _result(running: Running, model: PlannedModel, data: str) -> Result:
+def _result(running: "Running", model: PlannedModel, data: str) -> Result:
     manifest = running.setup.manifests[data, "test"]
     scored = running.records.read(running.job("evaluate", model.name, data).key)
     measured = running.records.read(running.job("measures", model.name, data).key)
@@ -96,7 +99,7 @@ def _result(running: Running, model: PlannedModel, data: str) -> Result:
     )
 
 
-def _comparisons(running: Running) -> list[Comparison]:
+def _comparisons(running: "Running") -> list[Comparison]:
     jobs = [job for job in running.jobs.values() if job.kind == "compare"]
     manifests = running.setup.manifests
     return [
@@ -107,7 +110,7 @@ def _comparisons(running: Running) -> list[Comparison]:
     ]
 
 
-def _seeds(running: Running) -> list[Seeds]:
+def _seeds(running: "Running") -> list[Seeds]:
     """Of each training with several seeds, its scores on each set over them."""
     plan, found = running.setup.plan, []
     for training in plan.trainings:
@@ -134,7 +137,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _hardware(setup: Setup) -> str:
+def _hardware(setup: "Setup") -> str:
     import torch
 
     words = [platform.machine(), f"{len(os.sched_getaffinity(0))} cores"]

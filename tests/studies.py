@@ -1,13 +1,22 @@
 """Three tiny sets of drawn faces, and the command line of a study on them."""
 
 import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fer_dist import study as study_module
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import open_source
 from fer_dist.emotions import SEVEN
+from fer_dist.source_hash import PACKAGE
+from fer_dist.study_jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
 
 SETTINGS = [
     "--preset", "demo", "--set.data.size", "24", "--set.data.crop", "20", "--set.train.batch-size", "20",
@@ -60,3 +69,52 @@ def measured(out: Path) -> dict[str, Any]:
     for model in content["models"]:
         model.pop("seconds")
     return content
+
+
+@contextmanager
+def traced() -> Iterator[dict[str, set[str]]]:
+    """What the first job of each kind runs: kind -> the modules of the package in which a function was called."""
+    found: dict[str, set[str]] = {}
+
+    def watched(work: Any) -> Any:
+        def wrapped(running: Any, job: Any, *more: Any) -> Any:
+            kind = job[0].kind if isinstance(job, list) else job.kind
+            if kind in found:
+                return work(running, job, *more)
+            files: set[str] = set()
+
+            def note(frame: Any, event: str, argument: Any) -> None:
+                files.add(frame.f_code.co_filename)
+
+            before = sys.gettrace()
+            # The threads of loader and saver as well.
+            threading.settrace(note)
+            sys.settrace(note)
+            try:
+                return work(running, job, *more)
+            finally:
+                sys.settrace(before)
+                threading.settrace(before)  # type: ignore[arg-type]
+                found[kind] = _modules_of(files)
+
+        return wrapped
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("train", "evaluate_jobs", "measure", "_report"):
+            patch.setattr(study_module, name, watched(getattr(study_module, name)))
+        yield found
+
+
+def _modules_of(files: set[str]) -> set[str]:
+    paths = [Path(file) for file in files if file.endswith(".py")]
+    names = (path.relative_to(PACKAGE).with_suffix("") for path in paths if path.is_relative_to(PACKAGE))
+    return {".".join(name.parts).removesuffix(".__init__") for name in names}
+
+
+def uncounted(ran: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Of what `traced` saw, the modules that neither count in the job's key nor are known to change no result."""
+    # What puts a study's jobs together: what it asks of them are settings, which count by their values. Any job asks
+    # train whether a signal came.
+    puts_together = {"study", "study_work", "study_jobs", "study_check", "study_plan", "train"}
+    left = {kind: modules - puts_together - CHANGES_NO_RESULT - DRAWS for kind, modules in ran.items()}
+    return {kind: modules - SOURCES[kind].modules - SOURCES[kind].less for kind, modules in left.items()}  # type: ignore[index]

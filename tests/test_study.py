@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from faces import tree, wait_for
 from runs import command, environment
-from studies import found, measured, paper, three_sets
+from studies import found, measured, paper, three_sets, traced, uncounted
 
+from fer_dist import study_jobs
 from fer_dist.cli import main
 from fer_dist.curves import load_curves
 from fer_dist.data.manifest import load_manifest, save_manifest
@@ -34,11 +35,27 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(sets, tmp_path_factory):
+def ran():
+    """Kind of job -> the modules that the undisturbed study ran for it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def finished(sets, ran, tmp_path_factory):
     """The folder of a study that nothing disturbed."""
     out = tmp_path_factory.mktemp("studies") / "undisturbed"
-    assert main(paper(sets, out)) == 0
+    with traced() as found:
+        assert main(paper(sets, out)) == 0
+    ran |= found
     return out
+
+
+def test_what_a_job_runs_counts_in_its_key(finished, ran):
+    assert set(ran) == {"audit", "train", "evaluate", "parity", "measures", "compare", "report"}
+    assert {"data.clean", "study_measures"} <= ran["audit"]
+    assert {"engine", "data.order"} <= ran["train"]
+    assert {"report_group_pictures", "figures"} <= ran["report"]
+    assert not any(uncounted(ran).values()), uncounted(ran)
 
 
 def test_the_papers_plan_runs_to_its_report(finished):
@@ -193,6 +210,20 @@ def test_a_model_of_other_emotions_than_the_plans_is_not_taken(finished):
         record_training(changed, running.job("train", A))
 
 
+def test_what_scores_a_validation_counts_in_a_training_where_it_chooses_the_weights(finished, monkeypatch):
+    def keys(checkpoint):
+        plan = replace(load_plan(finished / "plan.yaml"), checkpoint=checkpoint)
+        jobs = jobs_of(prepare(plan, StudyConfig(out=str(finished), device="cpu", threads=1)))
+        return {job.key for job in jobs if job.kind == "train"}
+
+    last, best = keys("last"), keys("best")
+    monkeypatch.setattr(
+        study_jobs, "_code", lambda kind, known=study_jobs._code: known(kind) + "!" * (kind == "evaluate")
+    )
+    assert keys("last") == last
+    assert not keys("best") & best
+
+
 def test_a_second_study_does_not_enter_a_folder_where_one_is_at_work(sets, tmp_path, capsys):
     out = tmp_path / "busy"
     with locked(out):
@@ -208,7 +239,10 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
         "preset: demo\nset: {data.size: 24, data.crop: 20, train.batch_size: 20, train.epochs: 1, train.lr: 1e-1}\n"
         "parity: no\ncheckpoint: best\nrobustness: {run: yes, samples: 10}\n"
     )
-    assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
+    with traced() as ran:
+        assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
+    assert {"robustness", "corruptions", "regions"} <= ran["robustness"]
+    assert not any(uncounted(ran).values()), uncounted(ran)
     study = found(out)
     assert [(m["name"], m["group"], m["seed"]) for m in study["models"]] == [
         ("faces-seed0", "faces", 0),
