@@ -4,9 +4,8 @@ import io
 import os
 import shutil
 import sys
-import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 SHEET_PICTURES = 8
 SECONDS_BETWEEN_LINES = 10.0
 COLUMNS_WITHOUT_TERMINAL = 120
-FEWEST_COLUMNS = 12
-"""Of words in a table: where a column of them would have to be narrower, its rows become lines."""
+LONGEST_WORDS = (24, 12)
+"""Characters of a word that a table does not cut, and where they have no room; with too little for those, rows become
+lines."""
 
 
 @dataclass(frozen=True)
@@ -131,30 +131,16 @@ class Terminal:
 
         text_columns: how many at the left hold words.
         """
-        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
 
         console = Console(width=columns(), highlight=False, markup=False, emoji=False)
-        widest = [max(map(cell_len, cells), default=0) for cells in zip(*rows, strict=True)] or [0] * len(header)
-        full = [max(pair) for pair in zip(map(cell_len, header), widest, strict=True)][:text_columns]
-        few = [min(FEWEST_COLUMNS, width) for width in full]
-        # A number that is cut in two reads as another one, so of its column only the heading wraps.
-        whole = header[text_columns:]
-        wrapped = [
-            "\n".join(textwrap.wrap(name, max(width, 1, *map(len, name.split())), break_on_hyphens=False))
-            for name, width in zip(whole, widest[text_columns:], strict=True)
-        ]
-        for words, headings in ((full, whole), (few, wrapped)):
-            longest = [max(map(cell_len, name.split("\n"))) for name in headings]
-            numbers = map(max, longest, widest[text_columns:])
-            if sum(words) + sum(numbers) + 3 * len(header) + 1 > console.width:
-                continue
+        widths = _column_widths(header, rows, text_columns, console.width - 3 * len(header) - 1)
+        if widths:
             table = Table()
-            for name in header[:text_columns]:
-                table.add_column(name, overflow="fold")
-            for name in headings:
-                table.add_column(name, justify="right", no_wrap=True)
+            for number, (name, width) in enumerate(zip(header, widths, strict=True)):
+                justify: Any = "left" if number < text_columns else "right"
+                table.add_column(name, width=width, justify=justify, overflow="fold")
             for row in rows:
                 table.add_row(*row)
             console.print(table)
@@ -195,6 +181,34 @@ class Terminal:
         if self._first < done < total:
             left = f", {_clock((now - self._started) / (done - self._first) * (total - done))} left"
         self._console.print(f"{done}{f'/{total}' if total else ''} {message.text}{left}", markup=False, soft_wrap=True)
+
+
+def _column_widths(header: list[str], rows: list[list[str]], text_columns: int, room: int) -> list[int]:
+    """What each column of a table gets of so many characters; empty where they are too few."""
+    from rich.cells import cell_len
+
+    def longest_word(cells: Sequence[str]) -> int:
+        return max((cell_len(word) for cell in cells for word in cell.split()), default=1)
+
+    cells = list(zip(header, *rows, strict=True))
+    texts, numbers = cells[:text_columns], cells[text_columns:]
+    full = [max(map(cell_len, column)) for column in cells]
+    for most in LONGEST_WORDS:
+        least = [min(longest_word(column), most) for column in texts]
+        # A number that is cut in two reads as another one, so of its column only the heading wraps.
+        least += [max([longest_word(column[:1]), *map(cell_len, column[1:])]) for column in numbers]
+        spare = room - sum(least)
+        if spare >= 0:
+            break
+    else:
+        return []
+    # Who wants little gets it, and the rest share what is left.
+    hungry = sorted(range(len(full)), key=lambda number: full[number] - least[number])
+    for place, number in enumerate(hungry):
+        more = min(full[number] - least[number], spare // (len(hungry) - place))
+        least[number] += more
+        spare -= more
+    return least
 
 
 class Monitor:
