@@ -7,10 +7,10 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
 from fer_dist.monitor import columns
@@ -27,11 +27,12 @@ class Command:
     run: Callable[[Arguments], None]
 
 
-def listing(commands: dict[str, Command]) -> str:
-    """A line for each command, more where the terminal is narrow."""
+def listing(commands: Mapping[str, Command | str]) -> str:
+    """A line for each command, or whatever else has a name and a text; more where the terminal is narrow."""
     lines, width = [], max(columns() - 2, 30)
     for name, command in commands.items():
-        lines += textwrap.wrap(f"{name:<10} {command.help}", width, subsequent_indent=" " * 11)
+        text = command.help if isinstance(command, Command) else command
+        lines += textwrap.wrap(f"{name:<10} {text}", width, subsequent_indent=" " * 11)
     return textwrap.indent("".join(f"{line}\n" for line in lines), "  ")
 
 
@@ -48,6 +49,7 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
     """
     import tyro
 
+    _name_places(kind)
     complaint = io.StringIO()
     start: dict[str, Any] = {}
     if default is not None:
@@ -60,25 +62,65 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
         start = {"default": kind(**values)}
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
+            flags = tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
     except SystemExit as ended:
         if not ended.code:
             raise
         raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
+    for name in _empty(flags):
+        raise InputError(f"fer-dist {command}: {name} is missing; see --help")
+    return flags
+
+
+def _name_places(kind: Any) -> None:
+    """Let help and complaints call what is given by its place by its field: FOLDER, where tyro says STR."""
+    import tyro
+
+    for item in dataclasses.fields(kind):
+        of, marks = _parts(kind, item.name)
+        if dataclasses.is_dataclass(of):
+            _name_places(of)
+        elif positional() in marks and len(marks) == 1:
+            named = tyro.conf.arg(metavar=_place_name(item.name, of))
+            kind.__annotations__[item.name] = Annotated[of, positional(), named]
+
+
+def _empty(flags: Any) -> Iterator[str]:
+    """What must be given and may be given several times, and was given not once: tyro takes that for none."""
+    for item in dataclasses.fields(flags):
+        value = getattr(flags, item.name)
+        if dataclasses.is_dataclass(value):
+            yield from _empty(value)
+        elif value == () and item.default is item.default_factory is dataclasses.MISSING:
+            of, marks = _parts(type(flags), item.name)
+            yield _place_name(item.name, of) if positional() in marks else f"--{item.name.replace('_', '-')}"
+
+
+def _parts(kind: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
+    """The type of a field, and the marks that Annotated gives it."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+
+
+def _place_name(name: str, of: Any) -> str:
+    return f"{name.removesuffix('s').upper()}..." if get_origin(of) is tuple else name.upper()
 
 
 def _one_line(box: str) -> str:
-    """tyro's message without its frame: the complaint, and the nearest flag."""
-    lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
-    text = " ".join(" ".join(lines).replace("─", " ").split()).split("For full helptext")[0].strip()
-    missing = re.search(r"Required options Missing from .*?: ((?:--)?\S+)", text)
-    if missing:
+    """tyro's message without its frame, which may be of ASCII: the complaint, and the nearest flag."""
+    lines = [line.strip("│|╭╮╰╯+ ") for line in box.splitlines()]
+    # The first of them is a title, and says no more than the next.
+    _, *lines = [line for line in lines if set(line) - set("-─ ")]
+    text = " ".join(" ".join(lines).split()).split("For full helptext")[0].strip()
+    if missing := re.match(r"Missing from .*?: ((?:--)?\S+)", text):
         return f"{missing[1]} is missing; see --help"
-    text = re.sub(r"^Value error |Argument helptext: .*", "", text)
-    unknown = re.search(r"Unrecognized options: (\S+?),? (?:.*Perhaps you meant: (--\S+))?", text + " ")
-    if unknown:
+    if missing := re.match(r"Missing value for argument '(\S+)'", text):
+        return f"{missing[1]} wants a value; see --help"
+    if unknown := re.match(r"Unrecognized options: (\S+?),? (?:.*Perhaps you meant: (--\S+))?", text + " "):
+        if not unknown[1].startswith("-"):
+            return f"{unknown[1]}: one word too many; see --help"
         return f"unknown flag {unknown[1]}" + (f"; did you mean {unknown[2]}?" if unknown[2] else "; see --help")
-    return text
+    return re.sub(r" ?Argument helptext: .*", "", text)
 
 
 def check_outputs(**files: str) -> None:

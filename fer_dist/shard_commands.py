@@ -25,7 +25,7 @@ def _build(arguments: Arguments) -> None:
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
         sys.stdout.write("usage: fer-dist shards build SOURCE RAW OUT [--flag VALUE ...]\n\nsources:\n")
-        sys.stdout.write("".join(f"  {source:<10} {text}\n" for source, text in SOURCES.items()))
+        sys.stdout.write(listing(SOURCES))
         sys.stdout.write("\nfer-dist shards build SOURCE --help lists the flags\n")
         if name not in ("--help", "-h"):
             raise InputError("name a source first: fer-dist shards build SOURCE RAW OUT")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, positional, write_json
+from fer_dist.flags import Arguments, check_outputs, flat, listing, parse, positional, write_json
 from fer_dist.monitor import Terminal
 
 USAGE = """\
@@ -15,19 +15,20 @@ usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...
        fer-dist study PLAN.yaml [--flag VALUE ...]
        fer-dist study report FOLDER
 
-Trains, crosses, transfers, measures and reports. Started again, it does only what is missing.
+Trains, crosses, transfers, measures and reports.
+Started again, it does only what is missing.
 
-  paper       the published study: a plan that is built in; --print shows it as YAML, to be edited
-  PLAN.yaml   a plan of your own
-  report      the page of a finished study once more, from its study.json alone
-
-fer-dist study paper --help lists the flags
 """
+WORDS = {
+    "paper": "the published study: a plan that is built in; --print shows it as YAML, to be edited",
+    "PLAN.yaml": "a plan of your own",
+    "report": "the page of a finished study once more, from its study.json alone",
+}
 
 
 def study_command(arguments: Arguments) -> None:
     if not arguments or arguments[0] in ("--help", "-h"):
-        sys.stdout.write(USAGE)
+        sys.stdout.write(f"{USAGE}{listing(WORDS)}\nfer-dist study paper --help lists the flags\n")
         if not arguments:
             raise InputError("name a plan: paper, or a YAML file")
         return

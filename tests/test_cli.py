@@ -1,5 +1,6 @@
 """The command line itself, whatever the command: help without a wait, output that nobody reads, and how wide it is."""
 
+import io
 import os
 import resource
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from faces import faces, shard_set
 from runs import environment
 
+from fer_dist.cli import main
 from fer_dist.flags import Command, listing
 from fer_dist.monitor import Terminal
 
@@ -144,6 +146,50 @@ def test_headings_wrap_only_where_they_must(capsys, monkeypatch):
     assert "mean over classes %" not in table(capsys, monkeypatch, "85")
     # Where not even the numbers fit beside each other, each has a line of its own.
     assert "mean over classes %: 77.12" in table(capsys, monkeypatch, "40")
+
+
+def test_words_are_cut_only_where_a_table_would_not_fit_and_else_get_the_room_that_is_left(capsys, monkeypatch):
+    header, row = ["name", "what", "n"], ["of_eighteen_letters", "some words that wrap", "1,234"]
+    assert "of_eighteen_letters" in table(capsys, monkeypatch, "42", header, row)
+    assert "some words that wrap" in table(capsys, monkeypatch, "54", header, row)
+    narrow = table(capsys, monkeypatch, "36", header, row)
+    assert "of_eighteen_letters" not in narrow
+    assert "1,234" in narrow
+
+
+WRONG = {
+    "shards verify": "FOLDER... is missing; see --help",
+    "shards describe": "PATH... is missing; see --help",
+    "shards index": "FOLDER is missing; see --help",
+    "shards build csv": "RAW is missing; see --help",
+    "bench loader": "SHARDS is missing; see --help",
+    "study report": "FOLDER is missing; see --help",
+    "evaluate --models --data x": "--models is missing; see --help",
+    "evaluate --models x --data": "--data is missing; see --help",
+    "evaluate --models x --data y --json": "--json wants a value; see --help",
+    "evaluate --models x --data y --device tpu": (
+        "invalid choice 'tpu' for argument '--device'. Expected one of ('auto', 'cpu', 'cuda')."
+    ),
+    "shards index x y": "y: one word too many; see --help",
+    "shards index x --emotion y": "unknown flag --emotion; did you mean --emotions?",
+    "shards index x --zzz": "unknown flag --zzz; see --help",
+    "train demo --train.epochs x": ("Error parsing --train.epochs: invalid literal for int() with base 10: 'x'"),
+}
+
+
+@pytest.mark.parametrize("width", ["24", "200"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_wrong_line_is_one_line_that_says_what_is_wrong_in_any_encoding_and_width(
+    capsys, monkeypatch, encoding, width
+):
+    monkeypatch.setenv("COLUMNS", width)
+    # tyro draws its frames by the encoding of standard output.
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    for line, message in WRONG.items():
+        assert main(line.split()) == 2
+        said = capsys.readouterr().err
+        assert said.endswith(f": {message}\n"), line
+        assert len(said.splitlines()) == 1
 
 
 def test_the_list_of_commands_fits_the_width(monkeypatch):
