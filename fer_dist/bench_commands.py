@@ -19,8 +19,6 @@ def bench(arguments: Arguments) -> None:
 
 
 def _shards(arguments: Arguments) -> None:
-    from fer_dist.bench import bench_shards
-
     @dataclass(frozen=True)
     class Shards:
         """Building a release's shards beside reading and decoding its pictures with Pillow, in two processes each."""
@@ -39,6 +37,8 @@ def _shards(arguments: Arguments) -> None:
 
     flags = parse(Shards, arguments, "bench shards")
     check_outputs(json=flags.json)
+    from fer_dist.bench import bench_shards
+
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_shards(flags.raw, Path(folder) / "shards", flags.source, flags.repeats)
@@ -49,8 +49,6 @@ def _shards(arguments: Arguments) -> None:
 
 
 def _resize(arguments: Arguments) -> None:
-    from fer_dist.bench import bench_resize
-
     @dataclass(frozen=True)
     class Resize:
         """Building a release's shards with every picture resized, in one process beside two."""
@@ -72,6 +70,8 @@ def _resize(arguments: Arguments) -> None:
 
     flags = parse(Resize, arguments, "bench resize")
     check_outputs(json=flags.json)
+    from fer_dist.bench import bench_resize
+
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_resize(flags.raw, Path(folder) / "shards", flags.source, flags.resize, flags.repeats)
@@ -83,8 +83,6 @@ def _resize(arguments: Arguments) -> None:
 
 
 def _audit(arguments: Arguments) -> None:
-    from fer_dist.bench import COPIES, bench_audit
-
     @dataclass(frozen=True)
     class Audit:
         """Time, memory and what is found by an audit of drawn pictures with copies among them, in growing numbers."""
@@ -97,6 +95,8 @@ def _audit(arguments: Arguments) -> None:
 
     flags = parse(Audit, arguments, "bench audit")
     check_outputs(json=flags.json)
+    from fer_dist.bench import COPIES, bench_audit
+
     counts = _integers("--counts", flags.counts)
     found = []
     for count in counts:
@@ -116,8 +116,6 @@ def _audit(arguments: Arguments) -> None:
 
 
 def _near(arguments: Arguments) -> None:
-    from fer_dist.bench import bench_near
-
     @dataclass(frozen=True)
     class Near:
         """Near copies made of a set's own pictures: how many an audit finds, and what else it takes for a copy."""
@@ -133,6 +131,8 @@ def _near(arguments: Arguments) -> None:
 
     flags = parse(Near, arguments, "bench near")
     check_outputs(json=flags.json)
+    from fer_dist.bench import bench_near
+
     _at_least_one("--count", flags.count)
     found = bench_near(Path(flags.folder), flags.count)
     rows = [
@@ -145,9 +145,6 @@ def _near(arguments: Arguments) -> None:
 
 
 def _order(arguments: Arguments) -> None:
-    from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
-    from fer_dist.bench_tables import first_batch_table, order_table, real_table
-
     @dataclass(frozen=True)
     class Order:
         """What sets of growing size cost to open and to draw batches from, and what a resumed loader waits for."""
@@ -166,6 +163,9 @@ def _order(arguments: Arguments) -> None:
 
     flags = parse(Order, arguments, "bench order")
     check_outputs(json=flags.json)
+    from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
+    from fer_dist.bench_tables import first_batch_table, order_table, real_table
+
     counts = _integers("--counts", flags.counts)
     if min(counts) < 1 or flags.real < 0 or flags.repeats < 1:
         raise InputError("bench order: --counts and --repeats must be at least 1, and --real at least 0")
@@ -188,9 +188,6 @@ def _order(arguments: Arguments) -> None:
 
 
 def _shuffle(arguments: Arguments) -> None:
-    from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
-    from fer_dist.bench_tables import coverage_table, mix_table
-
     @dataclass(frozen=True)
     class Shuffle:
         """How well the order mixes sets that are mixed and sorted by class, beside a true permutation."""
@@ -212,6 +209,9 @@ def _shuffle(arguments: Arguments) -> None:
 
     flags = parse(Shuffle, arguments, "bench shuffle")
     check_outputs(json=flags.json)
+    from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
+    from fer_dist.bench_tables import coverage_table, mix_table
+
     lanes, blocks = _integers("--lanes", flags.lanes), _integers("--blocks", flags.blocks)
     if min(*lanes, *blocks, flags.batch_size) < 1:
         raise InputError("bench shuffle: --lanes, --blocks and --batch-size must be at least 1")

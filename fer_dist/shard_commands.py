@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +68,6 @@ def _build(arguments: Arguments) -> None:
 
 
 def _index(arguments: Arguments) -> None:
-    from fer_dist.data.index import index_shards
-
     @dataclass(frozen=True)
     class Index:
         """Give tars that others made an index and a manifest; or make the indexes of a set anew."""
@@ -87,6 +85,8 @@ def _index(arguments: Arguments) -> None:
         """Name of the split. Empty: the name of the folder."""
 
     flags = parse(Index, arguments, "shards index")
+    from fer_dist.data.index import index_shards
+
     emotions = [name.strip() for name in flags.emotions.split(",") if name.strip()]
     terminal = Terminal()
     try:
@@ -97,12 +97,6 @@ def _index(arguments: Arguments) -> None:
 
 
 def _describe(arguments: Arguments) -> None:
-    from dataclasses import asdict
-
-    from fer_dist.data.describe import describe, sheet_rows, split_folders
-    from fer_dist.data.sheets import check_sheet_path, contact_sheet
-    from fer_dist.shard_tables import count_table, property_table
-
     @dataclass(frozen=True)
     class Describe:
         """Say what shard sets hold: counts beside the published ones, what the pictures are like, what was left out."""
@@ -123,6 +117,10 @@ def _describe(arguments: Arguments) -> None:
         """Another number puts other pictures on the sheet."""
 
     flags = parse(Describe, arguments, "shards describe")
+    from fer_dist.data.describe import describe, sheet_rows, split_folders
+    from fer_dist.data.sheets import check_sheet_path, contact_sheet
+    from fer_dist.shard_tables import count_table, property_table
+
     if flags.per_emotion < 1:
         raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 picture of each")
     check_outputs(json=flags.json, sheet=flags.sheet)
@@ -149,13 +147,7 @@ def _describe(arguments: Arguments) -> None:
 
 
 def _audit(arguments: Arguments) -> None:
-    from fer_dist.data.audit import audit
-    from fer_dist.data.clean import pictures_to_leave_out, worst_groups
     from fer_dist.data.copies import SIMILAR
-    from fer_dist.data.describe import split_folders
-    from fer_dist.data.leave_out import save_leave_out
-    from fer_dist.data.sheets import check_sheet_path, contact_sheet
-    from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     @dataclass(frozen=True)
     class Audit:
@@ -181,6 +173,13 @@ def _audit(arguments: Arguments) -> None:
 
     flags = parse(Audit, arguments, "shards audit")
     check_outputs(json=flags.json, sheet=flags.sheet, write_clean=flags.write_clean)
+    from fer_dist.data.audit import audit
+    from fer_dist.data.clean import pictures_to_leave_out, worst_groups
+    from fer_dist.data.describe import split_folders
+    from fer_dist.data.leave_out import save_leave_out
+    from fer_dist.data.sheets import check_sheet_path, contact_sheet
+    from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
+
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
     terminal = Terminal()
@@ -204,8 +203,6 @@ def _audit(arguments: Arguments) -> None:
 
 
 def _verify(arguments: Arguments) -> None:
-    from fer_dist.data.verify import verify_shards
-
     @dataclass(frozen=True)
     class Verify:
         """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, pictures."""
@@ -214,6 +211,8 @@ def _verify(arguments: Arguments) -> None:
         """Folders of shards."""
 
     flags = parse(Verify, arguments, "shards verify")
+    from fer_dist.data.verify import verify_shards
+
     terminal = Terminal()
     faults = 0
     for folder in flags.folders:
