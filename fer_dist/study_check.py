@@ -91,7 +91,7 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     pick_device(where.device)
     sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}
     out = Path(where.out).expanduser().resolve()
-    plan = _with_precision(replace(plan, leave_out=absolute(plan.leave_out), data=sets), where, out)
+    plan = with_precision(replace(plan, leave_out=absolute(plan.leave_out), data=sets), where, out)
     models = tuple(models_of(plan))
     # Settings first: a set behind a URL may take its time.
     configs = {model.name: _config(plan, where, model) for model in models}
@@ -102,7 +102,7 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     return setup
 
 
-def _with_precision(plan: Plan, where: StudyConfig, out: Path) -> Plan:
+def with_precision(plan: Plan, where: StudyConfig, out: Path) -> Plan:
     """The plan with the precision of its trainings, where it leaves that open: as the study in the folder began, else
     what is fast where they run. The keys of its jobs hold it."""
     trainings = plan.trainings.values()

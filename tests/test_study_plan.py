@@ -5,11 +5,23 @@ from dataclasses import replace
 import pytest
 from studies import three_sets
 
+from fer_dist import study_check
 from fer_dist.cli import main
 from fer_dist.errors import InputError
+from fer_dist.hardware import Arithmetic
 from fer_dist.presets import preset
+from fer_dist.study_check import with_precision
 from fer_dist.study_paper import PaperConfig, paper_of, taken_settings
-from fer_dist.study_plan import DataSet, Plan, Robustness, Training, check_plan, evaluations_of, models_of
+from fer_dist.study_plan import (
+    DataSet,
+    Plan,
+    Robustness,
+    StudyConfig,
+    Training,
+    check_plan,
+    evaluations_of,
+    models_of,
+)
 from fer_dist.study_processes import flags_of
 from fer_dist.study_yaml import as_yaml, load_plan
 
@@ -184,3 +196,23 @@ def test_a_configuration_and_the_flags_made_of_it_are_the_same():
         config: Annotated[Config, flat()]
 
     assert parse(Flags, flags_of(config, "demo"), "train demo", base).config == config
+
+
+def test_a_plan_that_leaves_the_arithmetic_open_takes_what_is_fast_where_it_runs_and_keeps_it(
+    tmp_path, monkeypatch
+) -> None:
+    plan = Plan({"a": DataSet("a")}, {"a": Training("a"), "b": Training("a", set={"train.precision": "tf32"})})
+    out, where = tmp_path / "out", StudyConfig(device="cpu")
+    hardware = {"ddp": "fp16", "deepspeed": "fp32"}
+    monkeypatch.setattr(study_check, "fastest", lambda device, strategy: Arithmetic(hardware[strategy], "a card"))
+    found = with_precision(plan, where, out)
+    assert found.set == {"train.precision": "fp16"}
+    assert found.trainings == plan.trainings
+    with_deepspeed = replace(plan, set={"train.strategy": "deepspeed"})
+    assert with_precision(with_deepspeed, where, out).set["train.precision"] == "fp32"
+    # Begun on other hardware, it goes on as it began; what is asked for is as it is.
+    out.mkdir()
+    (out / "plan.yaml").write_text(as_yaml(replace(plan, set={"train.precision": "bf16"})))
+    assert with_precision(plan, where, out).set == {"train.precision": "bf16"}
+    asked = replace(plan, set={"train.precision": "fp32"})
+    assert with_precision(asked, where, out) == asked
