@@ -1,6 +1,5 @@
 """The table of commands. Nothing heavy is imported before a command is chosen."""
 
-import os
 import re
 import sys
 import traceback
@@ -14,6 +13,7 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
 from fer_dist.shard_commands import shards
 from fer_dist.study_commands import study_command
+from fer_dist.torchrun import launched
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def _train(arguments: Arguments) -> None:
         folder = start(flags.config, name, flags.resume, terminal)
     finally:
         terminal.close()
-    if os.environ.get("RANK", "0") == "0":
+    if launched().rank == 0:
         terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")
 
 

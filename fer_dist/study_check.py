@@ -1,6 +1,5 @@
 """A plan held against what is there: every set opened, every setting checked, before anything is written or trained."""
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from fer_dist.job_checks import check_job
 from fer_dist.presets import preset
 from fer_dist.runs import BYTES_FREE, absolute, free_bytes
 from fer_dist.study_plan import Model, Plan, evaluations_of, models_of
+from fer_dist.torchrun import launched
 from fer_dist.world import pick_device
 
 SPLITS = ("train", "val", "test")
@@ -96,7 +96,7 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
         raise InputError(
             "--side-by-side is for trainings in processes of this machine; with --ray.workers leave it out"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched().size > 1:
         raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
     pick_device(where.device)
     sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}

@@ -13,7 +13,7 @@ FLOORS = [
     {
         "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
         "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
-        "config_changes", "findings", "paper_values"},
+        "config_changes", "findings", "paper_values", "torchrun"},
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",

@@ -23,6 +23,7 @@ from fer_dist.data.manifest import Shard, index_path
 from fer_dist.data.order import Positions
 from fer_dist.data.store import Damaged, Store
 from fer_dist.errors import InputError, WorkError
+from fer_dist.torchrun import launched
 
 Step = TypeVar("Step")
 
@@ -73,7 +74,7 @@ class RemoteShards:
     @property
     def share(self) -> int:
         """Bytes that this process may hold for one reader: half of its part, since another one may be open."""
-        return self.config.most_bytes // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) // 2
+        return self.config.most_bytes // launched().local_size // 2
 
     def path(self, shard: int) -> Path:
         """The tar, with its index beside it, as soon as both are there.
@@ -130,7 +131,7 @@ class RemoteShards:
         """Raises InputError where the cache cannot hold the shards of these batches together: all would go too soon."""
         shards = {shard for positions in batches for shard in positions.shard.tolist()}
         needed = sum(entry.bytes for shard in shards for entry in self.entries(shard))
-        workers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        workers = launched().local_size
         if needed * workers > self.config.most_bytes:
             least = math.ceil(1.1 * needed * workers / 1e7) / 100
             raise InputError(
