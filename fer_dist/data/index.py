@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
+    PICTURES,
     Manifest,
     Member,
     Shard,
@@ -27,12 +28,12 @@ from fer_dist.data.manifest import (
     save_manifest,
 )
 from fer_dist.data.sources import names_found
-from fer_dist.data.tar import leads_out, read_samples
+from fer_dist.data.tar import leads_out, read_members, read_samples
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.emotions import WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
-PICTURES = ("jpg", "jpeg", "png")
+LABELS = ("cls", "json")
 
 
 def index_shards(
@@ -173,7 +174,10 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
     if len(pictures) > 1:
         raise InputError(f"{place}: {len(pictures)} pictures ({', '.join(pictures)}); expected one")
     if not pictures:
-        raise InputError(f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}")
+        raise InputError(
+            _apart(task.tar, sample, PICTURES)
+            or f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}"
+        )
     try:
         found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
         named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None
@@ -181,10 +185,41 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
         raise InputError(f"{place}: {error}") from None
     found += [named] if named else []
     if not found:
-        raise InputError(f"{place}: no label; expected a number in .cls or an emotion in .json")
+        raise InputError(
+            _apart(task.tar, sample, LABELS) or f"{place}: no label; expected a number in .cls or an emotion in .json"
+        )
     if len(set(found)) > 1:
         raise InputError(f"{place}: its .cls means {found[0]}, its .json says {found[1]}; mind the order of --emotions")
     return found[0]
+
+
+def _apart(tar: Path, sample: list[Member], wanted: Collection[str]) -> str:
+    """What to say where a file that a sample lacks stands elsewhere in its tar; empty where none does.
+
+    wanted: extensions, of which one is enough. The tar is read once more, for this message alone.
+    """
+    first, own = sample[0].name, {member.extension for member in sample}
+    key = key_of(first)
+    others: dict[str, dict[str, str]] = {}
+    for member in read_members(tar):
+        other = key_of(member.name)
+        if other.rpartition("/")[2] == key.rpartition("/")[2]:
+            others.setdefault(other, {}).setdefault(member.extension, member.name)
+    for extension in wanted:
+        if extension in others.get(key, {}):
+            return (
+                f"{tar.name}: {key}: its files stand apart, {first} here and {others[key][extension]} elsewhere in the "
+                "tar; those of a sample must stand next to each other: write the tar anew with tar --sort=name"
+            )
+        for files in others.values():
+            # With a file of one kind more, it would be a sample of its own.
+            if extension in files and own.isdisjoint(files):
+                return (
+                    f"{tar.name}: {key}: its files lie in two folders, {first} and {files[extension]}; those of a "
+                    f"sample must be called alike up to the first point, folders included ({key}), and stand next to "
+                    "each other: put them into one folder, and write the tar anew with tar --sort=name"
+                )
+    return ""
 
 
 def _by_number(content: bytes, emotions: tuple[str, ...]) -> str:

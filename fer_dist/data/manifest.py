@@ -11,6 +11,8 @@ from fer_dist.errors import InputError
 MANIFEST = "manifest.json"
 FORMAT = 1
 INDEX_VERSION = "v1.2"
+PICTURES = ("jpg", "jpeg", "png")
+"""Extensions of a sample's picture, of which it has one."""
 
 
 @dataclass(frozen=True)

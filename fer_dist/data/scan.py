@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.fingerprint import FEATURES, fingerprint
-from fer_dist.data.index import PICTURES
 from fer_dist.data.listing import Progress
-from fer_dist.data.manifest import Manifest, Member, key_of, load_index, load_index_lines
+from fer_dist.data.manifest import PICTURES, Manifest, Member, key_of, load_index, load_index_lines
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.errors import InputError
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from tarfile import TarError
 from typing import Any
 
-from fer_dist.data.index import PICTURES
 from fer_dist.data.labels import facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
-from fer_dist.data.manifest import Member, Shard, load_index, load_manifest
+from fer_dist.data.manifest import PICTURES, Member, Shard, load_index, load_manifest
 from fer_dist.data.pictures import TooLargeError, decode
 from fer_dist.data.tar import leads_out, read_samples
 from fer_dist.data.workers import core_count, in_processes
