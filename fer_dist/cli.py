@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fer_dist import __version__
 from fer_dist.bench_commands import bench
+from fer_dist.data.location import Output
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
 from fer_dist.shard_commands import shards
@@ -96,7 +97,7 @@ def _evaluate(arguments: Arguments) -> None:
         robustness_samples: int = RobustnessSettings.samples
         """Pictures of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
 
-        json: str = ""
+        json: Output = ""
         """File for the table of scores as JSON as well."""
 
     # Training's name for the flag is taken here too.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
-from fer_dist.data.location import is_url
+from fer_dist.data.location import Output
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.flags import Arguments, flat, parse, write_json
 
 Check = Callable[[Asked], list[Finding]]
 
@@ -59,12 +59,11 @@ def doctor(arguments: Arguments) -> None:
 
         asked: Annotated[Asked, flat()]
 
-        json: str = ""
+        json: Output = ""
         """File for the findings as JSON as well."""
 
     flags = parse(Doctor, arguments, "doctor")
-    check_outputs(json=flags.json)
-    rows = rows_of(settled(flags.asked))
+    rows = rows_of(addressed(flags.asked))
     terminal = Terminal()
     terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
     if flags.json:
@@ -77,18 +76,14 @@ def doctor(arguments: Arguments) -> None:
         raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
 
 
-def settled(asked: Asked) -> Asked:
-    """The same with absolute paths, since a node's task runs in another folder, and the cluster's address.
-
-    Raises InputError where a cluster is meant and none named.
-    """
+def addressed(asked: Asked) -> Asked:
+    """The same with the cluster's address. Raises InputError where a cluster is meant and none named."""
     address = asked.ray.address or (os.environ.get("RAY_ADDRESS", "") if asked.cluster else "")
     if asked.cluster and not address:
         raise InputError("--cluster: name the cluster with --ray.address HOST:PORT, or RAY_ADDRESS")
     if address and address != "auto" and not address.rpartition(":")[2].isdigit():
         raise InputError(f"--ray.address {address}: give HOST:PORT of the head, as 10.0.0.1:6379, or auto")
-    data = tuple(_absolute(place) for place in asked.data)
-    return replace(asked, run_root=_absolute(asked.run_root), data=data, ray=replace(asked.ray, address=address))
+    return replace(asked, ray=replace(asked.ray, address=address))
 
 
 def rows_of(asked: Asked) -> list[Row]:
@@ -154,7 +149,3 @@ def _place(row: Row) -> str:
 
 def _cells(row: Row) -> list[str]:
     return [row.finding.state, _place(row), row.finding.found]
-
-
-def _absolute(place: str) -> str:
-    return place if is_url(place) else os.path.abspath(os.path.expanduser(place))

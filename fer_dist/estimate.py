@@ -3,7 +3,6 @@
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -15,7 +14,7 @@ from fer_dist.data.pipeline import views_of
 from fer_dist.data.reader import Samples
 from fer_dist.engine import Engine
 from fer_dist.job_checks import check_job
-from fer_dist.runs import resolved
+from fer_dist.runs import resolved, run_folder
 from fer_dist.session import open_order, open_training_set
 from fer_dist.world import World, pick_device
 
@@ -56,7 +55,7 @@ def dry_run(config: Config, preset: str) -> str:
     found = estimate(config)
     lines = [
         json.dumps(to_shown_json(config), indent=1),
-        f"run folder: {Path(config.run.root) / config.run.name} (not made: this is a dry run)",
+        f"run folder: {run_folder(config).place} (not made: this is a dry run)",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, from {STEPS} steps on noise; "
         "decoding beside them and validation come on top",

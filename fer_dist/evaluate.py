@@ -14,6 +14,7 @@ from fer_dist.config import DataConfig, RayConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
+from fer_dist.data.location import OnDisk, Place, settled
 from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
@@ -24,7 +25,6 @@ from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import entered
-from fer_dist.runs import absolute
 from fer_dist.world import World, default_threads, pick_device
 
 PARTS_A_WORKER = 4
@@ -35,10 +35,10 @@ PARTS_A_WORKER = 4
 class EvaluateConfig:
     """Which models on which sets."""
 
-    models: tuple[str, ...]
+    models: tuple[Place, ...]
     """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
 
-    data: tuple[str, ...]
+    data: tuple[Place, ...]
     """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
 
     checkpoint: str = "last"
@@ -56,7 +56,7 @@ class EvaluateConfig:
     drop_extra: bool = False
     """Leave out pictures of emotions that a model does not have, instead of stopping."""
 
-    leave_out: str = ""
+    leave_out: OnDisk = ""
     """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
 
     on_bad: Literal["stop", "skip"] = "stop"
@@ -65,7 +65,7 @@ class EvaluateConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     """Where it runs: here, or as tasks on Ray."""
 
-    cache: str = ""
+    cache: OnDisk = ""
     """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
 
     cache_gb: float = DataConfig.cache_gb
@@ -178,14 +178,7 @@ def _predict_on_ray(
         else:
             say(message)
 
-    config = replace(
-        config,
-        models=tuple(map(absolute, config.models)),
-        data=tuple(map(absolute, config.data)),
-        leave_out=absolute(config.leave_out),
-        cache=absolute(config.cache),
-        threads=config.threads or int(config.ray.cpus_per_worker),
-    )
+    config = replace(settled(config), threads=config.threads or int(config.ray.cpus_per_worker))
     sets: list[list[Part]] = []
     for model, row in zip(config.models, readers, strict=True):
         for data, reader in zip(config.data, row, strict=True):

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fer_dist.data.location import settled
 from fer_dist.errors import InputError, nearest
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def pick(commands: dict[str, Command], name: str, kind: str) -> Command:
 
 
 def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None) -> T:
-    """The flags of a command as its dataclass. tyro's boxed complaint becomes one line; --help is tyro's own.
+    """The flags of a command as its dataclass, the places in it settled. tyro's boxed complaint becomes one line.
 
     default: the value of the dataclass's flattened part (a preset).
     """
@@ -54,11 +54,12 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
         start = {"default": kind(**values)}
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
+            found = tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
     except SystemExit as ended:
         if not ended.code:
             raise
         raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
+    return settled(found)
 
 
 def _one_line(box: str) -> str:
@@ -73,23 +74,6 @@ def _one_line(box: str) -> str:
     if unknown:
         return f"unknown flag {unknown[1]}" + (f"; did you mean {unknown[2]}?" if unknown[2] else "; see --help")
     return text
-
-
-def check_outputs(**files: str) -> None:
-    """Try the files that a command is to write, before the long work whose end they are.
-
-    files: name of the flag -> path, empty where it is not given. Raises InputError for one that cannot be written.
-    """
-    for name, path in files.items():
-        if path:
-            folder = Path(path).parent
-            flag = f"--{name.replace('_', '-')} {path}"
-            if not folder.is_dir():
-                raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another place")
-            if Path(path).is_dir():
-                raise InputError(f"{flag}: a folder; name a file in it")
-            if not os.access(folder, os.W_OK):
-                raise InputError(f"{flag}: {folder} cannot be written; choose another place")
 
 
 def write_json(path: str, content: Any) -> None:

@@ -8,13 +8,13 @@ from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config import Config, RayConfig
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
-from fer_dist.data.location import is_url
+from fer_dist.data.location import OnDisk, below, settled
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
 from fer_dist.job_checks import check_job
 from fer_dist.presets import preset
-from fer_dist.runs import BYTES_FREE, absolute, free_bytes
+from fer_dist.runs import BYTES_FREE, free_bytes
 from fer_dist.study_plan import Model, Plan, evaluations_of, models_of
 from fer_dist.torchrun import launched
 from fer_dist.world import pick_device
@@ -26,7 +26,7 @@ SPLITS = ("train", "val", "test")
 class StudyConfig:
     """Train, cross, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
 
-    out: str = "study"
+    out: OnDisk = "study"
     """Folder for all that the study makes."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -88,8 +88,6 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     Raises InputError for a set that is missing, empty or not whole; a split that is not what its place says; emotions
     that a model lacks; a setting that cannot be meant; networks that cannot hand weights on; and too small a disk.
     """
-    if is_url(where.out):
-        raise InputError(f"--out {where.out}: a study needs a folder on a disk (on Ray, one that every node sees)")
     if where.side_by_side < 1:
         raise InputError(f"--side-by-side {where.side_by_side} is too small; it must be at least 1")
     if where.side_by_side > 1 and where.ray.workers:
@@ -99,12 +97,11 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     if launched().size > 1:
         raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
     pick_device(where.device)
-    sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}
-    plan = replace(plan, leave_out=absolute(plan.leave_out), data=sets)
+    plan, where = settled(plan), settled(where)
     models = tuple(models_of(plan))
     # Settings first: a set behind a URL may take its time.
     configs = {model.name: _config(plan, where, model) for model in models}
-    setup = Setup(plan, where, Path(where.out).expanduser().resolve(), _open_sets(plan, configs), models, configs)
+    setup = Setup(plan, where, Path(where.out), _open_sets(plan, configs), models, configs)
     for model in models:
         _check_model(setup, model)
     _check_disk(setup)
@@ -121,11 +118,11 @@ def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
     for section, values in settings.items():
         config = replace(config, **{section: replace(getattr(config, section), **values)})
     shards = plan.data[training.data].shards
-    data = replace(
-        config.data, train=f"{shards}/train", val=f"{shards}/val", threads=where.threads or config.data.threads
-    )
-    run = replace(config.run, root=str(Path(where.out).expanduser().resolve() / "runs"), device=where.device)
-    return replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
+    threads = where.threads or config.data.threads
+    data = replace(config.data, train=below(shards, "train"), val=below(shards, "val"), threads=threads)
+    run = replace(config.run, root=f"{where.out}/runs", device=where.device)
+    found = replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
+    return settled(found, f"trainings.{model.training}.set")
 
 
 def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], Manifest]:
@@ -136,7 +133,7 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
     for name, data in plan.data.items():
         wanted = [*(("train", "val") if name in trained else ()), *(("test",) if name in scored else ())]
         for split in wanted:
-            place = f"{data.shards}/{split}"
+            place = below(data.shards, split)
             try:
                 manifest = open_set(place, config.data).manifest
             except InputError as error:
@@ -167,7 +164,7 @@ def _check_model(setup: Setup, model: Model) -> None:
     try:
         check_job(config_with_list(setup, model), config.ray.workers)
         for data in [data for one, data in setup.evaluations if one == model]:
-            open_reader(f"{plan.data[data].shards}/test", network_of(config).emotions, config.data, f"data.{data}")
+            open_reader(below(plan.data[data].shards, "test"), network_of(config).emotions, config.data, f"data.{data}")
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     if model.parent:

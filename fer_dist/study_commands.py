@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from fer_dist.data.location import Output, on_disk
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, flat, parse, write_json
 
@@ -40,7 +41,7 @@ def study_command(arguments: Arguments) -> None:
         print: bool = False
         """Write the plan as YAML to standard output, and stop."""
 
-        json: str = ""
+        json: Output = ""
         """With --dry-run: file for the jobs as JSON as well."""
 
     line = shlex.join(["fer-dist", "study", *arguments])
@@ -81,7 +82,7 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
         raise InputError(f"{path}: name a plan first: fer-dist study paper, or fer-dist study PLAN.yaml")
     if any(word.startswith("--set.") for word in arguments):
         raise InputError(f"--set. is for the built-in plan; in {path} write it below set:")
-    return load_plan(path), parse(Flags, arguments, "study PLAN")
+    return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN")
 
 
 def _dry_run(plan: Any, flags: Any) -> None:

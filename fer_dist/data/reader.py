@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.config import DataConfig
 from fer_dist.data.leave_out import Listed, check_leave_out, load_leave_out, stale
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.opened import OpenedTar
 from fer_dist.data.order import Hashes, Integers, Positions
 from fer_dist.data.remote import RemoteShards
-from fer_dist.data.shard_set import ShardSet, open_set
+from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.emotions import columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
@@ -88,14 +87,14 @@ class Reader:
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
-        opened = place if isinstance(place, ShardSet) else open_set(str(place), DataConfig())
-        self.remote = opened.remote
-        self.folder = folder = opened.location.shown
+        found = opened(place)
+        self.remote = found.remote
+        self.folder = folder = found.location.shown
         """Path of a local set, address of a remote one."""
         self.emotions = model_emotions
         self.leave_out = leave_out
         self.soft = soft
-        self.manifest: Manifest = opened.manifest
+        self.manifest: Manifest = found.manifest
         present = tuple(name for name, count in self.manifest.counts.items() if count)
         columns_of(present, model_emotions, drop_extra)
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
@@ -107,7 +106,7 @@ class Reader:
         self._listed: Listed = {}
         if leave_out:
             self._listed = load_leave_out(leave_out, self.manifest.name)
-            check_leave_out(leave_out, self._listed, opened.whole)
+            check_leave_out(leave_out, self._listed, found.whole)
         # From the list alone: to open every index would take as long as the set is large.
         listed = [self._listed.get(shard.file, {}).values() for shard in self.manifest.shards]
         self.counts = self._counts - np.array([sum(e in kept for e in emotions) for emotions in listed])

@@ -71,6 +71,10 @@ class RemoteShards:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    def only(self, shards: tuple[Shard, ...]) -> "RemoteShards":
+        """The way to some of the shards, which count from 0 there."""
+        return RemoteShards(self.store, self.name, shards, self.config)
+
     @property
     def share(self) -> int:
         """Bytes that this process may hold for one reader: half of its part, since another one may be open."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_dist.data.location import OnDisk
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -74,7 +75,7 @@ class Options:
     """Column of a name that no two rows of a split share. Where there is none, it is the picture's path without its
     extension; then a picture that comes in several rows is taken once."""
 
-    root: str = ""
+    root: OnDisk = ""
     """Folder that the paths start from. Empty: the folder of the csv file."""
 
     codes: str = ""
