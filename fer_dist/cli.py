@@ -1,6 +1,5 @@
 """The table of commands. Nothing heavy is imported before a command is chosen."""
 
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from fer_dist import __version__
 from fer_dist.bench_commands import bench
 from fer_dist.data.location import Output
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, write_json
+from fer_dist.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.shard_commands import shards
 from fer_dist.study_commands import study_command
 from fer_dist.torchrun import launched
@@ -100,8 +99,6 @@ def _evaluate(arguments: Arguments) -> None:
         json: Output = ""
         """File for the table of scores as JSON as well."""
 
-    # Training's name for the flag is taken here too.
-    arguments = [re.sub(r"^--data\.leave[-_]out(?==|$)", "--leave-out", word) for word in arguments]
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
@@ -176,7 +173,7 @@ def _report(error: BaseException) -> int:
     else:
         text, code = str(error), 1
     if text:
-        sys.stderr.write(f"fer-dist: {text}\n")
+        sys.stderr.write(f"fer-dist: {in_own_words(text)}\n")
     return code
 
 

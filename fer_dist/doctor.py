@@ -11,7 +11,7 @@ from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine
 from fer_dist.data.location import Output
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, flat, parse, write_json
+from fer_dist.flags import Arguments, flat, in_own_words, parse, write_json
 
 Check = Callable[[Asked], list[Finding]]
 
@@ -63,7 +63,7 @@ def doctor(arguments: Arguments) -> None:
         """File for the findings as JSON as well."""
 
     flags = parse(Doctor, arguments, "doctor")
-    rows = rows_of(addressed(flags.asked))
+    rows = [replace(row, finding=_in_own_words(row.finding)) for row in rows_of(addressed(flags.asked))]
     terminal = Terminal()
     terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
     if flags.json:
@@ -141,6 +141,10 @@ def _gathered(rows: list[Row]) -> list[Row]:
         first = [row for row in members if row.node == nodes[0]]
         gathered += [replace(row, node=doctor_cluster.shortened(nodes)) for row in first]
     return gathered
+
+
+def _in_own_words(finding: Finding) -> Finding:
+    return replace(finding, found=in_own_words(finding.found), remedy=in_own_words(finding.remedy))
 
 
 def _place(row: Row) -> str:

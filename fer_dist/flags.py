@@ -5,10 +5,11 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fer_dist.data.location import settled
 from fer_dist.errors import InputError, nearest
@@ -35,13 +36,18 @@ def pick(commands: dict[str, Command], name: str, kind: str) -> Command:
     return commands[name]
 
 
-def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None) -> T:
+def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None, others: str = "") -> T:
     """The flags of a command as its dataclass, the places in it settled. tyro's boxed complaint becomes one line.
 
-    default: the value of the dataclass's flattened part (a preset).
+    default: the value of the dataclass's flattened part (a preset). others: what stands before the settings of training
+    that are no flag of this command, as in --set.data.size; empty where it takes no others.
     """
     import tyro
 
+    flags = frozenset(_flags_of(kind, "--"))
+    WORDS.set(Words(frozenset()))
+    # Training's name for a flag is taken too: it stands in what people copy from one line to the next.
+    arguments = [_SETTING.sub(Words(flags).of, word) if word.startswith("--") else word for word in arguments]
     complaint = io.StringIO()
     start: dict[str, Any] = {}
     if default is not None:
@@ -59,7 +65,54 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
         if not ended.code:
             raise
         raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
+    WORDS.set(Words(flags, others))
     return settled(found)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the settings of training are called where a command takes them. flags: all that it has."""
+
+    flags: frozenset[str]
+    others: str = ""
+
+    def of(self, found: re.Match[str]) -> str:
+        """The flag for a setting, as --drop-extra for --data.drop-extra; the same where there is none."""
+        flag = found[0]
+        name = flag.removeprefix("--")
+        for known in (flag, f"--{name.partition('.')[2]}", f"--{name.replace('.', '-')}"):
+            if known.replace("_", "-") in self.flags:
+                return known
+        is_own = name.replace("-", "_") in PLANNED or name.startswith(("run.", "ray."))
+        return flag if is_own or not self.others else f"{self.others}{name}"
+
+
+PLANNED = ("data.train", "data.val", "data.leave_out", "train.seed", "train.init_from")
+"""Settings for which a plan of a study has words of its own."""
+
+WORDS: ContextVar[Words] = ContextVar("the flags of the command that runs")
+
+_SETTING = re.compile(r"(?<![\w-])--(?:data|model|train|run|ray)\.[a-z0-9_-]*[a-z0-9]")
+
+
+def in_own_words(text: str) -> str:
+    """A message, in which settings have the names that they have in training, with the flags of the command that runs.
+
+    What reads sets and trains knows no command: a remedy that it names must be one that the user can type.
+    """
+    words = WORDS.get(None)
+    return _SETTING.sub(words.of, text) if words else text
+
+
+def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
+    """All flags that a dataclass becomes."""
+    hints = get_type_hints(kind, include_extras=True)
+    for item in dataclasses.fields(kind):
+        inner, *marks = get_args(hints[item.name]) if get_origin(hints[item.name]) is Annotated else [hints[item.name]]
+        if dataclasses.is_dataclass(inner):
+            yield from _flags_of(inner, prefix if marks else f"{prefix}{item.name}.".replace("_", "-"))
+        else:
+            yield f"{prefix}{item.name}".replace("_", "-")
 
 
 def _one_line(box: str) -> str:

@@ -58,7 +58,7 @@ def study_command(arguments: Arguments) -> None:
 
 
 def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
-    from fer_dist.study_paper import PaperConfig, paper_plan, taken_settings
+    from fer_dist.study_paper import SET, PaperConfig, paper_plan, taken_settings
     from fer_dist.study_plan import check_plan
 
     @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
         flags: Annotated[Flags, flat()]
 
     arguments, settings = taken_settings(arguments)
-    found = parse(Paper, arguments, "study paper")
+    found = parse(Paper, arguments, "study paper", others=SET)
     plan = paper_plan(found.paper, settings)
     check_plan(plan)
     return plan, found.flags
@@ -82,7 +82,7 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
         raise InputError(f"{path}: name a plan first: fer-dist study paper, or fer-dist study PLAN.yaml")
     if any(word.startswith("--set.") for word in arguments):
         raise InputError(f"--set. is for the built-in plan; in {path} write it below set:")
-    return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN")
+    return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN", others="set: ")
 
 
 def _dry_run(plan: Any, flags: Any) -> None:

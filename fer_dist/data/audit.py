@@ -133,7 +133,10 @@ def audit(
     names = [one.manifest.name for one in sets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"{twice[0]}: two of the sets have this name; give one of them, or build one with --dataset")
+        raise InputError(
+            f"{twice[0]}: two of the sets have this name; give one of them, or name "
+            "one anew: fer-dist shards build ... --dataset NAME"
+        )
     with tempfile.TemporaryDirectory(prefix="fer-dist-audit-") as scratch:
         return _compared(scan_sets(sets, Path(scratch), workers, progress), similar)
 
