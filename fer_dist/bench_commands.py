@@ -207,7 +207,7 @@ def _shuffle(arguments: Arguments) -> None:
         """Samples of a batch."""
 
         lanes: str = "1,20,128"
-        """Lanes that are tried beside the default, separated by commas; each divides the batch size."""
+        """Lanes that are tried beside what is chosen, separated by commas; each divides the batch size."""
 
         blocks: str = "1024,4096,65536"
         """Blocks that are tried with each of them."""

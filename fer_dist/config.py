@@ -66,12 +66,14 @@ class DataConfig:
 
     lanes: int = 0
     """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
-    0: the largest divisor of the batch size that is at most 128. Sets that are sorted by class need many: of 290,000
-    pictures 20 lanes left neighbouring batches alike (correlation 0.95), 128 did not."""
+    0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a prime
+    number, and the tars are sorted by class. Of 290,000 sorted pictures 20 lanes left neighbouring batches alike
+    (correlation 0.95), 128 did not."""
 
-    block: int = 4096
-    """Samples of a lane that are shuffled together, at least. More mixes further and reads less in sequence. Where tars
-    are sorted by class, give the samples divided by the lanes, or more: `fer-dist bench shuffle`."""
+    block: int = 0
+    """Samples of a lane that are shuffled together, at least. More mixes further, reads less in sequence, and keeps
+    more tars open. 0: 4,096, or as many more as tars that are sorted by class need so that neighbouring batches are not
+    alike, by what the manifest counts in each: `fer-dist bench shuffle`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""

@@ -1,6 +1,7 @@
 """What may be another when a run goes on, and what may not."""
 
 import dataclasses
+from dataclasses import replace
 
 from fer_dist.config import Config
 from fer_dist.data.location import without_secrets
@@ -19,6 +20,16 @@ MAY_DIFFER = {
     "train.compress",
 }
 """Settings that change neither the order nor the meaning of a step, beside the sections run and ray."""
+
+
+CHOSEN = ("data.lanes", "data.block")
+"""Settings whose 0 leaves them to the run: one that goes on keeps what it has."""
+
+
+def keeping_chosen(old: Config, new: Config) -> Config:
+    """The new configuration with the old one's value of each of CHOSEN that it leaves to the run."""
+    lanes, block = new.data.lanes or old.data.lanes, new.data.block or old.data.block
+    return replace(new, data=replace(new.data, lanes=lanes, block=block))
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -47,7 +47,7 @@ def _least(config: Config) -> dict[str, tuple[float, float]]:
     return {
         "--data.size": (data.size, 1),
         "--data.crop": (data.crop, 1),
-        "--data.block": (data.block, 1),
+        "--data.block": (data.block, 0),
         "--data.lanes": (data.lanes, 0),
         "--data.threads": (data.threads, 0),
         "--data.prefetch": (data.prefetch, 0),

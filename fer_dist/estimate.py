@@ -15,7 +15,7 @@ from fer_dist.data.reader import Samples
 from fer_dist.engine import Engine
 from fer_dist.job_checks import check_job
 from fer_dist.runs import resolved, run_folder
-from fer_dist.session import open_order, open_training_set
+from fer_dist.session import mixing_of, open_order, open_training_set
 from fer_dist.world import World, pick_device
 
 STEPS = 3
@@ -36,7 +36,8 @@ class Estimate:
 def estimate(config: Config) -> Estimate:
     """Take a few steps of one worker's share on noise, and scale to the run."""
     device = pick_device(config.run.device)
-    order = open_order(config, open_training_set(config))
+    reader = open_training_set(config)
+    order = open_order(config, reader, mixing_of(config, reader))
     workers = max(config.ray.workers, 1)
     share = -(-config.train.batch_size // workers)
     views = views_of(config.data)

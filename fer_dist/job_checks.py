@@ -10,7 +10,7 @@ from fer_dist.data.loader import open_reader
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.session import fitting_network, open_order, open_training_set
+from fer_dist.session import fitting_network, mixing_of, open_order, open_training_set
 from fer_dist.zero import check_zero
 
 SOFT_LOOK = 256
@@ -24,7 +24,7 @@ def check_job(config: Config, workers: int) -> None:
         check_zero(config.train)
     network = network_of(config)
     reader = open_training_set(config)
-    order = open_order(config, reader)
+    order = open_order(config, reader, mixing_of(config, reader))
     order.share(0, max(workers, 1))
     if reader.soft:
         _check_soft(reader)

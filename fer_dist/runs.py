@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from fer_dist import __version__
 from fer_dist.config import Config, from_json, to_shown_json
-from fer_dist.config_changes import differences
+from fer_dist.config_changes import differences, keeping_chosen
 from fer_dist.data.location import below, settled
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
@@ -32,6 +32,18 @@ def resolved(config: Config, preset: str) -> Config:
             f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the place"
         )
     return replace(config, run=replace(config.run, name=name))
+
+
+def going_on(config: Config) -> Config:
+    """The configuration with the lanes and the block of the run that stands in its folder, where it sets none."""
+    folder = run_folder(config)
+    try:
+        content = folder.read(CONFIG)
+    except (OSError, WorkError):
+        # What is wrong with the folder is said where it is checked.
+        return config
+    place = f"{folder.place}/{CONFIG}"
+    return keeping_chosen(_config_in(_parsed(content, place), place), config) if content is not None else config
 
 
 def run_folder(config: Config, rank: int = 0) -> RunFolder:

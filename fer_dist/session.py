@@ -1,6 +1,7 @@
 """Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,7 @@ from fer_dist.checkpoint import (
 )
 from fer_dist.config import Config
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, open_reader, training_loader
+from fer_dist.data.mixing import Mixing, chosen_mixing
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.engine import Engine
@@ -36,6 +38,9 @@ from fer_dist.saver import Saver
 from fer_dist.world import World, default_threads
 
 VALIDATION_BATCH = 256
+
+CACHE_SHARE = 0.9
+"""Of a remote set's cache that the tars which an order draws from at once may fill."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,8 @@ def open_session(job: Job, world: World) -> Session:
     network = network_of(config)
     reader = open_training_set(config)
     _stop_with(job, reader)
-    order = open_order(config, reader)
+    mixing = mixing_of(config, reader)
+    order = open_order(config, reader, mixing)
 
     def warn(text: str) -> None:
         if world.is_main:
@@ -170,6 +176,8 @@ def open_session(job: Job, world: World) -> Session:
     steps = config.train.epochs * order.steps_per_epoch
     monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
     monitor.say(Message(_opening(config, world, reader, begun, steps)))
+    if mixing.remark:
+        warn(mixing.remark)
     half = world.device.type == "cuda" and config.train.precision != "fp32"
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads or default_threads())
     loader = training_loader(config.data, reader, order, placement, begun, steps)
@@ -285,6 +293,13 @@ def open_training_set(config: Config) -> Reader:
     return open_reader(config.data.train, network_of(config).emotions, config.data, "--data.train", soft)
 
 
-def open_order(config: Config, reader: Reader) -> Order:
-    data, train = config.data, config.train
-    return Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)
+def open_order(config: Config, reader: Reader, mixing: Mixing) -> Order:
+    reader.keep_open(mixing.tars)
+    return Order(reader.counts, config.train.batch_size, config.train.seed, mixing.lanes, mixing.block)
+
+
+def mixing_of(config: Config, reader: Reader) -> Mixing:
+    """Lanes and block of a run, as they are set or chosen for the set, and how well they mix its classes."""
+    data = config.data
+    most_bytes = CACHE_SHARE * data.cache_gb * 1e9 if reader.remote else math.inf
+    return chosen_mixing(reader.contents(), config.train.batch_size, data.lanes, data.block, most_bytes)

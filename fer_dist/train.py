@@ -17,7 +17,7 @@ from fer_dist.errors import WorkError, is_full
 from fer_dist.job_checks import check_job
 from fer_dist.mailbox import Line
 from fer_dist.monitor import Progress
-from fer_dist.runs import check_run_folder, open_run_folder, resolved, run_folder
+from fer_dist.runs import check_run_folder, going_on, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, Session, open_session
 from fer_dist.world import World, joined, pick_device
@@ -94,7 +94,7 @@ def start(
     asked_to_stop: of a caller who listens to signals itself; without it, Ctrl-C and SIGTERM are listened to here.
     Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
-    config = resolved(config, preset)
+    config = going_on(resolved(config, preset))
 
     def check_all(workers: int) -> None:
         check_job(config, workers)

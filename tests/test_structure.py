@@ -21,7 +21,7 @@ FLOORS = [
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
-        "data.headers", "data.labels", "run_folder", "saver", "optimizer", "ddp", "zero",
+        "data.headers", "data.labels", "data.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
         "curves", "source_hash",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",
      "figures_curves", "figures_dots"},

@@ -16,6 +16,7 @@ from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
     PICTURES,
+    SORTED_INSIDE,
     Manifest,
     Member,
     Shard,
@@ -64,14 +65,17 @@ def index_shards(
     if len(set(names)) < len(names):
         raise InputError(f"--emotions {','.join(emotions or ())}: names an emotion twice")
     shards: list[Shard] = []
+    sorted_inside = True
     with closing(in_processes(_index, (IndexTask(tar, names) for tar in tars), _workers(tars))) as results:
-        for shard in results:
+        for shard, is_sorted in results:
             shards.append(shard)
+            sorted_inside &= is_sorted
             if progress:
                 progress(len(shards), len(tars))
     _check_keys(folder, tars)
     where = folder.resolve()
-    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), {"variant": "indexed"})
+    built = {"variant": "indexed", SORTED_INSIDE: sorted_inside}
+    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), built)
     if not manifest.samples:
         raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
     save_manifest(folder, manifest)
@@ -126,7 +130,7 @@ def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Ma
         tar = folder / shard.file
         if not is_indexed(tar):
             # Only the tar that the manifest speaks of gets an index: another one would hide its damage.
-            found = _index(IndexTask(tar, manifest.emotions))
+            found, _ = _index(IndexTask(tar, manifest.emotions))
             if found.sha256 != shard.sha256:
                 index_path(tar).unlink()
                 raise InputError(f"{tar}: not the tar of the manifest (its sha256 differs); build the set again")
@@ -143,15 +147,19 @@ def is_indexed(tar: Path) -> bool:
         return False
 
 
-def _index(task: IndexTask) -> Shard:
-    """Write the index of one tar and count its emotions."""
+def _index(task: IndexTask) -> tuple[Shard, bool]:
+    """Write the index of one tar and count its emotions. Also whether its samples stand emotion by emotion."""
     tar = task.tar
     samples: list[list[Member]] = []
     counts: Counter[str] = Counter()
+    runs, before = 0, ""
     try:
         with tar.open("rb") as stream:
             for sample in read_samples(tar):
-                counts[_emotion(stream, sample, task)] += 1
+                emotion = _emotion(stream, sample, task)
+                counts[emotion] += 1
+                runs += emotion != before
+                before = emotion
                 samples.append(sample)
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -159,7 +167,7 @@ def _index(task: IndexTask) -> Shard:
         raise InputError(f"{tar}: not a whole, uncompressed tar ({error})") from error
     save_index(tar, samples)
     by_emotion = {emotion: counts[emotion] for emotion in task.emotions}
-    return Shard(tar.name, len(samples), tar.stat().st_size, digest, by_emotion)
+    return Shard(tar.name, len(samples), tar.stat().st_size, digest, by_emotion), runs == len(counts)
 
 
 def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:

@@ -11,6 +11,9 @@ from fer_dist.errors import InputError
 MANIFEST = "manifest.json"
 FORMAT = 1
 INDEX_VERSION = "v1.2"
+SORTED_INSIDE = "sorted_inside"
+"""What `built` says of tars that others made, true where the samples of each stand emotion by emotion."""
+
 PICTURES = ("jpg", "jpeg", "png")
 """Extensions of a sample's picture, of which it has one."""
 
