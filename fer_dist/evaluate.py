@@ -102,8 +102,10 @@ def evaluate(
     homes = [entered(path) for path in config.models]
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
+    names = [reader.manifest.name for reader in readers[0]]
+    _check_different(names)
     if config.leave_out:
-        check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
+        check_named(config.leave_out, names)
     pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
     if config.ray.workers:
         made = iter(_predict_on_ray(config, readers, progress, say))
@@ -122,6 +124,16 @@ def evaluate(
     for home in homes:
         home.close()
     return results
+
+
+def _check_different(names: list[str]) -> None:
+    """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"--data: {names.count(twice[0])} of the sets are called {twice[0]}; give one of them. Several tars of "
+            'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'
+        )
 
 
 def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:

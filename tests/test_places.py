@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -190,6 +191,18 @@ def test_a_link_is_followed_and_a_pipe_stays(home: Path) -> None:
         os.close(writing)
 
 
+def test_what_a_command_found_goes_into_a_pipe_that_stays_one(home: Path) -> None:
+    pipe = home / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reading = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reading.start()
+    assert main(["shards", "describe", "~/s", "--json", str(pipe)]) == 0
+    reading.join(20)
+    assert json.loads(read[0])[0]["dataset"] == "drawn"
+    assert pipe.is_fifo()
+
+
 @dataclasses.dataclass(frozen=True)
 class Inner:
     root: Place = "runs"
@@ -312,6 +325,10 @@ def test_commands_understand_the_home_folder_in_sets_and_in_files(home: Path) ->
         (["shards", "build", "folder", "~/s", "s3://b/out"], "out: s3://b/out is an address"),
         (["shards", "build", "csv", "~/x.csv", "out", "--root", "s3://b"], "options.root|root: s3://b is an address"),
         (["shards", "index", "s3://b/x"], "folder: s3://b/x is an address"),
+        (
+            ["shards", "index", "~/s/train/*.tar", "--emotions", "fear"],
+            "home/s/train/*.tar: no such folder of shards; give",
+        ),
         (["shards", "describe", "s3:/b/x"], "an address begins with s3://"),
         (["shards", "describe", "$NOTHING/x"], "the variable NOTHING is not set"),
         (["study", "s3://b/plan.yaml"], "PLAN: s3://b/plan.yaml is an address"),

@@ -66,7 +66,9 @@ def test_evaluate_and_describe_name_flags_that_they_have(tmp_path: Path, capsys:
     assert main(evaluate) == 2
     assert "has contempt, which the model does not have" in (said := capsys.readouterr().err)
     assert "; add --drop-extra to leave those pictures out" in said
-    assert main([*evaluate, "--drop-extra"]) == main([*evaluate, "--data.drop-extra"]) == 0
+    assert main([*evaluate[:5], str(folder), "--drop-extra"]) == 2
+    assert "--data: 2 of the sets are called drawn-test; give one of them" in capsys.readouterr().err
+    assert main([*evaluate, "--data.drop-extra"]) == 0
     store = fsspec.filesystem("memory")
     for path in folder.iterdir():
         store.pipe(f"/remedies/test/{path.name}", path.read_bytes())

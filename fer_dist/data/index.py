@@ -56,7 +56,8 @@ def index_shards(
     if (folder / MANIFEST).is_file():
         return _mend(folder, names, progress)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of shards")
+        hint = f"; give the folder of the tars itself, as {folder.parent}" if folder.parent.is_dir() else ""
+        raise InputError(f"{folder}: no such folder of shards{hint}")
     tars = sorted(folder.glob("*.tar"))
     if not tars:
         raise InputError(f"{folder}: no .tar in it; found: {names_found(folder)}")

@@ -247,6 +247,9 @@ def _settled(text: str, kind: Kind, label: str, default: Any) -> str:
 
 def _check_output(flag: str, path: str, is_folder: bool) -> None:
     folder = os.path.dirname(path)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path) and os.access(path, os.W_OK):
+        # A pipe or a terminal, as /dev/stdout.
+        return
     if is_folder or os.path.isdir(path):
         raise InputError(f"{flag}: a folder; name a file in it")
     if not os.path.isdir(folder):

@@ -180,7 +180,10 @@ def key_of(name: str) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: temporary name, flush to disk, rename."""
+    """Write a whole file or none: temporary name, flush to disk, rename. A pipe gets what is written as it comes."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
