@@ -14,7 +14,7 @@ from fer_dist.config import DataConfig, RayConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
-from fer_dist.data.location import OnDisk, Place, settled
+from fer_dist.data.location import OnDisk, Place, listed, settled, without_secrets
 from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
@@ -103,7 +103,7 @@ def evaluate(
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
     names = [reader.manifest.name for reader in readers[0]]
-    _check_different(names)
+    _check_different(names, config.data)
     if config.leave_out:
         check_named(config.leave_out, names)
     pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
@@ -126,12 +126,13 @@ def evaluate(
     return results
 
 
-def _check_different(names: list[str]) -> None:
+def _check_different(names: list[str], places: tuple[str, ...]) -> None:
     """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
+        which = [without_secrets(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
         raise InputError(
-            f"--data: {names.count(twice[0])} of the sets are called {twice[0]}; give one of them. Several tars of "
+            f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
             'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'
         )
 

@@ -285,7 +285,7 @@ def test_labels_that_only_a_json_names_are_read_as_in_training(tmp_path: Path) -
 
 
 def test_two_sets_of_one_name_and_a_set_that_is_not_whole_are_refused(sets: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"drawn-train: two of the sets have this name"):
+    with pytest.raises(InputError, match=r"drawn-train: two of the sets have this name, .*/a/train and .*/train; give"):
         audit([sets[0], shard_set(tmp_path / "train", [[sample("a", 0, drawn(1))]])])
     wrong = Face("a", 0, sample("a", 9, drawn(1)).members)
     folder = shard_set(tmp_path / "again" / "train", [[wrong]])

@@ -64,10 +64,12 @@ def test_evaluate_and_describe_name_flags_that_they_have(tmp_path: Path, capsys:
     folder = shard_set(tmp_path / "eight" / "test", [made], (*SEVEN, "contempt"), split="test")
     evaluate = ["evaluate", "--models", str(model), "--data", str(folder), "--device", "cpu"]
     assert main(evaluate) == 2
-    assert "has contempt, which the model does not have" in (said := capsys.readouterr().err)
+    assert f"--data: {folder}: the data has contempt, which the model does not have" in (
+        said := capsys.readouterr().err
+    )
     assert "; add --drop-extra to leave those pictures out" in said
     assert main([*evaluate[:5], str(folder), "--drop-extra"]) == 2
-    assert "--data: 2 of the sets are called drawn-test; give one of them" in capsys.readouterr().err
+    assert f"--data: {folder}, {folder} are all called drawn-test; give one of them" in capsys.readouterr().err
     assert main([*evaluate, "--data.drop-extra"]) == 0
     store = fsspec.filesystem("memory")
     for path in folder.iterdir():

@@ -133,8 +133,9 @@ def audit(
     names = [one.manifest.name for one in sets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
+        where = " and ".join(str(one.location) for one in sets if one.manifest.name == twice[0])
         raise InputError(
-            f"{twice[0]}: two of the sets have this name; give one of them, or name "
+            f"{twice[0]}: two of the sets have this name, {where}; give one of them, or name "
             "one anew: fer-dist shards build ... --dataset NAME"
         )
     with tempfile.TemporaryDirectory(prefix="fer-dist-audit-") as scratch:

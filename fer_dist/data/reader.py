@@ -101,7 +101,10 @@ class Reader:
         self.soft = soft
         self.manifest: Manifest = found.manifest
         present = tuple(name for name, count in self.manifest.counts.items() if count)
-        columns_of(present, model_emotions, drop_extra)
+        try:
+            columns_of(present, model_emotions, drop_extra)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
         kept = {name for name, column in zip(self.manifest.emotions, self.columns, strict=True) if column is not None}
         self._counts = np.array(
