@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from fer_dist.config import DataConfig
 from fer_dist.data.cache import Cache, Entry, NoRoom, default_folder
+from fer_dist.data.location import absolute
 from fer_dist.data.manifest import Shard, index_path
 from fer_dist.data.order import Positions
 from fer_dist.data.store import Damaged, Store
@@ -47,7 +48,7 @@ class RemoteConfig:
 
 def remote_config(data: DataConfig) -> RemoteConfig:
     """What the settings say of the cache."""
-    folder = Path(data.cache).expanduser() if data.cache else default_folder()
+    folder = Path(absolute(data.cache)) if data.cache else default_folder()
     return RemoteConfig(folder, int(data.cache_gb * 1e9), data.prefetch)
 
 
