@@ -18,10 +18,10 @@ from PIL import Image
 from fer_dist.data.audit import audit
 from fer_dist.data.copies import Features, near_pairs
 from fer_dist.data.fingerprint import fingerprint
-from fer_dist.data.manifest import load_manifest
 from fer_dist.data.order import Positions
 from fer_dist.data.pictures import decode, jpeg_bytes, png_bytes
 from fer_dist.data.reader import Reader
+from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.data.workers import in_processes
@@ -139,27 +139,28 @@ def bench_audit(count: int, folder: Path) -> AuditBench:
         return pool.submit(_audit_drawn, count, folder / "train").result()
 
 
-def bench_near(folder: Path, count: int) -> NearBench:
+def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
     """Make near copies of pictures of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
 
-    folder: a shard set. count: how many pictures at most.
+    place: of a shard set, or what `open_set` gave. count: how many pictures at most.
     """
-    originals = [content for content in _pictures_of(folder, count) if not fingerprint(content).is_blank]
+    found = opened(place)
+    originals = [content for content in _pictures_of(found, count) if not fingerprint(content).is_blank]
     if not originals:
-        raise InputError(f"{folder}: all of its pictures are blank")
+        raise InputError(f"{found.location}: all of its pictures are blank")
     features = _features_of(originals)
     before = near_pairs(features)
     known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))
-    found, others = {}, {}
+    hit, others = {}, {}
     for how in COPIES[1:]:
         copies = _features_of([changed(_grey_or_rgb(decode(content)), how).content for content in originals])
         pairs = near_pairs(np.concatenate([features, copies]))
         first, second = pairs.first, pairs.second - len(originals)
         across = (first < len(originals)) & (second >= 0)
         hits = set(zip(first[across].tolist(), second[across].tolist(), strict=True))
-        found[how] = sum(one == other for one, other in hits)
+        hit[how] = sum(one == other for one, other in hits)
         others[how] = sum(one != other and (min(one, other), max(one, other)) not in known for one, other in hits)
-    return NearBench(len(originals), found, others)
+    return NearBench(len(originals), hit, others)
 
 
 @dataclass(frozen=True)
@@ -231,9 +232,8 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
     return AuditBench(count, seconds, peak_bytes, planted, found, false_alarms)
 
 
-def _pictures_of(folder: Path, count: int) -> Iterator[bytes]:
-    manifest = load_manifest(folder)
-    reader = Reader(folder, manifest.emotions)
+def _pictures_of(shards: ShardSet, count: int) -> Iterator[bytes]:
+    reader = Reader(shards, shards.manifest.emotions)
     ends = np.cumsum(reader.counts)
     places = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
     shard = np.searchsorted(ends, places, side="right")

@@ -4,14 +4,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 from fer_dist.config import Config, DataConfig, TrainConfig
-from fer_dist.data.location import is_url
+from fer_dist.data.location import Output, Place, below
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.run_folder import RunFolder
 
@@ -22,7 +21,7 @@ MINUTE = 60.0
 class CheckpointBench:
     """Steps of the study's network on noise, with a checkpoint written beside them and without, in turn."""
 
-    root: str = ""
+    root: Place = ""
     """Folder or URL (s3://...) of the run folder. Empty: a folder for temporary files."""
 
     crop: int = 64
@@ -117,17 +116,15 @@ def command(arguments: Arguments) -> None:
         """What a checkpoint costs the training beside which it is written."""
 
         config: Annotated[CheckpointBench, flat()]
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Checkpoint, arguments, "bench checkpoint")
-    check_outputs(json=flags.json)
     if min(flags.config.repeats, flags.config.steps, flags.config.batch_size) < 1:
         raise InputError("bench checkpoint: --repeats, --steps and --batch-size must be at least 1")
     with tempfile.TemporaryDirectory(prefix="fer-dist-bench-") as scratch:
         root = flags.config.root or scratch
-        place = f"{root.rstrip('/')}/bench-checkpoint"
-        folder = RunFolder(place if is_url(place) else str(Path(place).resolve()), scratch)
+        folder = RunFolder(below(root, "bench-checkpoint"), scratch)
         if folder.read("config.json") is None:
             folder.put("config.json", b"{}")
         found = bench_checkpoint(flags.config, folder)

@@ -1,13 +1,14 @@
 """The commands below `fer-dist bench`: each measures in one run and prints a table."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+from fer_dist.data.location import Output, Place
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
+from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
 
 
@@ -32,11 +33,10 @@ def _shards(arguments: Arguments) -> None:
         repeats: int = 5
         """Times that both are done, in turn; medians are printed."""
 
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Shards, arguments, "bench shards")
-    check_outputs(json=flags.json)
     from fer_dist.bench import bench_shards
 
     _at_least_one("--repeats", flags.repeats)
@@ -65,11 +65,10 @@ def _resize(arguments: Arguments) -> None:
         repeats: int = 3
         """Times that both are done, in turn; medians are printed."""
 
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Resize, arguments, "bench resize")
-    check_outputs(json=flags.json)
     from fer_dist.bench import bench_resize
 
     _at_least_one("--repeats", flags.repeats)
@@ -90,11 +89,10 @@ def _audit(arguments: Arguments) -> None:
         counts: str = "10000,100000"
         """Numbers of pictures, separated by commas. A million take 5 GB in the temporary folder."""
 
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Audit, arguments, "bench audit")
-    check_outputs(json=flags.json)
     from fer_dist.bench import COPIES, bench_audit
 
     counts = _integers("--counts", flags.counts)
@@ -116,25 +114,29 @@ def _audit(arguments: Arguments) -> None:
 
 
 def _near(arguments: Arguments) -> None:
+    from fer_dist.config import CacheFlags
+
     @dataclass(frozen=True)
     class Near:
         """Near copies made of a set's own pictures: how many an audit finds, and what else it takes for a copy."""
 
-        folder: Annotated[str, positional()]
-        """Folder of shards."""
+        shards: Annotated[Place, positional()]
+        """Set of shards, given as for --data.train of training."""
 
         count: int = 5000
         """Pictures that are copied in each way, spread evenly over the set."""
 
-        json: str = ""
+        where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
+
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Near, arguments, "bench near")
-    check_outputs(json=flags.json)
     from fer_dist.bench import bench_near
+    from fer_dist.data.shard_set import open_set
 
     _at_least_one("--count", flags.count)
-    found = bench_near(Path(flags.folder), flags.count)
+    found = bench_near(open_set(flags.shards, flags.where.data), flags.count)
     rows = [
         [how, f"{found.pictures:,}", f"{hits:,}", f"{100 * hits / found.pictures:.2f}", f"{found.others[how]:,}"]
         for how, hits in found.found.items()
@@ -158,11 +160,10 @@ def _order(arguments: Arguments) -> None:
         repeats: int = 31
         """Times that a loader is opened at step 0 and in the middle of the last epoch, in turn; medians are printed."""
 
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Order, arguments, "bench order")
-    check_outputs(json=flags.json)
     from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
     from fer_dist.bench_tables import first_batch_table, order_table, real_table
 
@@ -199,16 +200,15 @@ def _shuffle(arguments: Arguments) -> None:
         """Samples of a batch."""
 
         lanes: str = "1,20,128"
-        """Lanes that are tried beside the default, separated by commas; each divides the batch size."""
+        """Lanes that are tried beside what is chosen, separated by commas; each divides the batch size."""
 
         blocks: str = "1024,4096,65536"
         """Blocks that are tried with each of them."""
 
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Shuffle, arguments, "bench shuffle")
-    check_outputs(json=flags.json)
     from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
     from fer_dist.bench_tables import coverage_table, mix_table
 
@@ -234,11 +234,10 @@ def _loader(arguments: Arguments) -> None:
         """Our loader beside DALI's reader, torch, webdataset and litdata, with the same transforms and without any."""
 
         config: Annotated[LoaderBench, flat()]
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Loader, arguments, "bench loader")
-    check_outputs(json=flags.json)
     terminal, contests = Terminal(), []
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         for contest in bench_loader(flags.config, Path(folder) / "set"):
@@ -286,7 +285,7 @@ BENCHES = {
     "threads": Command("SHARDS: every way to share the cores between decoding and the network, in turn", _threads),
     "shards": Command("RAW: building shards beside reading and decoding the same pictures with Pillow", _shards),
     "resize": Command("RAW: building shards of resized pictures in one process beside two", _resize),
-    "near": Command("FOLDER: near copies made of a set's own pictures, and how many are found", _near),
+    "near": Command("SHARDS: near copies made of a set's own pictures, and how many are found", _near),
     "audit": Command("an audit of drawn pictures: time, memory, and what it finds of planted copies", _audit),
     "order": Command("what up to a billion samples cost to open and to draw from, and a resumed loader's wait", _order),
     "shuffle": Command("how well the order mixes sets, also sorted ones, beside a true permutation", _shuffle),

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.config import DataConfig, Views
-from fer_dist.data.manifest import load_manifest
+from fer_dist.config import CacheFlags, DataConfig, Views
+from fer_dist.data.location import Place
 from fer_dist.data.order import Order, Positions, sequence
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
-from fer_dist.flags import positional
+from fer_dist.flags import flat, positional
 
 if TYPE_CHECKING:
     # torch and DALI take seconds to import, and --help needs the flags alone.
@@ -43,8 +43,8 @@ Stream = Callable[[], "Batches"]
 class LoaderBench:
     """What is compared, and how long."""
 
-    shards: Annotated[str, positional()]
-    """Folder of shards."""
+    shards: Annotated[Place, positional()]
+    """Set of shards, given as for --data.train of training."""
 
     size: int = 256
     """Side to which each picture is resized."""
@@ -72,6 +72,8 @@ class LoaderBench:
 
     parts: tuple[Literal["transforms", "readers", "stages"], ...] = ("transforms", "readers", "stages")
     """What is measured."""
+
+    where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
             raise InputError(f"--{name.replace('_', '-')} {getattr(flags, name)}: give at least 1")
     if not 1 <= flags.crop <= flags.size:
         raise InputError(f"--crop {flags.crop}: give a side from 1 to --size {flags.size}")
-    held = sum(shard.samples for shard in load_manifest(flags.shards).shards)
-    if flags.batch_size > min(flags.samples, held):
+    from fer_dist.data.loader import open_reader
+
+    reader = open_reader(flags.shards, EIGHT, replace(flags.where.data, drop_extra=True), "SHARDS")
+    if flags.batch_size > min(flags.samples, int(reader.counts.sum())):
         raise InputError(
             f"--batch-size {flags.batch_size}: more than the pictures that are taken; choose a smaller one"
         )
-    common = Common(prepare(flags.shards, folder, flags.samples), data, flags.batch_size, flags.threads)
+    common = Common(prepare(reader, folder, flags.samples), data, flags.batch_size, flags.threads)
     if "transforms" in flags.parts:
         yield bench_transforms(common, flags.pictures, flags.repeats)
     if "readers" in flags.parts:

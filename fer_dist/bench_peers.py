@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 from torch.utils.dlpack import from_dlpack
 
 from fer_dist.config import DataConfig
-from fer_dist.data.loader import open_reader
 from fer_dist.data.manifest import Manifest, Shard, save_index, save_manifest
 from fer_dist.data.order import sequence
 from fer_dist.data.pictures import extension_of
 from fer_dist.data.pipeline import Graph, augmented, decoded, draws_of, empty_pipeline
+from fer_dist.data.reader import Reader
 from fer_dist.data.tar import TarWriter
 from fer_dist.emotions import EIGHT
 
@@ -64,12 +64,11 @@ class Common:
         return sorted(str(path) for path in (self.folder / "tars").glob("*.tar"))
 
 
-def prepare(shards: str, folder: Path, samples: int) -> Path:
+def prepare(reader: Reader, folder: Path, samples: int) -> Path:
     """Write the first pictures of a set anew, as TARS tars, as a folder of files, and for litdata where it is there.
 
     Returns the folder; there are tars/, files/ and litdata/ in it.
     """
-    reader = open_reader(shards, EIGHT, DataConfig(drop_extra=True), "SHARDS")
     every = sequence(reader.counts, 0, 1, samples)[0]
     content = reader.read(every)
     tars = folder / "tars"

@@ -10,8 +10,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
+from fer_dist.data.location import Output
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, write_json
+from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
 
 WARM_UP = 2
@@ -105,11 +106,10 @@ def command(arguments: Arguments) -> None:
         """Steps with ddp and deepspeed side by side, on noise: their time, and what each rank's optimiser holds."""
 
         config: Annotated[StepBench, flat()]
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(Step, arguments, "bench step")
-    check_outputs(json=flags.json)
     found = bench_step(flags.config)
     Terminal().table(*step_table(found))
     if flags.json:

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fer_dist.config import Views
+from fer_dist.data.location import Output, Place
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, check_outputs, flat, parse, positional, write_json
+from fer_dist.flags import Arguments, flat, parse, positional, write_json
 
 RATE = "speed/pictures_per_second"
 POINTS = 8
@@ -19,7 +20,7 @@ POINTS = 8
 class ThreadsBench:
     """What is trained, on which images, and how long each split has its turn."""
 
-    shards: Annotated[str, positional()]
+    shards: Annotated[Place, positional()]
     """Training shards, as for --data.train."""
 
     preset: Literal["demo", "paper", "strong"] = "demo"
@@ -121,11 +122,10 @@ def command(arguments: Arguments) -> None:
         """Every way to share this machine's cores between decoding and the network, beside what a run chooses."""
 
         config: Annotated[ThreadsBench, flat()]
-        json: str = ""
+        json: Output = ""
         """File for the figures as JSON as well."""
 
     flags = parse(ThreadsFlags, arguments, "bench threads")
-    check_outputs(json=flags.json)
     found = bench_threads(flags.config)
     Terminal().table(*threads_table(found), text_columns=1)
     if flags.json:

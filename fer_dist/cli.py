@@ -1,7 +1,5 @@
 """The table of commands. Nothing heavy is imported before a command is chosen."""
 
-import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,11 +8,13 @@ from typing import Annotated
 
 from fer_dist import __version__
 from fer_dist.bench_commands import bench
+from fer_dist.data.location import Output
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, write_json
+from fer_dist.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.monitor import Terminal, guard_output
 from fer_dist.shard_commands import shards
 from fer_dist.study_commands import study_command
+from fer_dist.torchrun import launched
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def _train(arguments: Arguments) -> None:
         folder = start(flags.config, name, flags.resume, terminal)
     finally:
         terminal.close()
-    if os.environ.get("RANK", "0") == "0":
+    if launched().rank == 0:
         terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")
 
 
@@ -99,13 +99,10 @@ def _evaluate(arguments: Arguments) -> None:
         robustness_samples: int = RobustnessSettings.samples
         """Pictures of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
 
-        json: str = ""
+        json: Output = ""
         """File for the table of scores as JSON as well."""
 
-    # Training's name for the flag is taken here too.
-    arguments = [re.sub(r"^--data\.leave[-_]out(?==|$)", "--leave-out", word) for word in arguments]
     flags = parse(Evaluate, arguments, "evaluate")
-    check_outputs(json=flags.json)
     from fer_dist.data.loader import name_bad
     from fer_dist.evaluate import evaluate
     from fer_dist.robustness import Robustness, evaluate_robustness, robustness_table
@@ -160,11 +157,10 @@ def _doctor(arguments: Arguments) -> None:
 
         asked: Annotated[Asked, flat()]
 
-        json: str = ""
+        json: Output = ""
         """File for the findings as JSON as well."""
 
     flags = parse(Doctor, arguments, "doctor")
-    check_outputs(json=flags.json)
     from fer_dist.doctor import doctor
 
     doctor(flags.asked, Terminal(), flags.json)
@@ -195,7 +191,7 @@ def _report(error: BaseException) -> int:
     else:
         text, code = str(error), 1
     if text:
-        sys.stderr.write(f"fer-dist: {text}\n")
+        sys.stderr.write(f"fer-dist: {in_own_words(text)}\n")
     return code
 
 

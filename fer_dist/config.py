@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fer_dist.data.location import without_secrets
+from fer_dist.data.location import OnDisk, Place, without_secrets
 from fer_dist.errors import InputError
 
 Views = Literal["expand", "fold", "random_one", "centre"]
@@ -15,14 +15,14 @@ Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 class DataConfig:
     """What is read, and how a picture becomes crops."""
 
-    train: str = ""
+    train: Place = ""
     """Training shards: a folder (OUT/train of `fer-dist shards build`), a pattern (faces-train-{000000..000063}.tar, or
     *.tar), a manifest, or any of these at a URL (s3://, gs://, https://)."""
 
-    val: str = ""
+    val: Place = ""
     """Validation shards, scored each epoch; `--val-fraction` cuts them from train. No test split. Given as train."""
 
-    cache: str = ""
+    cache: OnDisk = ""
     """Folder on a disk of this node for shards that come from a URL; its processes and runs may share it.
     Empty: fer-dist/shards in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
 
@@ -62,17 +62,19 @@ class DataConfig:
     drop_extra: bool = False
     """Leave out pictures of emotions that the model does not have, instead of stopping."""
 
-    leave_out: str = ""
+    leave_out: OnDisk = ""
     """File of pictures to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
 
     lanes: int = 0
     """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
-    0: the largest divisor of the batch size that is at most 128. Sets that are sorted by class need many: of 290,000
-    pictures 20 lanes left neighbouring batches alike (correlation 0.95), 128 did not."""
+    0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a prime
+    number, and the tars are sorted by class. Of 290,000 sorted pictures 20 lanes left neighbouring batches alike
+    (correlation 0.95), 128 did not."""
 
-    block: int = 4096
-    """Samples of a lane that are shuffled together, at least. More mixes further and reads less in sequence. Where tars
-    are sorted by class, give the samples divided by the lanes, or more: `fer-dist bench shuffle`."""
+    block: int = 0
+    """Samples of a lane that are shuffled together, at least. More mixes further, reads less in sequence, and keeps
+    more tars open. 0: 4,096, or as many more as tars that are sorted by class need so that neighbouring batches are not
+    alike, by what the manifest counts in each: `fer-dist bench shuffle`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
     """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
@@ -90,6 +92,22 @@ class DataConfig:
 
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Divides each channel after that. ImageNet's."""
+
+
+@dataclass(frozen=True)
+class CacheFlags:
+    """Where a command that reads sets keeps what comes from a URL."""
+
+    cache: OnDisk = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
+
+    @property
+    def data(self) -> DataConfig:
+        """As settings of reading."""
+        return DataConfig(cache=self.cache, cache_gb=self.cache_gb)
 
 
 @dataclass(frozen=True)
@@ -170,7 +188,7 @@ class TrainConfig:
     zero_stage: Literal[0, 1, 2] = 1
     """With deepspeed, what is spread over the workers: nothing (0), the optimiser (1), the gradients as well (2)."""
 
-    deepspeed_config: str = ""
+    deepspeed_config: OnDisk = ""
     """JSON file of DeepSpeed's settings, over ours (buckets, overlap, gradient_clipping). Each worker reads it."""
 
     compress: Literal["none", "bf16"] = "none"
@@ -185,7 +203,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order and the augmentation."""
 
-    init_from: str = ""
+    init_from: Place = ""
     """Run folder or .safetensors file whose weights are the start. The optimiser starts fresh."""
 
     save_every_steps: int = 0
@@ -202,7 +220,7 @@ class TrainConfig:
 class RunConfig:
     """Where it runs and where the results go. May differ when a run is resumed."""
 
-    root: str = "runs"
+    root: Place = "runs"
     """Folder that holds the run folders, or a URL of a store (s3://bucket/runs, gs://...), to which they are sent
     beside the training. On several hosts a URL, or a folder that all of them see."""
 
@@ -212,7 +230,7 @@ class RunConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the network and the pictures. auto: CUDA where there is one."""
 
-    scratch: str = ""
+    scratch: OnDisk = ""
     """Folder on a local disk for the copy of a run whose root is a URL.
     Empty: fer-dist/runs in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
 
@@ -277,10 +295,10 @@ def with_settings(config: Config, settings: dict[str, Any]) -> Config:
 class EvaluateConfig:
     """Which models on which sets."""
 
-    models: tuple[str, ...]
+    models: tuple[Place, ...]
     """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
 
-    data: tuple[str, ...]
+    data: tuple[Place, ...]
     """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
 
     checkpoint: str = "last"
@@ -298,7 +316,7 @@ class EvaluateConfig:
     drop_extra: bool = False
     """Leave out pictures of emotions that a model does not have, instead of stopping."""
 
-    leave_out: str = ""
+    leave_out: OnDisk = ""
     """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
 
     on_bad: Literal["stop", "skip"] = "stop"
@@ -307,7 +325,7 @@ class EvaluateConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     """Where it runs: here, or as tasks on Ray."""
 
-    cache: str = ""
+    cache: OnDisk = ""
     """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
 
     cache_gb: float = DataConfig.cache_gb

@@ -1,6 +1,7 @@
 """What may be another when a run goes on, what may not, and what a run chooses by itself and then keeps."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from fer_dist.config import Config
@@ -24,6 +25,15 @@ MAY_DIFFER = {
 
 AUTOMATIC: dict[str, Any] = {"train.precision": "auto", "train.threads": 0, "data.threads": 0}
 """Settings that a run chooses by itself where they have this value, and keeps when it goes on."""
+
+CHOSEN = ("data.lanes", "data.block")
+"""Settings whose 0 leaves them to the run as well: what its set and the other settings give, they give again."""
+
+
+def keeping_chosen(old: Config, new: Config) -> Config:
+    """The new configuration with the old one's value of each of CHOSEN that it leaves to the run."""
+    lanes, block = new.data.lanes or old.data.lanes, new.data.block or old.data.block
+    return replace(new, data=replace(new.data, lanes=lanes, block=block))
 
 
 def differences(old: Config, new: Config) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """Settings that cannot be meant, each answered with the flag and the remedy."""
 
-import os
 from typing import Any
 
 from fer_dist.config import Config, RayConfig
 from fer_dist.errors import InputError
+from fer_dist.torchrun import launched
 
 
 def check(config: Config) -> None:
@@ -20,7 +20,7 @@ def check(config: Config) -> None:
         if not value >= minimum:
             raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
     _obey(_rules(config))
-    if config.ray.workers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if config.ray.workers and launched().size > 1:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.deepspeed_config and train.strategy != "deepspeed":
         raise InputError("--train.deepspeed-config is of no use without --train.strategy deepspeed; give both or none")
@@ -47,7 +47,7 @@ def _least(config: Config) -> dict[str, tuple[float, float]]:
     return {
         "--data.size": (data.size, 1),
         "--data.crop": (data.crop, 1),
-        "--data.block": (data.block, 1),
+        "--data.block": (data.block, 0),
         "--data.lanes": (data.lanes, 0),
         "--data.threads": (data.threads, 0),
         "--data.prefetch": (data.prefetch, 0),

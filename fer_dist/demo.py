@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from fer_dist.data.location import OnDisk, settled
 from fer_dist.data.manifest import MANIFEST, write_atomically
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
@@ -33,7 +34,7 @@ class DemoConfig:
     Takes minutes on two cores. Started again, it does only what is missing.
     """
 
-    out: str = "demo"
+    out: OnDisk = "demo"
     """Folder for all that the demo makes."""
 
     seed: int = 0
@@ -79,7 +80,8 @@ def demo(config: DemoConfig, terminal: Terminal) -> Path:
     from fer_dist.study import study
 
     began = time.monotonic()
-    out = Path(config.out).resolve()
+    config = settled(config)
+    out = Path(config.out)
     _open_folder(out, config)
     for name, count, test_count in (
         ("wild", config.wild_count, config.test_count),

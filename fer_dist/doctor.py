@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
-from fer_dist.data.location import is_url
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import write_json
+from fer_dist.flags import in_own_words, write_json
 from fer_dist.monitor import Terminal
 
 Check = Callable[[Asked], list[Finding]]
@@ -53,7 +52,7 @@ class Row:
 
 def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
     """Look, and print what was found. json: file for the findings as well. Raises WorkError where one is a fault."""
-    rows = rows_of(settled(asked))
+    rows = [replace(row, finding=_in_own_words(row.finding)) for row in rows_of(addressed(asked))]
     terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
     if json:
         write_json(json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
@@ -65,18 +64,14 @@ def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
         raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
 
 
-def settled(asked: Asked) -> Asked:
-    """The same with absolute paths, since a node's task runs in another folder, and the cluster's address.
-
-    Raises InputError where a cluster is meant and none named.
-    """
+def addressed(asked: Asked) -> Asked:
+    """The same with the cluster's address. Raises InputError where a cluster is meant and none named."""
     address = asked.ray.address or (os.environ.get("RAY_ADDRESS", "") if asked.cluster else "")
     if asked.cluster and not address:
         raise InputError("--cluster: name the cluster with --ray.address HOST:PORT, or RAY_ADDRESS")
     if address and address != "auto" and not address.rpartition(":")[2].isdigit():
         raise InputError(f"--ray.address {address}: give HOST:PORT of the head, as 10.0.0.1:6379, or auto")
-    data = tuple(_absolute(place) for place in asked.data)
-    return replace(asked, run_root=_absolute(asked.run_root), data=data, ray=replace(asked.ray, address=address))
+    return replace(asked, ray=replace(asked.ray, address=address))
 
 
 def rows_of(asked: Asked) -> list[Row]:
@@ -136,13 +131,13 @@ def _gathered(rows: list[Row]) -> list[Row]:
     return gathered
 
 
+def _in_own_words(finding: Finding) -> Finding:
+    return replace(finding, found=in_own_words(finding.found), remedy=in_own_words(finding.remedy))
+
+
 def _place(row: Row) -> str:
     return f"{row.check} on {row.node}" if row.node else row.check
 
 
 def _cells(row: Row) -> list[str]:
     return [row.finding.state, _place(row), row.finding.found]
-
-
-def _absolute(place: str) -> str:
-    return place if is_url(place) else os.path.abspath(os.path.expanduser(place))

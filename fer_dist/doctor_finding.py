@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fer_dist.data.location import OnDisk, Place
+
 State = Literal["ok", "warning", "fault", "not here"]
 
 
@@ -27,13 +29,13 @@ class RayAddress:
 class Asked:
     """What the checks look at."""
 
-    run_root: str = "runs"
+    run_root: Place = "runs"
     """Folder, or URL (s3://, gs://), that is to hold run folders. A probe is written there, read, and removed."""
 
-    data: tuple[str, ...] = ()
+    data: tuple[Place, ...] = ()
     """Sets of shards that must open, given as for --data.train."""
 
-    cache: str = ""
+    cache: OnDisk = ""
     """Folder for shards that come from a URL. Empty: the usual one."""
 
     ray: RayAddress = field(default_factory=RayAddress)

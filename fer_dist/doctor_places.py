@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_dist.config import DataConfig
 from fer_dist.data.cache import Cache, default_folder
-from fer_dist.data.location import is_url, locate
+from fer_dist.data.location import folder_at, is_url
 from fer_dist.data.shard_set import open_set
 from fer_dist.data.store import cause_of, file_system
 from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
@@ -24,7 +24,7 @@ def run_root(asked: Asked) -> list[Finding]:
     """Write a probe where run folders are to go, read it, and remove it."""
     if is_url(asked.run_root):
         return _probe_store(asked.run_root)
-    root = Path(asked.run_root).expanduser().absolute()
+    root = Path(asked.run_root)
     # The root itself is made by the first run: here nothing is to stay.
     nearest = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
     probe = nearest / f".fer-dist-probe-{secrets.token_hex(4)}"
@@ -45,7 +45,7 @@ def run_root(asked: Asked) -> list[Finding]:
 
 def _probe_store(place: str) -> list[Finding]:
     """The same in a store, whose errors are its own."""
-    location = locate(place.rstrip("/") + "/")
+    location = folder_at(place)
     path = f"{location.folder}/.fer-dist-probe-{secrets.token_hex(4)}"
     try:
         files = file_system(location)
@@ -68,7 +68,7 @@ def disk(asked: Asked, free: int | None = None) -> list[Finding]:
     if is_url(asked.run_root):
         return not_here("run folders go to a store")
     if free is None:
-        root = Path(asked.run_root).expanduser().absolute()
+        root = Path(asked.run_root)
         free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
     found = f"{free / 1e9:.1f} GB free for run folders"
     remedy = "free some, or choose another --run.root"
@@ -79,7 +79,7 @@ def disk(asked: Asked, free: int | None = None) -> list[Finding]:
 
 def cache(asked: Asked, free: int | None = None, system: str = "") -> list[Finding]:
     """The folder for shards that come from a URL. free, system: of its disk, by default as they are."""
-    folder = Path(asked.cache).expanduser().absolute() if asked.cache else default_folder()
+    folder = Path(asked.cache) if asked.cache else default_folder()
     try:
         Cache(folder, 0)
     except InputError as error:

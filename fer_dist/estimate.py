@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -18,7 +17,7 @@ from fer_dist.engine import Engine
 from fer_dist.hardware import HALF, float32_on_cuda, torch_threads
 from fer_dist.inputs import Inputs
 from fer_dist.job_checks import check_job
-from fer_dist.runs import resolved
+from fer_dist.runs import resolved, run_folder
 from fer_dist.world import World, pick_device
 
 STEPS = 3
@@ -68,7 +67,7 @@ def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], N
     crops, side = found.timed
     lines = [
         json.dumps(to_shown_json(config), indent=1),
-        f"run folder: {Path(config.run.root) / config.run.name} (not made: this is a dry run)",
+        f"run folder: {run_folder(config).place} (not made: this is a dry run)",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
         f"chosen:     {found.told}",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "

@@ -14,6 +14,7 @@ from fer_dist.config import DataConfig, EvaluateConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
+from fer_dist.data.location import listed, settled, without_secrets
 from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
@@ -24,7 +25,6 @@ from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import entered
-from fer_dist.runs import absolute
 from fer_dist.world import World, default_threads, pick_device
 
 PARTS_A_WORKER = 4
@@ -61,8 +61,10 @@ def evaluate(
     homes = [entered(path) for path in config.models]
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
+    names = [reader.manifest.name for reader in readers[0]]
+    _check_different(names, config.data)
     if config.leave_out:
-        check_named(config.leave_out, [reader.manifest.name for reader in readers[0]])
+        check_named(config.leave_out, names)
     pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
     if config.ray.workers:
         made = iter(_predict_on_ray(config, readers, progress, say))
@@ -81,6 +83,17 @@ def evaluate(
     for home in homes:
         home.close()
     return results
+
+
+def _check_different(names: list[str], places: tuple[str, ...]) -> None:
+    """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        which = [without_secrets(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
+        raise InputError(
+            f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
+            'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'
+        )
 
 
 def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
@@ -137,14 +150,7 @@ def _predict_on_ray(
         else:
             say(message)
 
-    config = replace(
-        config,
-        models=tuple(map(absolute, config.models)),
-        data=tuple(map(absolute, config.data)),
-        leave_out=absolute(config.leave_out),
-        cache=absolute(config.cache),
-        threads=config.threads or int(config.ray.cpus_per_worker),
-    )
+    config = replace(settled(config), threads=config.threads or int(config.ray.cpus_per_worker))
     sets: list[list[Part]] = []
     for model, row in zip(config.models, readers, strict=True):
         for data, reader in zip(config.data, row, strict=True):

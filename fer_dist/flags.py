@@ -4,14 +4,15 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from fer_dist.data.location import settled
 from fer_dist.errors import InputError, nearest
 from fer_dist.monitor import columns
 
@@ -42,14 +43,19 @@ def pick(commands: dict[str, Command], name: str, kind: str) -> Command:
     return commands[name]
 
 
-def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None) -> T:
-    """The flags of a command as its dataclass. tyro's boxed complaint becomes one line; --help is tyro's own.
+def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None, others: str = "") -> T:
+    """The flags of a command as its dataclass, the places in it settled. tyro's boxed complaint becomes one line.
 
-    default: the value of the dataclass's flattened part (a preset).
+    default: the value of the dataclass's flattened part (a preset). others: what stands before the settings of training
+    that are no flag of this command, as in --set.data.size; empty where it takes no others.
     """
     import tyro
 
     _name_places(kind)
+    flags = frozenset(_flags_of(kind, "--"))
+    WORDS.set(Words(frozenset()))
+    # Training's name for a flag is taken too: it stands in what people copy from one line to the next.
+    arguments = [_SETTING.sub(Words(flags).of, word) if word.startswith("--") else word for word in arguments]
     complaint = io.StringIO()
     start: dict[str, Any] = {}
     if default is not None:
@@ -62,14 +68,15 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
         start = {"default": kind(**values)}
     try:
         with contextlib.redirect_stderr(complaint):
-            flags = tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
+            found = tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
     except SystemExit as ended:
         if not ended.code:
             raise
         raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
-    for name in _empty(flags):
+    for name in _empty(found):
         raise InputError(f"fer-dist {command}: {name} is missing; see --help")
-    return flags
+    WORDS.set(Words(flags, others))
+    return settled(found)
 
 
 def _name_places(kind: Any) -> None:
@@ -106,6 +113,52 @@ def _place_name(name: str, of: Any) -> str:
     return f"{name.removesuffix('s').upper()}..." if get_origin(of) is tuple else name.upper()
 
 
+@dataclass(frozen=True)
+class Words:
+    """What the settings of training are called where a command takes them. flags: all that it has."""
+
+    flags: frozenset[str]
+    others: str = ""
+
+    def of(self, found: re.Match[str]) -> str:
+        """The flag for a setting, as --drop-extra for --data.drop-extra; the same where there is none."""
+        flag = found[0]
+        name = flag.removeprefix("--")
+        for known in (flag, f"--{name.partition('.')[2]}", f"--{name.replace('.', '-')}"):
+            if known.replace("_", "-") in self.flags:
+                return known
+        is_own = name.replace("-", "_") in PLANNED or name.startswith(("run.", "ray."))
+        return flag if is_own or not self.others else f"{self.others}{name}"
+
+
+PLANNED = ("data.train", "data.val", "data.leave_out", "train.seed", "train.init_from")
+"""Settings for which a plan of a study has words of its own."""
+
+WORDS: ContextVar[Words] = ContextVar("the flags of the command that runs")
+
+_SETTING = re.compile(r"(?<![\w-])--(?:data|model|train|run|ray)\.[a-z0-9_-]*[a-z0-9]")
+
+
+def in_own_words(text: str) -> str:
+    """A message, in which settings have the names that they have in training, with the flags of the command that runs.
+
+    What reads sets and trains knows no command: a remedy that it names must be one that the user can type.
+    """
+    words = WORDS.get(None)
+    return _SETTING.sub(words.of, text) if words else text
+
+
+def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
+    """All flags that a dataclass becomes."""
+    hints = get_type_hints(kind, include_extras=True)
+    for item in dataclasses.fields(kind):
+        inner, *marks = get_args(hints[item.name]) if get_origin(hints[item.name]) is Annotated else [hints[item.name]]
+        if dataclasses.is_dataclass(inner):
+            yield from _flags_of(inner, prefix if marks else f"{prefix}{item.name}.".replace("_", "-"))
+        else:
+            yield f"{prefix}{item.name}".replace("_", "-")
+
+
 def _one_line(box: str) -> str:
     """tyro's message without its frame, which may be of ASCII: the complaint, and the nearest flag."""
     lines = [line.strip("│|╭╮╰╯+ ") for line in box.splitlines()]
@@ -121,23 +174,6 @@ def _one_line(box: str) -> str:
             return f"{unknown[1]}: one word too many; see --help"
         return f"unknown flag {unknown[1]}" + (f"; did you mean {unknown[2]}?" if unknown[2] else "; see --help")
     return re.sub(r" ?Argument helptext: .*", "", text)
-
-
-def check_outputs(**files: str) -> None:
-    """Try the files that a command is to write, before the long work whose end they are.
-
-    files: name of the flag -> path, empty where it is not given. Raises InputError for one that cannot be written.
-    """
-    for name, path in files.items():
-        if path:
-            folder = Path(path).parent
-            flag = f"--{name.replace('_', '-')} {path}"
-            if not folder.is_dir():
-                raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another place")
-            if Path(path).is_dir():
-                raise InputError(f"{flag}: a folder; name a file in it")
-            if not os.access(folder, os.W_OK):
-                raise InputError(f"{flag}: {folder} cannot be written; choose another place")
 
 
 def write_json(path: str, content: Any) -> None:

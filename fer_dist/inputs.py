@@ -1,5 +1,6 @@
 """What goes into a training, opened from its configuration: the network's description, the sets and the order."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +9,22 @@ import torch
 from fer_dist.checkpoint import Network, load_network, network_of, shape_differences
 from fer_dist.config import Config
 from fer_dist.data.loader import open_reader
+from fer_dist.data.mixing import Mixing, chosen_mixing
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 
+CACHE_SHARE = 0.9
+"""Of the cache of a remote set, for the tars that are drawn from at once; the rest is for those that come next."""
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """network: its description; reader, validation: the sets; order: of the training set."""
+    """network: its description; reader, validation: the sets; mixing, order: of the training set, and how it mixes."""
 
     network: Network
     reader: Reader
+    mixing: Mixing
     order: Order
     validation: Reader | None
 
@@ -38,8 +44,11 @@ def open_inputs(config: Config) -> Inputs:
     network = network_of(config)
     reader = open_reader(data.train, network.emotions, data, "--data.train", train.loss == "soft")
     validation = open_reader(data.val, network.emotions, data, "--data.val") if data.val else None
-    order = Order(reader.counts, train.batch_size, train.seed, data.lanes, data.block)
-    return Inputs(network, reader, order, validation)
+    most_bytes = CACHE_SHARE * data.cache_gb * 1e9 if reader.remote else math.inf
+    mixing = chosen_mixing(reader.contents(), train.batch_size, data.lanes, data.block, most_bytes)
+    reader.keep_open(mixing.tars)
+    order = Order(reader.counts, train.batch_size, train.seed, mixing.lanes, mixing.block)
+    return Inputs(network, reader, mixing, order, validation)
 
 
 def start_from(model: torch.nn.Module, network: Network, source: str) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_dist.data.location import Location, is_url, user_cache, without_secrets
+from fer_dist.data.location import folder_at, is_url, user_cache, without_secrets
 from fer_dist.data.manifest import write_atomically
 from fer_dist.data.store import Store
 from fer_dist.errors import InputError, WorkError
@@ -48,8 +48,9 @@ class RunFolder:
         self.store: Store | None = None
         self.path = Path(place)
         if is_url(place):
-            protocol, folder = place.split("://", 1)[0].lower(), place.rstrip("/")
-            self.store = Store(Location(protocol, folder))
+            location = folder_at(place)
+            folder = location.folder
+            self.store = Store(location)
             number = hashlib.sha256(without_secrets(folder).encode()).hexdigest()[:16]
             self.path = Path(scratch or Path(user_cache(), "runs")) / number / folder.rpartition("/")[2]
         self._owner = ""

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from fer_dist import __version__
 from fer_dist.config import Config, from_json, to_shown_json
-from fer_dist.config_changes import choices_of, differences
-from fer_dist.data.location import is_url
+from fer_dist.config_changes import choices_of, differences, keeping_chosen
+from fer_dist.data.location import below, settled
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
 
@@ -28,31 +28,30 @@ BYTES_FREE = 512 * 2**20
 
 def resolved(config: Config, preset: str) -> Config:
     """The configuration with absolute paths and a run name: a Ray worker runs in a folder of its own."""
-    data = replace(
-        config.data,
-        train=absolute(config.data.train),
-        val=absolute(config.data.val),
-        cache=absolute(config.data.cache),
-        leave_out=absolute(config.data.leave_out),
-    )
-    train = replace(
-        config.train,
-        init_from=absolute(config.train.init_from),
-        deepspeed_config=absolute(config.train.deepspeed_config),
-    )
-    run = config.run
-    name = run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    config = settled(config)
+    name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
         raise InputError(
             f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the place"
         )
-    run = replace(run, root=absolute(run.root), scratch=absolute(run.scratch), name=name)
-    return replace(config, data=data, train=train, run=run)
+    return replace(config, run=replace(config.run, name=name))
+
+
+def going_on(config: Config) -> Config:
+    """The configuration with the lanes and the block of the run that stands in its folder, where it sets none."""
+    folder = run_folder(config)
+    try:
+        content = folder.read(CONFIG)
+    except (OSError, WorkError):
+        # What is wrong with the folder is said where it is checked.
+        return config
+    place = f"{folder.place}/{CONFIG}"
+    return keeping_chosen(_config_in(_parsed(content, place), place), config) if content is not None else config
 
 
 def run_folder(config: Config, rank: int = 0) -> RunFolder:
     """The run's folder as a rank sees it: run.root and run.name together."""
-    return RunFolder(f"{config.run.root.rstrip('/')}/{config.run.name}", config.run.scratch, rank)
+    return RunFolder(below(config.run.root, config.run.name), config.run.scratch, rank)
 
 
 def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bool) -> None:
@@ -149,7 +148,10 @@ def free_bytes(folder: Path, flag: str) -> int:
 def choices_kept(config: Config) -> dict[str, Any]:
     """What the run in the folder has chosen, by the names of the settings; nothing where there is no run yet."""
     folder = run_folder(config)
-    content = folder.read(CONFIG)
+    try:
+        content = folder.read(CONFIG)
+    except (OSError, WorkError) as error:
+        raise InputError(f"--run.root: {error}") from None
     place = f"{folder.place}/{CONFIG}"
     return choices_of(_config_in(_parsed(content, place), place)) if content is not None else {}
 
@@ -204,8 +206,3 @@ def _hashes(config: Config) -> dict[str, str]:
     """sha256 of the files that the configuration names, as config.json keeps them."""
     files = {HASHED[setting]: path for setting, path in _hashed_files(config).items() if path}
     return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in files.items()}
-
-
-def absolute(path: str) -> str:
-    """A path that means the same in every folder; a URL does already."""
-    return str(Path(path).expanduser().resolve()) if path and not is_url(path) else path

@@ -2,12 +2,13 @@
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from fer_dist.data.location import OnDisk, Output, Place, without_secrets
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, check_outputs, flat, listing, parse, pick, positional, write_json
+from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
 
 
@@ -39,7 +40,7 @@ def _build(arguments: Arguments) -> None:
         raw: Annotated[str, positional()]
         """Path of the release (for synthetic: the style, wild or lab)."""
 
-        out: Annotated[str, positional()]
+        out: Annotated[OnDisk, positional()]
         """Folder for the shards; each split becomes a folder in it."""
 
         options: Annotated[Options, flat()]
@@ -72,7 +73,7 @@ def _index(arguments: Arguments) -> None:
     class Index:
         """Give tars that others made an index and a manifest; or make the indexes of a set anew."""
 
-        folder: Annotated[str, positional()]
+        folder: Annotated[OnDisk, positional()]
         """Folder of tars."""
 
         emotions: str = ""
@@ -97,17 +98,19 @@ def _index(arguments: Arguments) -> None:
 
 
 def _describe(arguments: Arguments) -> None:
+    from fer_dist.config import CacheFlags
+
     @dataclass(frozen=True)
     class Describe:
         """Say what shard sets hold: counts beside the published ones, what the pictures are like, what was left out."""
 
-        paths: Annotated[tuple[str, ...], positional()]
-        """Folders of shards, or folders that hold several: OUT/train, or OUT for every split."""
+        paths: Annotated[tuple[Place, ...], positional()]
+        """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
-        json: str = ""
+        json: Output = ""
         """File for all of it as JSON as well."""
 
-        sheet: str = ""
+        sheet: Output = ""
         """File, .png or .jpg, for a contact sheet as well: a row of pictures for each split and emotion."""
 
         per_emotion: int = 12
@@ -116,18 +119,20 @@ def _describe(arguments: Arguments) -> None:
         seed: int = 0
         """Another number puts other pictures on the sheet."""
 
+        where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
+
     flags = parse(Describe, arguments, "shards describe")
-    from fer_dist.data.describe import describe, sheet_rows, split_folders
+    from fer_dist.data.describe import describe, sheet_rows
+    from fer_dist.data.shard_set import sets_at
     from fer_dist.data.sheets import check_sheet_path, contact_sheet
     from fer_dist.shard_tables import count_table, property_table
 
     if flags.per_emotion < 1:
         raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 picture of each")
-    check_outputs(json=flags.json, sheet=flags.sheet)
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
-    folders = split_folders([Path(path) for path in flags.paths])
-    found = describe(folders)
+    sets = sets_at(flags.paths, flags.where.data)
+    found = describe(sets)
     terminal = Terminal()
     for dataset in found:
         terminal.table(*count_table(dataset))
@@ -142,50 +147,52 @@ def _describe(arguments: Arguments) -> None:
     if flags.json:
         write_json(flags.json, [asdict(dataset) for dataset in found])
     if flags.sheet:
-        contact_sheet(sheet_rows(folders, flags.per_emotion, flags.seed), Path(flags.sheet))
+        contact_sheet(sheet_rows(sets, flags.per_emotion, flags.seed), Path(flags.sheet))
         terminal.say(f"{flags.sheet}: contact sheet, up to {flags.per_emotion} pictures of each split and emotion")
 
 
 def _audit(arguments: Arguments) -> None:
+    from fer_dist.config import CacheFlags
     from fer_dist.data.copies import SIMILAR
 
     @dataclass(frozen=True)
     class Audit:
         """Look for what makes scores wrong: copies within and between sets, contradicting labels, blank pictures."""
 
-        paths: Annotated[tuple[str, ...], positional()]
-        """Folders of shards, or folders that hold several: OUT/train, or OUT for every split."""
+        paths: Annotated[tuple[Place, ...], positional()]
+        """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
         similar: float = SIMILAR
         """Similarity of two pictures, mirrored or not, from which they are near copies: 0.9 to 1."""
 
-        json: str = ""
+        json: Output = ""
         """File for all of it as JSON as well, every group of copies with its keys."""
 
-        sheet: str = ""
+        sheet: Output = ""
         """File, .png or .jpg, for a contact sheet of the worst groups as well."""
 
-        write_clean: str = ""
+        write_clean: Output = ""
         """File for the list of pictures to leave out; train takes it as --data.leave-out, evaluate as --leave-out."""
 
         workers: int = 0
         """Processes that decode; 0 means one for each core."""
 
+        where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
+
     flags = parse(Audit, arguments, "shards audit")
-    check_outputs(json=flags.json, sheet=flags.sheet, write_clean=flags.write_clean)
     from fer_dist.data.audit import audit
     from fer_dist.data.clean import pictures_to_leave_out, worst_groups
-    from fer_dist.data.describe import split_folders
     from fer_dist.data.leave_out import save_leave_out
+    from fer_dist.data.shard_set import sets_at
     from fer_dist.data.sheets import check_sheet_path, contact_sheet
     from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
     terminal = Terminal()
-    folders = split_folders([Path(path) for path in flags.paths])
+    sets = sets_at(flags.paths, flags.where.data)
     try:
-        report = audit(folders, flags.similar, flags.workers, terminal.count("pictures"))
+        report = audit(sets, flags.similar, flags.workers, terminal.count("pictures"))
     finally:
         terminal.close()
     for table in (set_table(report), copy_table(report), shared_table(report)):
@@ -207,23 +214,23 @@ def _verify(arguments: Arguments) -> None:
     class Verify:
         """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, pictures."""
 
-        folders: Annotated[tuple[str, ...], positional()]
-        """Folders of shards."""
+        paths: Annotated[tuple[Place, ...], positional()]
+        """Sets of shards, given as for --data.train of training; what lies in a store is fetched for it."""
 
     flags = parse(Verify, arguments, "shards verify")
     from fer_dist.data.verify import verify_shards
 
     terminal = Terminal()
     faults = 0
-    for folder in flags.folders:
+    for place in flags.paths:
         try:
-            report = verify_shards(Path(folder), terminal.count("samples"))
+            report = verify_shards(place, terminal.count("samples"))
         finally:
             terminal.close()
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)
-        terminal.say(f"{folder}: {report.samples:,} samples read, {len(report.faults)} faults")
+        terminal.say(f"{without_secrets(place)}: {report.samples:,} samples read, {len(report.faults)} faults")
     if faults:
         raise InputError(f"{faults} faults; build the shards again, or take them from where they are whole")
 
@@ -233,5 +240,5 @@ SHARD_COMMANDS = {
     "index": Command("FOLDER: give tars that others made an index and a manifest", _index),
     "describe": Command("PATH...: counts beside the published ones, sizes, colours, facts; a contact sheet", _describe),
     "audit": Command("PATH...: copies, leaks, contradicting labels and blank pictures in and between sets", _audit),
-    "verify": Command("FOLDER...: compare shards with their manifest, and decode each picture", _verify),
+    "verify": Command("PATH...: compare shards with their manifest, and decode each picture", _verify),
 }

@@ -1,6 +1,5 @@
 """A plan held against what is there: every set opened, every setting checked, before anything is written or trained."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config import Config, with_settings
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
-from fer_dist.data.location import is_url
+from fer_dist.data.location import below, settled
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
@@ -18,9 +17,10 @@ from fer_dist.job_checks import check_job
 from fer_dist.presets import preset
 from fer_dist.ray_cluster import LOCAL, Group, address_of
 from fer_dist.ray_tasks import run_tasks
-from fer_dist.runs import BYTES_FREE, absolute, free_bytes
+from fer_dist.runs import BYTES_FREE, free_bytes
 from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan
+from fer_dist.torchrun import launched
 from fer_dist.world import pick_device
 
 PLAN = "plan.yaml"
@@ -78,20 +78,18 @@ def prepare(plan: Plan, where: StudyConfig) -> Setup:
     Raises InputError for a set that is missing, empty or not whole; a split that is not what its place says; emotions
     that a model lacks; a setting that cannot be meant; networks that cannot hand weights on; and too small a disk.
     """
-    if is_url(where.out):
-        raise InputError(f"--out {where.out}: a study needs a folder on a disk (on Ray, one that every node sees)")
     if where.side_by_side < 1:
         raise InputError(f"--side-by-side {where.side_by_side} is too small; it must be at least 1")
     if where.side_by_side > 1 and where.ray.workers:
         raise InputError(
             "--side-by-side is for trainings in processes of this machine; with --ray.workers leave it out"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched().size > 1:
         raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
     pick_device(where.device)
-    sets = {name: replace(one, shards=absolute(one.shards).rstrip("/")) for name, one in plan.data.items()}
-    out = Path(where.out).expanduser().resolve()
-    plan = with_precision(replace(plan, leave_out=absolute(plan.leave_out), data=sets), where, out)
+    plan, where = settled(plan), settled(where)
+    out = Path(where.out)
+    plan = with_precision(plan, where, out)
     models = tuple(models_of(plan))
     # Settings first: a set behind a URL may take its time.
     configs = {model.name: _config(plan, where, model) for model in models}
@@ -134,11 +132,11 @@ def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
     config = preset(training.preset or plan.preset)
     config = with_settings(config, plan.set | training.set)
     shards = plan.data[training.data].shards
-    data = replace(
-        config.data, train=f"{shards}/train", val=f"{shards}/val", threads=where.threads or config.data.threads
-    )
-    run = replace(config.run, root=str(Path(where.out).expanduser().resolve() / "runs"), device=where.device)
-    return replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
+    threads = where.threads or config.data.threads
+    data = replace(config.data, train=below(shards, "train"), val=below(shards, "val"), threads=threads)
+    run = replace(config.run, root=f"{where.out}/runs", device=where.device)
+    found = replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
+    return settled(found, f"trainings.{model.training}.set")
 
 
 def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], Manifest]:
@@ -149,7 +147,7 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
     for name, data in plan.data.items():
         wanted = [*(("train", "val") if name in trained else ()), *(("test",) if name in scored else ())]
         for split in wanted:
-            place = f"{data.shards}/{split}"
+            place = below(data.shards, split)
             try:
                 manifest = open_set(place, config.data).manifest
             except InputError as error:
@@ -180,7 +178,7 @@ def _check_model(setup: Setup, model: Model) -> None:
     try:
         check_job(config_with_list(setup, model), config.ray.workers)
         for data in [data for one, data in setup.evaluations if one == model]:
-            open_reader(f"{plan.data[data].shards}/test", network_of(config).emotions, config.data, f"data.{data}")
+            open_reader(below(plan.data[data].shards, "test"), network_of(config).emotions, config.data, f"data.{data}")
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     if model.parent:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fer_dist.data.location import OnDisk, Output, on_disk
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, check_outputs, flat, listing, parse, positional, write_json
+from fer_dist.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.monitor import Terminal
 
 USAGE = """\
@@ -49,13 +50,12 @@ def _carry_out(arguments: Arguments) -> None:
         print: bool = False
         """Write the plan as YAML to standard output, and stop."""
 
-        json: str = ""
+        json: Output = ""
         """With --dry-run: file for the jobs as JSON as well."""
 
     line = shlex.join(["fer-dist", "study", *arguments])
     name, rest = arguments[0], arguments[1:]
     plan, flags = _built_in(Flags, rest) if name == "paper" else _of_file(Flags, name, rest)
-    check_outputs(json=flags.json)
     if flags.print:
         from fer_dist.study_yaml import as_yaml
 
@@ -67,7 +67,7 @@ def _carry_out(arguments: Arguments) -> None:
 
 
 def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
-    from fer_dist.study_paper import PaperConfig, paper_plan, taken_settings
+    from fer_dist.study_paper import SET, PaperConfig, paper_plan, taken_settings
     from fer_dist.study_plan import check_plan
 
     @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
         flags: Annotated[Flags, flat()]
 
     arguments, settings = taken_settings(arguments)
-    found = parse(Paper, arguments, "study paper")
+    found = parse(Paper, arguments, "study paper", others=SET)
     plan = paper_plan(found.paper, settings)
     check_plan(plan)
     return plan, found.flags
@@ -91,7 +91,7 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
         raise InputError(f"{path}: name a plan first: fer-dist study paper, or fer-dist study PLAN.yaml")
     if any(word.startswith("--set.") for word in arguments):
         raise InputError(f"--set. is for the built-in plan; in {path} write it below set:")
-    return load_plan(path), parse(Flags, arguments, "study PLAN")
+    return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN", others="set: ")
 
 
 def _dry_run(plan: Any, flags: Any) -> None:
@@ -124,7 +124,7 @@ def _report(arguments: Arguments) -> None:
         Neither shards nor models are needed.
         """
 
-        folder: Annotated[str, positional()]
+        folder: Annotated[OnDisk, positional()]
         """Folder of the study, as --out named it."""
 
     flags = parse(Report, arguments[1:], "study report")

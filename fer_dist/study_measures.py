@@ -6,7 +6,6 @@ Each function does one job and gives what is recorded of it.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,9 @@ from fer_dist.data.audit import Found, audit
 from fer_dist.data.clean import pictures_to_leave_out
 from fer_dist.data.leave_out import save_leave_out
 from fer_dist.data.loader import Placement, open_reader
+from fer_dist.data.location import below
 from fer_dist.data.reader import Reader
+from fer_dist.data.shard_set import open_set
 from fer_dist.detail import detail
 from fer_dist.metrics import Predictions, scores
 from fer_dist.parity import parity, predict_in_half
@@ -41,9 +42,11 @@ def measure(running: Running, job: Job) -> None:
 
 def _audit(running: Running, job: Job) -> dict[str, Any]:
     """Which pictures of a test set have a copy in the train or val split of which set."""
-    folders = [f"{running.setup.plan.data[data].shards}/{split}" for data, split in running.setup.manifests]
+    places = [below(running.setup.plan.data[data].shards, split) for data, split in running.setup.manifests]
+    settings = next(iter(running.setup.configs.values())).data
+    sets = [open_set(place, settings) for place in places]
     try:
-        report = audit([Path(folder) for folder in folders], progress=running.terminal.count("pictures compared"))
+        report = audit(sets, progress=running.terminal.count("pictures compared"))
     finally:
         running.terminal.close()
     rows = pictures_to_leave_out(report)
@@ -100,7 +103,7 @@ def _open_model(running: Running, job: Job) -> tuple[Network, torch.nn.Module, R
     setup = running.setup
     network, model = load_model(running.run_folder(job.model), setup.plan.checkpoint)
     device = pick_device(setup.where.device)
-    place = f"{setup.plan.data[job.data].shards}/test"
+    place = below(setup.plan.data[job.data].shards, "test")
     reader = open_reader(place, network.emotions, setup.configs[job.model].data, f"data.{job.data}")
     return network, on_device(model, device), reader, device
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fer_dist.config import DataConfig
+from fer_dist.data.location import OnDisk, Place, below
 from fer_dist.errors import InputError
 from fer_dist.study_plan import Comparison, DataSet, Plan, Robustness, Settings, Training
 from fer_dist.study_yaml import setting
@@ -14,13 +15,13 @@ SET = "--set."
 class PaperConfig:
     """What the built-in plan is made of."""
 
-    a: str = ""
+    a: Place = ""
     """Shards of the large set, with train, val and test. The published study: AffectNet."""
 
-    b: str = ""
+    b: Place = ""
     """Shards of the set that is transferred to, with train, val and test. The published study: RAF-DB."""
 
-    c: str = ""
+    c: Place = ""
     """Shards of a set that is only evaluated, with test; an emotion that it lacks is masked. TCCE there."""
 
     preset: str = "paper"
@@ -38,7 +39,7 @@ class PaperConfig:
     audit: bool = True
     """Look for test pictures that a model may have seen as copies, and score without them as well."""
 
-    leave_out: str = ""
+    leave_out: OnDisk = ""
     """List of pictures to leave out of training, as fer-dist shards audit --write-clean writes it."""
 
     robustness: bool = False
@@ -116,7 +117,7 @@ def _dataset(role: str, place: str) -> str:
     from fer_dist.data.shard_set import open_set
 
     try:
-        return open_set(f"{place.rstrip('/')}/test", DataConfig()).manifest.dataset
+        return open_set(below(place, "test"), DataConfig()).manifest.dataset
     except InputError as error:
         raise InputError(f"--{role}: {error}") from None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.config import RayConfig, RobustnessSettings
+from fer_dist.data.location import OnDisk, Place
 from fer_dist.errors import InputError, nearest
 from fer_dist.presets import PRESETS
 
@@ -21,7 +22,7 @@ LETTERS = ("a", "b", "c")
 class DataSet:
     """One data set of a study."""
 
-    shards: str
+    shards: Place
     """Folder (or address) with the splits train, val and test; of a set that is only evaluated, test is enough."""
 
     role: Literal["", "a", "b", "c"] = ""
@@ -116,7 +117,7 @@ class Plan:
     audit: bool = False
     """Look for test pictures that a model may have seen as copies, and score without them as well."""
 
-    leave_out: str = ""
+    leave_out: OnDisk = ""
     """List of pictures to leave out of training (fer-dist shards audit --write-clean); scores are given with and
     without those that it names in test splits."""
 
@@ -135,7 +136,7 @@ class Plan:
 class StudyConfig:
     """Train, cross, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
 
-    out: str = "study"
+    out: OnDisk = "study"
     """Folder for all that the study makes."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

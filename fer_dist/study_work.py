@@ -11,6 +11,7 @@ from fer_dist.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.config import Config, EvaluateConfig
 from fer_dist.curves import seconds_of
 from fer_dist.data.loader import name_bad
+from fer_dist.data.location import below
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate import Result, evaluate
 from fer_dist.metrics import Predictions
@@ -114,7 +115,7 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
     """
     setup, where = running.setup, running.setup.where
     folders = {running.run_folder(job.model): job.model for job in jobs}
-    places = {job.data: f"{setup.plan.data[job.data].shards}/test" for job in jobs}
+    places = {job.data: below(setup.plan.data[job.data].shards, "test") for job in jobs}
     data = setup.configs[jobs[0].model].data
     config = EvaluateConfig(
         models=tuple(str(folder) for folder in folders),

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.choices import choose
-from fer_dist.config import Config, from_json, to_json
+from fer_dist.config import Config, from_json, to_json, with_settings
 from fer_dist.errors import WorkError, is_full
 from fer_dist.hardware import float32_on_cuda, torch_threads
 from fer_dist.job_checks import check_job
 from fer_dist.mailbox import Line
-from fer_dist.monitor import Progress
-from fer_dist.runs import check_run_folder, choices_kept, open_run_folder, resolved, run_folder
+from fer_dist.monitor import Message, Progress
+from fer_dist.runs import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, Session, open_session
 from fer_dist.world import World, joined, pick_device
@@ -102,13 +102,18 @@ def start(
     asked_to_stop: of a caller who listens to signals itself; without it, Ctrl-C and SIGTERM are listened to here.
     Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
-    config = resolved(config, preset)
+    config = going_on(resolved(config, preset))
 
     def checked(workers: int) -> dict[str, Any]:
         """What each of the workers gets, once all is looked at."""
-        sets = check_job(config, workers).sets()
+        inputs = check_job(config, workers)
+        sets = inputs.sets()
         check_run_folder(config, sets, resume)
-        return {"config": to_json(config), "preset": preset, "sets": sets}
+        if inputs.mixing.remark:
+            show(Message(f"warning: {inputs.mixing.remark}"))
+        # From here on lanes and block are the run's, whatever a later version would choose.
+        order = {"data.lanes": inputs.mixing.lanes, "data.block": inputs.mixing.block}
+        return {"config": to_json(with_settings(config, order)), "preset": preset, "sets": sets}
 
     with nullcontext(asked_to_stop) if asked_to_stop else stop_on_signals() as stop_requested:
         if config.ray.workers:

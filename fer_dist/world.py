@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_dist.errors import InputError
+from fer_dist.torchrun import launched
 
 MOST_THREADS = 8
 """More threads a GPU do not decode faster (facts of DALI: 4 to 8)."""
@@ -130,7 +131,7 @@ class World:
 
 def default_threads() -> int:
     """Threads for decoding: the cores that this process may use, shared with the other ranks of its host; at most 8."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) // launched().local_size
     return max(1, min(cores, MOST_THREADS))
 
 
@@ -140,7 +141,7 @@ def pick_device(wanted: str) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("device cuda: no CUDA device is visible here; use cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    return torch.device("cuda", launched().local_rank % torch.cuda.device_count())
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     was_open = dist.is_initialized()
-    if not was_open and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not was_open and launched().size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     try:
         if dist.is_initialized() and dist.get_world_size() > 1:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fer_dist.config import TrainConfig
 from fer_dist.errors import InputError
+from fer_dist.torchrun import launched
 from fer_dist.world import World
 
 BUCKET_ELEMENTS = 25 * 2**20 // 4
@@ -206,7 +207,7 @@ def _initialized(settings: dict[str, Any], model: nn.Module, optimizer: torch.op
     cuda = world.device.type == "cuda"
     # It looks for other devices, and says so, unless it is told.
     os.environ.setdefault("DS_ACCELERATOR", world.device.type)
-    os.environ.setdefault("LOCAL_RANK", "0")
+    os.environ["LOCAL_RANK"] = str(launched().local_rank)
     if not dist.is_initialized():
         store = dist.HashStore()  # type: ignore[attr-defined]
         dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=0, world_size=1)

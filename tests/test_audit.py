@@ -17,7 +17,9 @@ from test_copies import CHANGES
 from fer_dist.cli import main
 from fer_dist.data.audit import AuditReport, Group, audit
 from fer_dist.data.clean import pictures_to_leave_out, worst_groups
+from fer_dist.data.index import index_shards
 from fer_dist.data.leave_out import LeaveOut, load_leave_out, save_leave_out
+from fer_dist.data.manifest import load_manifest
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
@@ -266,11 +268,31 @@ def test_wrong_flags_are_one_line(sets: list[Path], arguments: list[str], messag
     assert re.search(message, ended.stderr), ended.stderr
 
 
+def test_labels_that_only_a_json_names_are_read_as_in_training(tmp_path: Path) -> None:
+    words = {"a": "happy", "b": "Sad", "c": "happiness"}
+    made = [[Face(key, 0, {"png": drawn(n), "json": json.dumps({"emotion": word}).encode()})]
+            for n, (key, word) in enumerate(words.items())]  # fmt: skip
+    made[2].append(Face("d", 0, {"png": drawn(0), "cls": b"4"}))
+    folder = tmp_path / "theirs" / "train"
+    shard_set(folder, made)
+    (folder / "manifest.json").unlink()
+    assert index_shards(folder, SEVEN).counts == {**dict.fromkeys(SEVEN, 0), "happiness": 2, "sadness": 2}
+    report = audit([folder])
+    assert report.sets[0].counts == load_manifest(folder).counts
+    (group,) = report.groups
+    assert [(picture.key, picture.emotion) for picture in group.members] == [("a", "happiness"), ("d", "sadness")]
+    assert group.conflicts
+
+
 def test_two_sets_of_one_name_and_a_set_that_is_not_whole_are_refused(sets: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"drawn-train: two of the sets have this name"):
+    with pytest.raises(InputError, match=r"drawn-train: two of the sets have this name, .*/a/train and .*/train; give"):
         audit([sets[0], shard_set(tmp_path / "train", [[sample("a", 0, drawn(1))]])])
-    folder = shard_set(tmp_path / "again" / "train", [[sample("a", 9, drawn(1))]])
-    with pytest.raises(InputError, match=r"drawn-train-000000\.tar: a: its \.cls b'9' is not a number from 0 to 6"):
+    wrong = Face("a", 0, sample("a", 9, drawn(1)).members)
+    folder = shard_set(tmp_path / "again" / "train", [[wrong]])
+    with pytest.raises(InputError, match=r"drawn-train-000000\.tar: a: label 9 is none of the manifest's emotions"):
+        audit([folder])
+    folder = shard_set(tmp_path / "uncounted" / "train", [[sample("a", 9, drawn(1)), sample("b", 0, drawn(2))]])
+    with pytest.raises(InputError, match=r"000000\.tar: its manifest says 2 samples, but 1 of all emotions; .*"):
         audit([folder])
     with pytest.raises(InputError, match=r"no such folder of shards"):
         audit([tmp_path / "absent"])

@@ -24,6 +24,8 @@ from fer_dist.config import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.order import hashed
 from fer_dist.data.pipeline import Crops, Graph, Inputs
+from fer_dist.data.reader import Reader
+from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
 
 PICTURES = 22
@@ -48,7 +50,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def common(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Common:
-    folder = bench_peers.prepare(str(shards), tmp_path_factory.mktemp("bench") / "set", PICTURES)
+    folder = bench_peers.prepare(
+        Reader(shards, EIGHT, drop_extra=True), tmp_path_factory.mktemp("bench") / "set", PICTURES
+    )
     return Common(folder, replace(PLAIN, rotate_degrees=30, hue=0.05), batch_size=4, threads=1)
 
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_dist.cli import main
+from fer_dist.config import DataConfig
 from fer_dist.data import describe as describing
-from fer_dist.data.describe import DatasetDescription, Looked, Sizes, describe, evenly, sheet_rows, split_folders
+from fer_dist.data.describe import DatasetDescription, Looked, Sizes, describe, evenly, sheet_rows
 from fer_dist.data.index import index_shards
 from fer_dist.data.manifest import index_path, load_manifest, save_manifest
+from fer_dist.data.shard_set import sets_at
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import ALL, LeftOut, Sample, fer2013, open_source
 from fer_dist.emotions import SEVEN
@@ -41,7 +43,7 @@ def listed_set(root: Path, dataset: str, counts: dict[str, int]) -> Path:
 
 
 def only(*paths: Path) -> DatasetDescription:
-    (dataset,) = describe(split_folders(paths))
+    (dataset,) = describe(sets_at(paths, DataConfig()))
     return dataset
 
 
@@ -71,7 +73,7 @@ def test_splits_come_in_order_with_the_counts_of_their_manifests(tmp_path: Path)
 
 def test_a_set_comes_once_and_the_sets_of_another_place_by_themselves(tmp_path: Path) -> None:
     first, second = (listed_set(tmp_path / name, "faces", {"train": 7, "test": 7}) for name in "ab")
-    found = describe(split_folders([first / "test", second, first, first / ".." / "a" / "train"]))
+    found = describe(sets_at([first / "test", second, first, first / ".." / "a" / "train"], DataConfig()))
     assert [[split.folder for split in dataset.splits] for dataset in found] == [
         [str(first / "test"), str(first / "train")],
         [str(second / "train"), str(second / "test")],
@@ -203,7 +205,7 @@ def test_the_sheet_has_a_row_for_each_split_and_emotion_with_pictures_spread_eve
     tmp_path: Path, seed: int
 ) -> None:
     out = fer2013_set(tmp_path)
-    rows = list(sheet_rows(split_folders([out]), 4, seed))
+    rows = list(sheet_rows(sets_at([out], DataConfig()), 4, seed))
     titles = [f"fer2013-train: {emotion}, 4 of 6" for emotion in fer2013.EMOTIONS]
     titles += [f"fer2013-{split}: {emotion}, 1 of 1" for split in ("val", "test") for emotion in fer2013.EMOTIONS]
     assert [row.title for row in rows] == titles
@@ -214,7 +216,7 @@ def test_the_sheet_has_a_row_for_each_split_and_emotion_with_pictures_spread_eve
 
 
 def test_another_seed_shows_other_pictures_and_the_same_one_the_same(tmp_path: Path) -> None:
-    folders = split_folders([fer2013_set(tmp_path) / "train"])
+    folders = sets_at([fer2013_set(tmp_path) / "train"], DataConfig())
     first = list(sheet_rows(folders, 2))
     assert list(sheet_rows(folders, 2)) == first
     assert any(list(sheet_rows(folders, 2, seed)) != first for seed in range(1, 5))
@@ -245,7 +247,7 @@ def test_what_is_no_whole_shard_set_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no manifest\.json; for tars of others: fer-dist shards index"):
         only(tmp_path)
     with pytest.raises(InputError, match=r"name a folder of shards"):
-        split_folders([])
+        sets_at([], DataConfig())
     manifest = load_manifest(folder)
     wrong = dataclasses.replace(manifest.shards[0], counts={**manifest.counts, SEVEN[0]: 2, SEVEN[1]: 0})
     save_manifest(folder, dataclasses.replace(manifest, shards=(wrong,)))

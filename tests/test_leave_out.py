@@ -12,7 +12,8 @@ from runs import arguments, drawn_shards, ledger
 
 from fer_dist.cli import main
 from fer_dist.config import DataConfig
-from fer_dist.data.leave_out import LeaveOut, load_leave_out, save_leave_out
+from fer_dist.data import leave_out as leaving_out
+from fer_dist.data.leave_out import LeaveOut, check_named, load_leave_out, save_leave_out
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.manifest import index_path, load_manifest
 from fer_dist.data.order import Order, Positions
@@ -86,6 +87,26 @@ def test_a_list_comes_back_by_set_shard_and_key(clean: str) -> None:
     }
     assert load_leave_out(clean, "drawn-val") == {"drawn-val-000000.tar": {"face-0001": "fear"}}
     assert load_leave_out(clean, "drawn") == {}
+
+
+def test_a_list_is_read_once_for_all_sets_and_anew_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[bytes] = []
+    read_row = leaving_out._row
+
+    def counted(line: bytes, place: str) -> LeaveOut:
+        lines.append(line)
+        return read_row(line, place)
+
+    monkeypatch.setattr(leaving_out, "_row", counted)
+    path = written(tmp_path / "clean.jsonl", *ROWS)
+    for name in ("drawn-train", "drawn-val", "drawn-train"):
+        load_leave_out(path, name)
+        check_named(path, ["drawn-val", name])
+    assert len(lines) == len(ROWS)
+    written(tmp_path / "clean.jsonl", *ROWS[:1])
+    assert load_leave_out(path, "drawn-val") == {}
 
 
 @pytest.mark.parametrize(

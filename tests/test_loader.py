@@ -174,7 +174,7 @@ def test_labels_are_matched_by_name_whatever_the_order_of_the_set(tmp_path: Path
 
 def test_an_emotion_that_the_model_does_not_have_is_an_error_that_names_flag_and_remedy(tmp_path: Path) -> None:
     folder = with_faces(tmp_path, count=16, emotions=EIGHT)
-    with pytest.raises(InputError, match=r"^--data\.val: the data has contempt, .*--data\.drop-extra"):
+    with pytest.raises(InputError, match=r"^--data\.val: .*: the data has contempt, .*--data\.drop-extra"):
         open_reader(folder, SEVEN, DataConfig(), "--data.val")
 
 

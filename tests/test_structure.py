@@ -10,7 +10,7 @@ FLOORS = [
     {
         "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
         "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
-        "config_changes", "findings", "paper_values"},
+        "config_changes", "findings", "paper_values", "torchrun"},
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
@@ -18,7 +18,7 @@ FLOORS = [
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
-        "data.headers", "data.labels", "run_folder", "saver", "optimizer", "ddp", "zero",
+        "data.headers", "data.labels", "data.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
         "curves", "source_hash", "hardware",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",
      "figures_curves", "figures_dots"},

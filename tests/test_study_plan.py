@@ -43,7 +43,7 @@ WRONG = [
     ("set: {data.val: x}\n", ":5: set.data.val: a plan says this with a training's data"),
     ("set: {run.device: cuda}\n", ":5: set.run.device: where it runs is no part of a plan"),
     ("set: {model.emotions: nine}\n", "expected one of seven, eight, found 'nine'"),
-    ("set: {train.momentum: 2}\n", "--train.momentum 2.0 is out of range"),
+    ("set: {train.momentum: 2}\n", "set: train.momentum 2.0 is out of range"),
     ("preset: papr\n", ":5: preset: no preset 'papr'; did you mean paper?"),
     ("audit: maybe\n", ":5: audit: expected true or false, found 'maybe'"),
     ("title: one\ntitle: two\n", ":6: title: stands here a second time"),
@@ -182,6 +182,7 @@ def test_settings_of_the_command_line_have_the_type_of_their_field():
 
 def test_a_configuration_and_the_flags_made_of_it_are_the_same():
     from fer_dist.config import Config
+    from fer_dist.data.location import settled
     from fer_dist.flags import flat, parse
 
     base = preset("demo")
@@ -195,7 +196,7 @@ def test_a_configuration_and_the_flags_made_of_it_are_the_same():
     class Flags:
         config: Annotated[Config, flat()]
 
-    assert parse(Flags, flags_of(config, "demo"), "train demo", base).config == config
+    assert parse(Flags, flags_of(config, "demo"), "train demo", base).config == settled(config)
 
 
 def test_a_plan_that_leaves_the_arithmetic_open_takes_what_is_fast_where_it_runs_and_keeps_it(

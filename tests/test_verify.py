@@ -179,6 +179,39 @@ def test_a_sample_without_a_clear_label_or_picture_is_named(
         index_shards(tmp_path, EMOTIONS)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        # As a tool writes them that packs one kind of file after the other.
+        (
+            ["a.jpg", "b.jpg", "a.cls", "b.cls"],
+            r"a: its files stand apart, a\.jpg here and a\.cls elsewhere in the tar",
+        ),
+        (
+            ["a.cls", "b.cls", "a.jpg", "b.jpg"],
+            r"a: its files stand apart, a\.cls here and a\.jpg elsewhere in the tar",
+        ),
+        (
+            ["a.jpg", "a.cls", "b.jpg", "b.cls", "a.json"],
+            r"a: its files stand apart, a\.json here and a\.jpg elsewhere",
+        ),
+        (["i/a.jpg", "i/b.jpg", "l/a.cls", "l/b.cls"], r"i/a: its files lie in two folders, i/a\.jpg and l/a\.cls"),
+        (["l/a.cls", "i/a.png"], r"l/a: its files lie in two folders, l/a\.cls and i/a\.png"),
+        # Another sample of the same name is none of its files.
+        (["happy/a.jpg", "sad/a.jpg", "sad/a.cls"], r"happy/a: no label"),
+    ],
+)
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_files_of_a_sample_that_do_not_stand_together_are_named_with_the_remedy(
+    tmp_path: Path, names: list[str], message: str, form: int
+) -> None:
+    content = {"jpg": encoded(1), "png": encoded(1, "PNG"), "cls": b"0", "json": b"{}"}
+    tar_of(tmp_path / "x.tar", {name: content[name.rpartition(".")[2]] for name in names}, form)
+    remedy = "" if "no label" in message else ".*next to each other.*tar --sort=name"
+    with pytest.raises(InputError, match=rf"^x\.tar: {message}{remedy}"):
+        index_shards(tmp_path, EMOTIONS)
+
+
 def test_folders_and_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent: no such folder of shards"):
         index_shards(tmp_path / "absent", EMOTIONS)

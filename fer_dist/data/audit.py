@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fer_dist.data.copies import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.listing import Progress
-from fer_dist.data.manifest import load_manifest
-from fer_dist.data.scan import Scan, scan_sets
+from fer_dist.data.scan import Origin, Scan, scan_sets
+from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.errors import InputError
 
 Integers = NDArray[np.int64]
@@ -23,14 +23,14 @@ Kind = Literal["exact", "near"]
 
 @dataclass(frozen=True)
 class Found:
-    """One picture that the audit names. dataset, split: of its set."""
+    """One picture that the audit names. dataset, split: of its set. origin: where it lies, for who shows it."""
 
     dataset: str
     split: str
     shard: str
     key: str
     emotion: str
-    folder: Path = field(compare=False, default=Path())
+    origin: Origin | None = field(compare=False, default=None)
 
     @property
     def set(self) -> str:
@@ -114,10 +114,14 @@ class AuditReport:
 
 
 def audit(
-    folders: Sequence[Path], similar: float = SIMILAR, workers: int = 0, progress: Progress | None = None
+    places: Sequence[str | Path | ShardSet],
+    similar: float = SIMILAR,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> AuditReport:
     """Compare every picture of these sets with every other one, by way of an index.
 
+    places: of shard sets, or what `open_set` gave.
     Memory grows by about a kilobyte a picture, by up to three where most pictures are alike, for then pairs are many; a
     file in the temporary folder by 126 bytes. Time grows a little faster than the number of pictures.
     progress: called with the pictures read and their total.
@@ -125,13 +129,17 @@ def audit(
     """
     if not 0.9 <= similar <= 1:
         raise InputError(f"--similar {similar}: give a similarity from 0.9 (other photographs of a pose) to 1 (equal)")
-    manifests = [load_manifest(folder) for folder in folders]
-    names = [manifest.name for manifest in manifests]
+    sets = [opened(place) for place in places]
+    names = [one.manifest.name for one in sets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"{twice[0]}: two of the sets have this name; give one of them, or build one with --dataset")
+        where = " and ".join(str(one.location) for one in sets if one.manifest.name == twice[0])
+        raise InputError(
+            f"{twice[0]}: two of the sets have this name, {where}; give one of them, or name "
+            "one anew: fer-dist shards build ... --dataset NAME"
+        )
     with tempfile.TemporaryDirectory(prefix="fer-dist-audit-") as scratch:
-        return _compared(scan_sets(folders, manifests, Path(scratch), workers, progress), similar)
+        return _compared(scan_sets(sets, Path(scratch), workers, progress), similar)
 
 
 def _compared(scan: Scan, similar: float) -> AuditReport:
@@ -163,10 +171,10 @@ def _compared(scan: Scan, similar: float) -> AuditReport:
 
 def _named(scan: Scan, places: Integers) -> dict[int, Found]:
     found = {}
-    for place, number, shard, key in scan.located(places):
-        manifest = scan.manifests[number]
+    for place, number, key, origin in scan.located(places):
+        manifest = origin.shards.manifest
         emotion = scan.emotion(place, number)
-        found[place] = Found(manifest.dataset, manifest.split, shard, key, emotion, scan.folders[number])
+        found[place] = Found(manifest.dataset, manifest.split, manifest.shards[0].file, key, emotion, origin)
     return found
 
 

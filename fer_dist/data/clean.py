@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from fer_dist.data.audit import AuditReport, Found, Group
 from fer_dist.data.leave_out import LeaveOut
-from fer_dist.data.scan import read_picture
 from fer_dist.data.sheets import Row, Tile
 
 HELD_OUT = ("val", "test")
@@ -79,7 +78,5 @@ def _title(group: Group) -> str:
 def _row(title: str, pictures: Iterable[Found]) -> Row:
     shown = list(pictures)
     more = f" (the first {MOST_TILES} are shown)" if len(shown) > MOST_TILES else ""
-    tiles = [
-        Tile(read_picture(p.folder / p.shard, p.key), f"{p.split} {p.emotion}\n{p.key}") for p in shown[:MOST_TILES]
-    ]
+    tiles = [Tile(p.origin.read(), f"{p.split} {p.emotion}\n{p.key}") for p in shown[:MOST_TILES] if p.origin]
     return Row(title + more, tuple(tiles))

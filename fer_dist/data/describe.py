@@ -4,6 +4,7 @@ Of a large set some pictures are looked at, spread evenly over it, and of those 
 """
 
 import io
+import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_dist.data.manifest import MANIFEST, Manifest, load_manifest
+from fer_dist.data.manifest import load_manifest
 from fer_dist.data.order import Integers, Positions, hashed
 from fer_dist.data.pictures import DECODE_ERRORS
 from fer_dist.data.reader import Reader
+from fer_dist.data.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.sheets import Row, Tile
 from fer_dist.data.sources import ALL, SOURCES, source_module
 from fer_dist.errors import InputError
@@ -28,6 +30,9 @@ MOST_LOOKED_AT = 2000
 
 MOST_SHARDS = 64
 """Shards that they are taken from: the lines of an index stay in memory, 0.8 MB for 4,096 samples."""
+
+MOST_FETCHED = 4
+"""The same of a set in a store, from which whole shards must come."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -103,47 +108,33 @@ class DatasetDescription:
     published: tuple[Published, ...]
 
 
-def split_folders(paths: Sequence[Path]) -> list[Path]:
-    """The shard sets at these paths, each a set or a folder of sets; each set once, of a folder train and val first.
+def describe(places: Sequence[str | Path | ShardSet]) -> list[DatasetDescription]:
+    """Describe shard sets, gathered by data set and place. places: of sets, or what `open_set` gave.
 
-    A path that is neither comes back as it is. Raises InputError where no path is given.
+    Raises InputError for a place that is no shard set, and for a tar or an index that is missing or not whole.
     """
-    found: dict[Path, Path] = {}
-    for path in paths:
-        for folder in [path] if (path / MANIFEST).is_file() else _sets_in(path) or [path]:
-            found.setdefault(folder.resolve(), folder)
-    if not found:
-        raise InputError("name a folder of shards, or one that holds several: OUT/train, or OUT")
-    return list(found.values())
-
-
-def describe(folders: Sequence[Path]) -> list[DatasetDescription]:
-    """Describe shard sets, gathered by data set and place.
-
-    Raises InputError for a folder that is no shard set, and for a tar or an index that is missing or not whole.
-    """
-    places: dict[tuple[str, Path], list[SplitDescription]] = defaultdict(list)
-    for folder in folders:
-        manifest = load_manifest(folder)
-        places[manifest.dataset, folder.resolve().parent].append(_describe_split(folder, manifest))
+    beside: dict[tuple[str, str], list[ShardSet]] = defaultdict(list)
+    for place in places:
+        found = opened(place)
+        beside[found.manifest.dataset, _parent(found)].append(found)
     return [
-        DatasetDescription(dataset, tuple(splits), tuple(_published(dataset, place, {split.split for split in splits})))
-        for (dataset, place), splits in places.items()
+        DatasetDescription(dataset, tuple(map(_describe_split, sets)), tuple(_published(dataset, parent, sets)))
+        for (dataset, parent), sets in beside.items()
     ]
 
 
-def sheet_rows(folders: Sequence[Path], per_emotion: int, seed: int = 0) -> Iterator[Row]:
+def sheet_rows(places: Sequence[str | Path | ShardSet], per_emotion: int, seed: int = 0) -> Iterator[Row]:
     """A row for each split and emotion, with so many pictures spread evenly over those of the emotion.
 
     seed: another one takes other pictures. Captions are keys. Held at a time are the pictures of one split.
     """
-    for folder in folders:
-        manifest = load_manifest(folder)
-        tiles = _tiles(folder, manifest, per_emotion, seed)
-        for emotion, count in manifest.counts.items():
+    for place in places:
+        found = opened(place)
+        tiles = _tiles(found, per_emotion, seed)
+        for emotion, count in found.manifest.counts.items():
             if count:
                 shown = f"{len(tiles[emotion])} of {count:,}"
-                yield Row(f"{manifest.name}: {emotion}, {shown}", tuple(tiles[emotion]))
+                yield Row(f"{found.manifest.name}: {emotion}, {shown}", tuple(tiles[emotion]))
 
 
 def evenly(total: int, count: int, seed: int = 0) -> Integers:
@@ -153,29 +144,35 @@ def evenly(total: int, count: int, seed: int = 0) -> Integers:
     return (np.arange(count, dtype=np.int64) * total + start) // max(count, 1)
 
 
-def _sets_in(folder: Path) -> list[Path]:
-    folders = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
-    return sorted(folders, key=lambda split: (split.name != "train", split.name != "val", split))
+def _parent(found: ShardSet) -> str:
+    """The folder in which a set's folder lies."""
+    folder = found.location.folder if found.remote else os.path.realpath(found.location.folder)
+    return folder.rpartition("/")[0]
 
 
-def _describe_split(folder: Path, manifest: Manifest) -> SplitDescription:
+def _describe_split(found: ShardSet) -> SplitDescription:
+    manifest = found.manifest
     return SplitDescription(
-        folder=str(folder),
+        folder=str(found.location),
         split=manifest.split,
         samples=manifest.samples,
         counts=manifest.counts,
         shards=len(manifest.shards),
         bytes=sum(shard.bytes for shard in manifest.shards),
-        looked=_look(folder, manifest),
+        looked=_look(found),
         built=manifest.built,
         left_out=manifest.left_out,
     )
 
 
-def _published(dataset: str, place: Path, described: set[str]) -> Iterator[Published]:
-    """The published counts of the described splits; nothing for a data set that is no release."""
-    by_split = source_module(dataset).PUBLISHED if dataset in SOURCES else {}
-    beside = [load_manifest(folder) for folder in _sets_in(place)] if by_split else []
+def _published(dataset: str, parent: str, sets: list[ShardSet]) -> Iterator[Published]:
+    """The published counts of the described splits; nothing for a data set that is no release, or for parts of sets."""
+    if dataset not in SOURCES or any(one.location.pattern for one in sets):
+        return
+    by_split = source_module(dataset).PUBLISHED
+    described = {one.manifest.split for one in sets}
+    # In a store only what was named is known.
+    beside = [one.manifest for one in sets] if sets[0].remote else map(load_manifest, split_folders(Path(parent)))
     here = {manifest.split: manifest for manifest in beside if manifest.dataset == dataset}
     has_cut = any(manifest.built.get("val_fraction", 0) > 0 for manifest in here.values())
     # What the authors do not know as a split was cut from train: val by its fraction, test by folds of subjects.
@@ -195,9 +192,9 @@ def _published(dataset: str, place: Path, described: set[str]) -> Iterator[Publi
         )
 
 
-def _look(folder: Path, manifest: Manifest) -> Looked:
-    reader = Reader(folder, manifest.emotions)
-    shards = evenly(len(reader.counts), MOST_SHARDS)
+def _look(found: ShardSet) -> Looked:
+    reader = Reader(found, found.manifest.emotions)
+    shards = evenly(len(reader.counts), MOST_FETCHED if found.remote else MOST_SHARDS)
     places = _located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
     positions = Positions(shards[places.shard], places.position)
     headers = [_header(content) for content in reader.read(positions).content]
@@ -230,15 +227,16 @@ def _header(content: NDArray[np.uint8]) -> tuple[Size | None, str]:
     return image.size, {"L": "grey", "P": "palette"}.get(Image.getmodebase(image.mode), "colour")
 
 
-def _tiles(folder: Path, manifest: Manifest, per_emotion: int, seed: int) -> dict[str, list[Tile]]:
+def _tiles(found: ShardSet, per_emotion: int, seed: int) -> dict[str, list[Tile]]:
     """The chosen pictures of each emotion, in the order of the set. Of the shards they lie in, all labels are read."""
+    manifest = found.manifest
     wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for emotion, count in manifest.counts.items():
         counts = np.array([shard.counts.get(emotion, 0) for shard in manifest.shards])
         positions = _located(counts, evenly(count, per_emotion, seed))
         for number, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             wanted[number][emotion].append(position)
-    reader = Reader(folder, manifest.emotions)
+    reader = Reader(found, manifest.emotions)
     tiles: dict[str, list[Tile]] = defaultdict(list)
     for number, chosen in sorted(wanted.items()):
         everything = np.arange(reader.counts[number])
@@ -247,8 +245,8 @@ def _tiles(folder: Path, manifest: Manifest, per_emotion: int, seed: int) -> dic
             places = np.flatnonzero(samples.labels == manifest.emotions.index(emotion))
             if ranks[-1] >= len(places):
                 raise InputError(
-                    f"{folder / manifest.shards[number].file}: {len(places)} of {emotion}, fewer than the manifest "
-                    f"says; look closer with: fer-dist shards verify {folder}"
+                    f"{reader.folder}/{manifest.shards[number].file}: {len(places)} of {emotion}, fewer than the "
+                    f"manifest says; look closer with: fer-dist shards verify {reader.folder}"
                 )
             tiles[emotion] += [Tile(samples.content[place].tobytes(), samples.keys[place]) for place in places[ranks]]
     return tiles

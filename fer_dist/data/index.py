@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
+    PICTURES,
+    SORTED_INSIDE,
     Manifest,
     Member,
     Shard,
@@ -27,12 +29,12 @@ from fer_dist.data.manifest import (
     save_manifest,
 )
 from fer_dist.data.sources import names_found
-from fer_dist.data.tar import leads_out, read_samples
+from fer_dist.data.tar import leads_out, read_members, read_samples
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.emotions import WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
-PICTURES = ("jpg", "jpeg", "png")
+LABELS = ("cls", "json")
 
 
 def index_shards(
@@ -54,7 +56,8 @@ def index_shards(
     if (folder / MANIFEST).is_file():
         return _mend(folder, names, progress)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of shards")
+        hint = f"; give the folder of the tars itself, as {folder.parent}" if folder.parent.is_dir() else ""
+        raise InputError(f"{folder}: no such folder of shards{hint}")
     tars = sorted(folder.glob("*.tar"))
     if not tars:
         raise InputError(f"{folder}: no .tar in it; found: {names_found(folder)}")
@@ -63,14 +66,17 @@ def index_shards(
     if len(set(names)) < len(names):
         raise InputError(f"--emotions {','.join(emotions or ())}: names an emotion twice")
     shards: list[Shard] = []
+    sorted_inside = True
     with closing(in_processes(_index, (IndexTask(tar, names) for tar in tars), _workers(tars))) as results:
-        for shard in results:
+        for shard, is_sorted in results:
             shards.append(shard)
+            sorted_inside &= is_sorted
             if progress:
                 progress(len(shards), len(tars))
     _check_keys(folder, tars)
     where = folder.resolve()
-    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), {"variant": "indexed"})
+    built = {"variant": "indexed", SORTED_INSIDE: sorted_inside}
+    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), built)
     if not manifest.samples:
         raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
     save_manifest(folder, manifest)
@@ -125,7 +131,7 @@ def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Ma
         tar = folder / shard.file
         if not is_indexed(tar):
             # Only the tar that the manifest speaks of gets an index: another one would hide its damage.
-            found = _index(IndexTask(tar, manifest.emotions))
+            found, _ = _index(IndexTask(tar, manifest.emotions))
             if found.sha256 != shard.sha256:
                 index_path(tar).unlink()
                 raise InputError(f"{tar}: not the tar of the manifest (its sha256 differs); build the set again")
@@ -142,15 +148,19 @@ def is_indexed(tar: Path) -> bool:
         return False
 
 
-def _index(task: IndexTask) -> Shard:
-    """Write the index of one tar and count its emotions."""
+def _index(task: IndexTask) -> tuple[Shard, bool]:
+    """Write the index of one tar and count its emotions. Also whether its samples stand emotion by emotion."""
     tar = task.tar
     samples: list[list[Member]] = []
     counts: Counter[str] = Counter()
+    runs, before = 0, ""
     try:
         with tar.open("rb") as stream:
             for sample in read_samples(tar):
-                counts[_emotion(stream, sample, task)] += 1
+                emotion = _emotion(stream, sample, task)
+                counts[emotion] += 1
+                runs += emotion != before
+                before = emotion
                 samples.append(sample)
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -158,7 +168,7 @@ def _index(task: IndexTask) -> Shard:
         raise InputError(f"{tar}: not a whole, uncompressed tar ({error})") from error
     save_index(tar, samples)
     by_emotion = {emotion: counts[emotion] for emotion in task.emotions}
-    return Shard(tar.name, len(samples), tar.stat().st_size, digest, by_emotion)
+    return Shard(tar.name, len(samples), tar.stat().st_size, digest, by_emotion), runs == len(counts)
 
 
 def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
@@ -173,7 +183,10 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
     if len(pictures) > 1:
         raise InputError(f"{place}: {len(pictures)} pictures ({', '.join(pictures)}); expected one")
     if not pictures:
-        raise InputError(f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}")
+        raise InputError(
+            _apart(task.tar, sample, PICTURES)
+            or f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}"
+        )
     try:
         found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
         named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None
@@ -181,10 +194,41 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
         raise InputError(f"{place}: {error}") from None
     found += [named] if named else []
     if not found:
-        raise InputError(f"{place}: no label; expected a number in .cls or an emotion in .json")
+        raise InputError(
+            _apart(task.tar, sample, LABELS) or f"{place}: no label; expected a number in .cls or an emotion in .json"
+        )
     if len(set(found)) > 1:
         raise InputError(f"{place}: its .cls means {found[0]}, its .json says {found[1]}; mind the order of --emotions")
     return found[0]
+
+
+def _apart(tar: Path, sample: list[Member], wanted: Collection[str]) -> str:
+    """What to say where a file that a sample lacks stands elsewhere in its tar; empty where none does.
+
+    wanted: extensions, of which one is enough. The tar is read once more, for this message alone.
+    """
+    first, own = sample[0].name, {member.extension for member in sample}
+    key = key_of(first)
+    others: dict[str, dict[str, str]] = {}
+    for member in read_members(tar):
+        other = key_of(member.name)
+        if other.rpartition("/")[2] == key.rpartition("/")[2]:
+            others.setdefault(other, {}).setdefault(member.extension, member.name)
+    for extension in wanted:
+        if extension in others.get(key, {}):
+            return (
+                f"{tar.name}: {key}: its files stand apart, {first} here and {others[key][extension]} elsewhere in the "
+                "tar; those of a sample must stand next to each other: write the tar anew with tar --sort=name"
+            )
+        for files in others.values():
+            # With a file of one kind more, it would be a sample of its own.
+            if extension in files and own.isdisjoint(files):
+                return (
+                    f"{tar.name}: {key}: its files lie in two folders, {first} and {files[extension]}; those of a "
+                    f"sample must be called alike up to the first point, folders included ({key}), and stand next to "
+                    "each other: put them into one folder, and write the tar anew with tar --sort=name"
+                )
+    return ""
 
 
 def _by_number(content: bytes, emotions: tuple[str, ...]) -> str:

@@ -4,9 +4,11 @@ Lists name pictures of several sets; each reader takes the lines of its own. The
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from fer_dist.data.manifest import Manifest, write_atomically
@@ -45,26 +47,14 @@ def load_leave_out(path: str | Path, set_name: str) -> Listed:
 
     Raises InputError, naming file and line, for a line that is not one of a list, and where there is no such file.
     """
-    listed: Listed = {}
-    try:
-        with Path(path).open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                row = _row(line, f"{path}:{number}")
-                if row.set == set_name:
-                    listed.setdefault(row.shard, {})[row.key] = row.emotion
-    except OSError as error:
-        raise InputError(f"{path}: no list of pictures to leave out ({error.strerror}); {REMEDY}") from None
-    return listed
+    return _sets_of(path).get(set_name, {})
 
 
 def check_named(path: str | Path, set_names: Iterable[str]) -> None:
     """Raises InputError where a list names pictures, but none of any of these sets: it would leave out nothing."""
     wanted = sorted(set(set_names))
-    named: set[str] = set()
-    with Path(path).open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            named.add(_row(line, f"{path}:{number}").set)
-    if named and not named & set(wanted):
+    named = _sets_of(path)
+    if named and not set(named) & set(wanted):
         raise InputError(
             f"{path}: names pictures of {', '.join(sorted(named))} and none of {', '.join(wanted)}; "
             "give the list of these sets, or leave the flag away"
@@ -88,6 +78,25 @@ def check_leave_out(path: str | Path, listed: Listed, manifest: Manifest) -> Non
 def stale(set_name: str) -> str:
     """What is the matter with a list that does not fit its set, and what to do."""
     return f"the list was made for another build of {set_name}: {REMEDY}"
+
+
+def _sets_of(path: str | Path) -> dict[str, Listed]:
+    try:
+        state = os.stat(path)
+        return _parsed(str(path), (state.st_ino, state.st_mtime_ns, state.st_size))
+    except OSError as error:
+        raise InputError(f"{path}: no list of pictures to leave out ({error.strerror}); {REMEDY}") from None
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
+    """The pictures of each set, read once for all the readers of a command. stamp: another one after any change."""
+    sets: dict[str, Listed] = {}
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            row = _row(line, f"{path}:{number}")
+            sets.setdefault(row.set, {}).setdefault(row.shard, {})[row.key] = row.emotion
+    return sets
 
 
 def _row(line: bytes, place: str) -> LeaveOut:

@@ -163,7 +163,7 @@ class Loader:
                 fault = fault_in(content[i].tobytes()) or "does not decode"
                 raise WorkError(
                     f"{place}: {key}: the picture {fault}; "
-                    "look closer with fer-dist shards verify, or go on without it with the on-bad flag: skip"
+                    "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
                 )
             self.bad[key] = place
 

@@ -1,13 +1,16 @@
-"""What a place of shards means: a folder, a pattern, a manifest or a single tar, on a local disk or at a URL.
+"""What a place that a user names means: a file or a folder, a set of shards, on a local disk or at a URL.
 
-Nothing is opened here; see store.py.
+Every field that holds one is a Place, an OnDisk or an Output, and every dataclass of flags or of a plan goes through
+`settled`; so a place means the same in each of them. Nothing is opened here; see store.py.
 """
 
+import dataclasses
 import fnmatch
 import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from braceexpand import braceexpand
@@ -21,6 +24,26 @@ SHOWN = 3
 """Names that a message lists before it counts the others."""
 
 WEB = ("http", "https")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field names. may_be_url: else it lies on a disk. is_written: a file that comes into being at the end."""
+
+    may_be_url: bool
+    is_written: bool = False
+
+
+Place = Annotated[str, Kind(may_be_url=True)]
+"""A set of shards, a run, or a folder of these: on a disk or at a URL."""
+
+OnDisk = Annotated[str, Kind(may_be_url=False)]
+"""A file or a folder on a disk of this machine, or one that all machines see."""
+
+Output = Annotated[str, Kind(may_be_url=False, is_written=True)]
+"""A file to which a command writes what it found."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +79,79 @@ class Location:
         return f"{self.shown}/{last}" if last else self.shown
 
 
+def settled(value: T, name: str = "") -> T:
+    """A dataclass with every place in it, and in the dataclasses that it holds, absolute; an empty default stays so.
+
+    name: what the dataclass is called in messages. Raises InputError as `absolute` does, where a place is empty that is
+    needed, and where an Output cannot be written: worth asking before the long work whose end it is.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    hints = get_type_hints(type(value), include_extras=True)
+    changed: dict[str, Any] = {}
+    for item in dataclasses.fields(value):
+        held, label = getattr(value, item.name), f"{name}.{item.name}".lstrip(".")
+        kind = kind_of(hints[item.name])
+        if kind and isinstance(held, tuple):
+            changed[item.name] = tuple(_settled(text, kind, label, None) for text in held)
+        elif kind:
+            changed[item.name] = _settled(held, kind, label, item.default)
+        elif isinstance(held, dict):
+            changed[item.name] = {key: settled(one, f"{label}.{key}") for key, one in held.items()}
+        else:
+            changed[item.name] = settled(held, label)
+    return dataclasses.replace(value, **changed)
+
+
+def on_disk(text: str, label: str) -> str:
+    """One file or folder that lies on a disk, absolute. label: what it is called in messages; raises as `settled`."""
+    return _settled(text, Kind(may_be_url=False), label, None)
+
+
+def kind_of(hint: Any) -> Kind | None:
+    """How a field of that type names a place, or a tuple of them; None where it names none."""
+    marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Kind)]
+    if marks:
+        return marks[0]
+    inner = get_args(hint)[:1] if get_origin(hint) in (Annotated, tuple) else ()
+    return kind_of(inner[0]) if inner else None
+
+
+def absolute(text: str) -> str:
+    """A place that means the same in every folder: a path from the root, or a URL as it is.
+
+    Understood: ~, variables that a shell left alone ($DATA, ${DATA}), file://, links, back slashes where no file is
+    called so. Raises InputError for what can be no place here: another system's, a half address, an unset variable.
+    """
+    if "\0" in text:
+        raise InputError(f"{text!r}: no file can be called so; leave the zero byte out")
+    text = text if is_url(text) else _with_variables(text)
+    text = re.sub(r"^(file|local)://(localhost(?=/))?|^file:(?=/[^/])", "", text, flags=re.IGNORECASE)
+    if not text or is_url(text):
+        return text
+    text = _with_home(text)
+    if not os.path.lexists(text):
+        _check_half_address(text)
+        folder = text.rpartition("/")[0]
+        text = text if "\\" in folder and os.path.lexists(folder) else text.replace("\\", "/")
+    full = os.path.realpath(text)
+    if os.path.exists(text) and not os.path.exists(full):
+        # A pipe, as of <(...), whose link leads nowhere that has a name.
+        full = os.path.abspath(text)
+    return re.sub("^/+", "/", full)
+
+
+def below(place: str, name: str) -> str:
+    """A folder or a file in a place."""
+    address, mark, query = place.partition("?") if _protocol(place) in WEB else (place, "", "")
+    return f"{address.rstrip('/')}/{name}{mark}{query}"
+
+
 def locate(text: str) -> Location:
     """Read what a user gave as a place of shards. Raises InputError where no such place can be meant."""
-    protocol, _, rest = text.rpartition("://") if is_url(text) else ("", "", text)
-    protocol = protocol.lower()
+    protocol = _protocol(text)
     if protocol in ("file", "local"):
-        protocol, text = "", rest
+        protocol, text = "", absolute(text)
     if not protocol and os.path.isdir(text):
         return Location("", os.path.normpath(text))
     query = ""
@@ -79,6 +169,13 @@ def locate(text: str) -> Location:
             "folder; give each folder by itself"
         )
     return Location(protocol, folder or ".", pattern=last, query=query)
+
+
+def folder_at(url: str) -> Location:
+    """A folder of a store, whatever its name looks like."""
+    protocol = _protocol(url)
+    address, mark, query = url.partition("?") if protocol in WEB else (url, "", "")
+    return Location(protocol, address.rstrip("/"), query=mark + query)
 
 
 def is_url(text: str) -> bool:
@@ -107,8 +204,9 @@ def chosen(location: Location, files: Collection[str], stored: Collection[str] =
         return set(files)
     known = set(files)
     meant: set[str] = set()
-    for pattern in _expanded(location):
-        if re.search(r"[*?\[]", pattern):
+    # A file may be called as if it were a pattern.
+    for pattern in [location.pattern] if location.pattern in known else _expanded(location):
+        if pattern not in known and re.search(r"[*?\[]", pattern):
             meant.update(fnmatch.filter(known, pattern), fnmatch.filter(stored, pattern))
         else:
             meant.add(pattern)
@@ -127,6 +225,73 @@ def listed(names: Collection[str]) -> str:
     """The first names, and how many there are beside them."""
     first = sorted(names)[:SHOWN]
     return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
+
+
+def _protocol(text: str) -> str:
+    """Of a URL, in lower case; empty for a path."""
+    return text.partition("://")[0].lower() if is_url(text) else ""
+
+
+def _settled(text: str, kind: Kind, label: str, default: Any) -> str:
+    if not text:
+        if default == "":
+            return text
+        raise InputError(f"{label}: an empty name; give a path{' or an address' if kind.may_be_url else ''}")
+    found = absolute(text)
+    if is_url(found) and not kind.may_be_url:
+        raise InputError(f"{label}: {without_secrets(found)} is an address, but this must lie on a disk; give a path")
+    if kind.is_written:
+        _check_output(f"--{label.replace('_', '-')} {found}", found, is_folder=text.endswith(("/", "\\")))
+    return found
+
+
+def _check_output(flag: str, path: str, is_folder: bool) -> None:
+    folder = os.path.dirname(path)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path) and os.access(path, os.W_OK):
+        # A pipe or a terminal, as /dev/stdout.
+        return
+    if is_folder or os.path.isdir(path):
+        raise InputError(f"{flag}: a folder; name a file in it")
+    if not os.path.isdir(folder):
+        raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another place")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{flag}: {folder} cannot be written; choose another place")
+
+
+def _with_variables(text: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        # An empty one would make $DATA/train the folder /train.
+        if not os.environ.get(name):
+            raise InputError(f"{text}: the variable {name} is not set; set it, or write the path out")
+        return os.environ[name]
+
+    if os.path.lexists(text):
+        return text
+    return re.sub(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", value, text)
+
+
+def _with_home(text: str) -> str:
+    """~ is the home folder even where something is called so: who made that meant the home folder."""
+    if not text.startswith("~"):
+        return text
+    user, slash, rest = re.sub(r"^(~[^/\\]*)\\", r"\1/", text).partition("/")
+    home = os.path.expanduser(user)
+    if home.startswith("~"):
+        if os.path.lexists(user):
+            return text
+        raise InputError(f"{text}: there is no user {user[1:]} with a home folder here; write the path out")
+    return f"{home}{slash}{rest}"
+
+
+def _check_half_address(text: str) -> None:
+    """Raises InputError for a path of Windows, and for an address that lost a slash where a tool took it for a path."""
+    if re.match(r"[A-Za-z]:[/\\]", text):
+        here = f"/mnt/{text[0].lower()}/" + text[3:].replace("\\", "/")
+        raise InputError(f"{text}: a path of Windows; give it as this system has it, in WSL {here}")
+    half = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+", text)
+    if half:
+        raise InputError(f"{text}: neither a path nor an address; an address begins with {half[1]}://")
 
 
 def _expanded(location: Location) -> list[str]:

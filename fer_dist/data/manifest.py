@@ -12,6 +12,11 @@ from fer_dist.errors import InputError
 MANIFEST = "manifest.json"
 FORMAT = 1
 INDEX_VERSION = "v1.2"
+SORTED_INSIDE = "sorted_inside"
+"""What `built` says of tars that others made, true where the samples of each stand emotion by emotion."""
+
+PICTURES = ("jpg", "jpeg", "png")
+"""Extensions of a sample's picture, of which it has one."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,10 @@ def key_of(name: str) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: temporary name, flush to disk, rename."""
+    """Write a whole file or none: temporary name, flush to disk, rename. A pipe gets what is written as it comes."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:

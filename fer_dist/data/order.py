@@ -18,6 +18,9 @@ Hashes = NDArray[np.uint64]
 MOST_LANES = 128
 """Enough that a batch draws from all over the set; more would only open more tars at once."""
 
+LEAST_BLOCK = 4096
+"""Samples of a lane that are shuffled together, at least: as many as the largest shard that a build writes."""
+
 TOGETHER = 1024
 """Samples whose places are computed at once. One batch of 64 by itself costs 6 to 15 microseconds a sample, most of it
 numpy's calls."""
@@ -111,7 +114,7 @@ class Order:
     rotation.
     """
 
-    def __init__(self, counts: Integers, batch_size: int, seed: int, lanes: int = 0, block: int = 4096) -> None:
+    def __init__(self, counts: Integers, batch_size: int, seed: int, lanes: int = 0, block: int = LEAST_BLOCK) -> None:
         """counts: samples of each shard. batch_size: G, samples of a step over all ranks. lanes: L, 0 for the default.
 
         Raises InputError where N < G or L does not divide G.
@@ -127,15 +130,11 @@ class Order:
                 f"the training split has {self.samples} pictures, fewer than --train.batch-size {batch_size}; "
                 f"choose a batch of at most {self.samples}"
             )
-        if batch_size % self.lanes:
-            raise InputError(
-                f"--data.lanes {self.lanes} does not divide --train.batch-size {batch_size}; "
-                f"choose a divisor, or 0 for {default_lanes(batch_size)}"
-            )
+        check_lanes(self.lanes, batch_size)
         self.steps_per_epoch = self.samples // batch_size
         self.per_lane = batch_size // self.lanes
         self.run_length = self.steps_per_epoch * self.per_lane
-        self._laid_out = lru_cache(maxsize=2)(self._lay_out)
+        self.laid_out = lru_cache(maxsize=2)(self._lay_out)
         self._computed = lru_cache(maxsize=2)(self._compute)
 
     def share(self, rank: int, world: int) -> range:
@@ -178,7 +177,7 @@ class Order:
 
     def _locate(self, epoch: int, place: Integers) -> Positions:
         """Shard and position of places in the epoch's rotated sequence."""
-        shards, ends, rotation = self._laid_out(epoch)
+        shards, ends, rotation = self.laid_out(epoch)
         place = (place + rotation) % self.samples
         slot = np.searchsorted(ends, place, side="right")
         shard = shards[slot]
@@ -189,6 +188,15 @@ class Order:
         shards = _sorted_places(hashed(self.seed, epoch, 2, np.arange(len(self.counts), dtype=np.uint64)))
         rotation = int(hashed(self.seed, epoch, 3) % np.uint64(self.samples))
         return shards, np.cumsum(self.counts[shards]), rotation
+
+
+def check_lanes(lanes: int, batch_size: int) -> None:
+    """Raises InputError where the lanes do not divide the batch size."""
+    if batch_size % lanes:
+        raise InputError(
+            f"--data.lanes {lanes} does not divide --train.batch-size {batch_size}; "
+            f"choose a divisor, or 0 for {default_lanes(batch_size)}"
+        )
 
 
 def default_lanes(batch_size: int) -> int:

@@ -5,6 +5,7 @@ only the lines that are asked for are parsed.
 """
 
 import math
+import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,18 +16,21 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.config import DataConfig
 from fer_dist.data.leave_out import Listed, check_leave_out, load_leave_out, stale
-from fer_dist.data.manifest import Manifest
+from fer_dist.data.manifest import SORTED_INSIDE, Manifest
+from fer_dist.data.mixing import Contents
 from fer_dist.data.opened import OpenedTar
 from fer_dist.data.order import Hashes, Integers, Positions
 from fer_dist.data.remote import RemoteShards
-from fer_dist.data.shard_set import ShardSet, open_set
+from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.emotions import columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
 MOST_OPEN = 512
-"""Tars that stay mapped: more than the shards that 128 lanes touch at once."""
+"""Tars that stay mapped: more than the shards that 128 lanes touch at once, where blocks are not larger than usual."""
+
+OTHER_FILES = 1024
+"""Files that a process may have open beside tars. Each map holds one."""
 
 Step = TypeVar("Step")
 
@@ -88,16 +92,19 @@ class Reader:
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
-        opened = place if isinstance(place, ShardSet) else open_set(str(place), DataConfig())
-        self.remote = opened.remote
-        self.folder = folder = opened.location.shown
+        found = opened(place)
+        self.remote = found.remote
+        self.folder = folder = found.location.shown
         """Path of a local set, address of a remote one."""
         self.emotions = model_emotions
         self.leave_out = leave_out
         self.soft = soft
-        self.manifest: Manifest = opened.manifest
+        self.manifest: Manifest = found.manifest
         present = tuple(name for name, count in self.manifest.counts.items() if count)
-        columns_of(present, model_emotions, drop_extra)
+        try:
+            columns_of(present, model_emotions, drop_extra)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
         kept = {name for name, column in zip(self.manifest.emotions, self.columns, strict=True) if column is not None}
         self._counts = np.array(
@@ -107,16 +114,38 @@ class Reader:
         self._listed: Listed = {}
         if leave_out:
             self._listed = load_leave_out(leave_out, self.manifest.name)
-            check_leave_out(leave_out, self._listed, opened.whole)
+            check_leave_out(leave_out, self._listed, found.whole)
         # From the list alone: to open every index would take as long as the set is large.
         listed = [self._listed.get(shard.file, {}).values() for shard in self.manifest.shards]
         self.counts = self._counts - np.array([sum(e in kept for e in emotions) for emotions in listed])
         self.left_out = int(self._counts.sum() - self.counts.sum())
+        self._kept = kept
+        self.most_open = MOST_OPEN
         self._open: OrderedDict[int, OpenedTar] = OrderedDict()
         if self._counts.sum() == 0:
             raise InputError(f"{folder}: no picture has an emotion of the model ({', '.join(model_emotions)})")
         if self.counts.sum() == 0:
             raise InputError(f"{folder}: {leave_out} leaves out all of its {self.left_out} pictures; give another list")
+
+    def contents(self) -> Contents:
+        """What the manifest and the list tell of the samples that are read, without opening a tar."""
+        by_class = np.array(
+            [
+                [shard.counts.get(emotion, 0) - held.count(emotion) for emotion in sorted(self._kept)]
+                for shard in self.manifest.shards
+                for held in [list(self._listed.get(shard.file, {}).values())]
+            ]
+        )
+        is_sorted = bool(self.manifest.built.get(SORTED_INSIDE))
+        return Contents(by_class, np.array([shard.bytes for shard in self.manifest.shards]), is_sorted)
+
+    def keep_open(self, tars: int) -> None:
+        """Let so many tars stay mapped, as an order draws from them at once; fewer where the system allows fewer."""
+        if tars > self.most_open:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            most = hard if hard != resource.RLIM_INFINITY else tars + OTHER_FILES
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(most, tars + OTHER_FILES)), hard))
+            self.most_open = max(MOST_OPEN, min(tars, most - OTHER_FILES))
 
     def read(self, positions: Positions) -> Samples:
         """The samples at these positions. Raises InputError, naming shard and key, where one is not whole."""
@@ -194,7 +223,7 @@ class Reader:
                 f"look closer with: fer-dist shards verify {self.folder}"
             )
         self._open[shard] = tar
-        while len(self._open) > MOST_OPEN or (self.remote and self._is_too_much(self.remote)):
+        while len(self._open) > self.most_open or (self.remote and self._is_too_much(self.remote)):
             self._close(next(iter(self._open)))
         return tar
 

@@ -19,10 +19,12 @@ from typing import TypeVar
 
 from fer_dist.config import DataConfig
 from fer_dist.data.cache import Cache, Entry, NoRoom, default_folder
+from fer_dist.data.location import absolute
 from fer_dist.data.manifest import Shard, index_path
 from fer_dist.data.order import Positions
 from fer_dist.data.store import Damaged, Store
 from fer_dist.errors import InputError, WorkError
+from fer_dist.torchrun import launched
 
 Step = TypeVar("Step")
 
@@ -46,7 +48,7 @@ class RemoteConfig:
 
 def remote_config(data: DataConfig) -> RemoteConfig:
     """What the settings say of the cache."""
-    folder = Path(data.cache).expanduser() if data.cache else default_folder()
+    folder = Path(absolute(data.cache)) if data.cache else default_folder()
     return RemoteConfig(folder, int(data.cache_gb * 1e9), data.prefetch)
 
 
@@ -70,10 +72,14 @@ class RemoteShards:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    def only(self, shards: tuple[Shard, ...]) -> "RemoteShards":
+        """The way to some of the shards, which count from 0 there."""
+        return RemoteShards(self.store, self.name, shards, self.config)
+
     @property
     def share(self) -> int:
         """Bytes that this process may hold for one reader: half of its part, since another one may be open."""
-        return self.config.most_bytes // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) // 2
+        return self.config.most_bytes // launched().local_size // 2
 
     def path(self, shard: int) -> Path:
         """The tar, with its index beside it, as soon as both are there.
@@ -130,7 +136,7 @@ class RemoteShards:
         """Raises InputError where the cache cannot hold the shards of these batches together: all would go too soon."""
         shards = {shard for positions in batches for shard in positions.shard.tolist()}
         needed = sum(entry.bytes for shard in shards for entry in self.entries(shard))
-        workers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        workers = launched().local_size
         if needed * workers > self.config.most_bytes:
             least = math.ceil(1.1 * needed * workers / 1e7) / 100
             raise InputError(

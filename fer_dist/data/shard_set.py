@@ -4,15 +4,19 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fer_dist.config import DataConfig
-from fer_dist.data.location import Location, chosen, listed, locate
+from fer_dist.data.location import Location, below, chosen, folder_at, listed, locate
 from fer_dist.data.manifest import MANIFEST, Manifest, Shard, load_manifest, parse_manifest
 from fer_dist.data.remote import RemoteShards, remote_config
 from fer_dist.data.store import Store
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
+
+SPLITS = ("train", "val", "test")
+"""What a folder of a store is asked for where it is no set: stores give lists of folders slowly, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,39 @@ class ShardSet:
     manifest: Manifest
     remote: RemoteShards | None
 
+    def only(self, shard: int) -> "ShardSet":
+        """A set of this one shard: little to send to another process, and nothing else stays open for it."""
+        manifest = replace(self.manifest, shards=(self.manifest.shards[shard],), built={}, left_out={})
+        remote = self.remote and self.remote.only(manifest.shards)
+        return ShardSet(self.location, manifest, manifest, remote)
+
+
+def sets_at(places: Sequence[str | Path], data: DataConfig) -> list[ShardSet]:
+    """The sets at these places, each a set or a folder of sets; each set once, of a folder train and val first.
+
+    Raises InputError where no place is given, and as `open_set` does.
+    """
+    found: dict[Location, ShardSet] = {}
+    for place in places:
+        for text in _sets_in(str(place)) or [str(place)]:
+            opened = open_set(text, data)
+            real = opened.location.folder if opened.remote else os.path.realpath(opened.location.folder)
+            found.setdefault(replace(opened.location, folder=real), opened)
+    if not found:
+        raise InputError("name a folder of shards, or one that holds several: OUT/train, or OUT")
+    return list(found.values())
+
+
+def split_folders(folder: Path) -> list[Path]:
+    """The folders of sets in a local folder, train and val first."""
+    folders = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
+    return sorted(folders, key=lambda split: (split.name != "train", split.name != "val", split))
+
+
+def opened(place: "str | Path | ShardSet") -> ShardSet:
+    """A set that is open, or the one at a place; what is remote is cached where the settings say by default."""
+    return place if isinstance(place, ShardSet) else open_set(str(place), DataConfig())
+
 
 def open_set(text: str, data: DataConfig) -> ShardSet:
     """Open a place of shards, and look whether all is there that is meant, as far as one question tells.
@@ -36,6 +73,17 @@ def open_set(text: str, data: DataConfig) -> ShardSet:
     data: of its settings, only those of the cache.
 
     Raises InputError where it is not a set, or a pattern names what it lacks, or a file is missing or of a wrong size.
+    """
+    found, stored = look_up(text, data)
+    if stored is not None:
+        _check_files(found.manifest.shards, stored, found.location)
+    return found
+
+
+def look_up(text: str, data: DataConfig) -> tuple[ShardSet, Mapping[str, int] | None]:
+    """The same without a look at its files, and what lies there, as name -> bytes: of tars, and 0 for local others.
+
+    None where a store gives no lists. Raises InputError where it is not a set, or a pattern names what it lacks.
     """
     location = locate(text)
     name = location.manifest or MANIFEST
@@ -53,10 +101,25 @@ def open_set(text: str, data: DataConfig) -> ShardSet:
     shards = tuple(shard for shard in whole.shards if shard.file in meant)
     if not store:
         stored = _local_sizes(location.folder, shards, set(names))
-    if stored is not None:
-        _check_files(shards, stored, location)
     remote = RemoteShards(store, _set_name(whole), shards, remote_config(data)) if store else None
-    return ShardSet(location, whole, replace(whole, shards=shards), remote)
+    return ShardSet(location, whole, replace(whole, shards=shards), remote), stored
+
+
+def _sets_in(place: str) -> list[str]:
+    """The sets in a folder that is none itself; none where the place is no such folder."""
+    location = locate(place)
+    if location.pattern or location.manifest:
+        return []
+    if not location.protocol:
+        is_set = os.path.isfile(location.of(MANIFEST))
+        return [] if is_set else [str(folder) for folder in split_folders(Path(location.folder))]
+    try:
+        if Store(location).read_if_there(MANIFEST) is not None:
+            return []
+        splits = [below(place, split) for split in SPLITS]
+        return [split for split in splits if Store(folder_at(split)).read_if_there(MANIFEST) is not None]
+    except WorkError as error:
+        raise InputError(str(error)) from None
 
 
 def _local_sizes(folder: str, shards: tuple[Shard, ...], names: Collection[str]) -> dict[str, int]:

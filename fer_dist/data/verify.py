@@ -2,26 +2,26 @@
 
 import hashlib
 import json
-import os
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tarfile import TarError
 from typing import Any
 
-from fer_dist.data.index import PICTURES
+from fer_dist.config import DataConfig
 from fer_dist.data.labels import facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
-from fer_dist.data.manifest import Member, Shard, load_index, load_manifest
+from fer_dist.data.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.pictures import TooLargeError, decode
+from fer_dist.data.shard_set import ShardSet, look_up
 from fer_dist.data.tar import leads_out, read_samples
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.emotions import emotion_of_word
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 
 
 @dataclass(frozen=True)
@@ -49,39 +49,54 @@ class VerifyReport:
         return not self.faults
 
 
-def verify_shards(folder: Path, progress: Progress | None = None) -> VerifyReport:
+def verify_shards(place: str | Path, progress: Progress | None = None) -> VerifyReport:
     """Check sizes, hashes, indexes, labels, counts and keys, and decode each picture.
 
+    place: of a shard set (see location.py); shards in a store are fetched for it, whatever a cache has, one by one.
     progress: called with the samples checked and their total. A fault never ends the check.
     Raises InputError only where there is no manifest to check against.
     """
-    manifest = load_manifest(folder)
-    faults = [Fault(name, "", "a tar that the manifest does not name") for name in _unnamed(folder, manifest.shards)]
-    tasks = [VerifyTask(folder, shard, manifest.emotions) for shard in manifest.shards]
+    with tempfile.TemporaryDirectory(prefix="fer-dist-verify-") as scratch:
+        # Without a bound: each shard goes again when it is checked.
+        found, stored = look_up(str(place), DataConfig(cache=f"{scratch}/fetched", cache_gb=1e9))
+        return _verified(found, stored or (), Path(scratch), progress)
+
+
+def _verified(found: ShardSet, stored: Collection[str], scratch: Path, progress: Progress | None) -> VerifyReport:
+    """stored: names of the files that lie there."""
+    manifest = found.manifest
+    unnamed = {name for name in stored if name.endswith(".tar")} - {shard.file for shard in found.whole.shards}
+    faults = [Fault(name, "", "a tar that the manifest does not name") for name in sorted(unnamed)]
+    tasks = (VerifyTask(found.only(number)) for number in range(len(manifest.shards)))
     # webdataset imports torch, which takes each process seconds: small sets are read here.
     workers = min(core_count(), 1 + sum(shard.bytes for shard in manifest.shards) // (64 << 20))
     samples = 0
-    with tempfile.TemporaryDirectory(prefix="fer-dist-verify-") as scratch:
-        keys = LineSorter(Path(scratch), "keys")
-        with closing(in_processes(_check, tasks, workers)) as results:
-            for checked in results:
-                faults += checked.faults
-                samples += len(checked.keys)
-                for key in checked.keys:
-                    keys.add(json.dumps([key, checked.shard]) + "\n")
-                if progress:
-                    progress(samples, manifest.samples)
-        faults += _repeated(keys)
+    keys = LineSorter(scratch, "keys")
+    with closing(in_processes(_check, tasks, workers)) as results:
+        for checked in results:
+            faults += checked.faults
+            samples += len(checked.keys)
+            for key in checked.keys:
+                keys.add(json.dumps([key, checked.shard]) + "\n")
+            if progress:
+                progress(samples, manifest.samples)
+    faults += _repeated(keys)
     return VerifyReport(len(manifest.shards), samples, tuple(faults))
 
 
 @dataclass(frozen=True)
 class VerifyTask:
-    """One shard, and what the manifest says of the whole set."""
+    """One shard, as a set of its own."""
 
-    folder: Path
-    shard: Shard
-    emotions: tuple[str, ...]
+    shards: ShardSet
+
+    @property
+    def shard(self) -> Shard:
+        return self.shards.manifest.shards[0]
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        return self.shards.manifest.emotions
 
 
 @dataclass(frozen=True)
@@ -91,10 +106,6 @@ class Checked:
     shard: str
     keys: list[str]
     faults: list[Fault]
-
-
-def _unnamed(folder: Path, shards: tuple[Shard, ...]) -> list[str]:
-    return sorted({name for name in os.listdir(folder) if name.endswith(".tar")} - {shard.file for shard in shards})
 
 
 def _repeated(keys: LineSorter) -> Iterator[Fault]:
@@ -107,8 +118,20 @@ def _repeated(keys: LineSorter) -> Iterator[Fault]:
 
 
 def _check(task: VerifyTask) -> Checked:
+    remote = task.shards.remote
+    if not remote:
+        return _check_at(Path(task.shards.location.folder, task.shard.file), task)
+    try:
+        return _check_at(remote.path(0), task)
+    except (InputError, WorkError) as error:
+        return Checked(task.shard.file, [], [Fault(task.shard.file, "", str(error))])
+    finally:
+        for entry in remote.entries(0):
+            remote.cache.discard(entry)
+
+
+def _check_at(path: Path, task: VerifyTask) -> Checked:
     name = task.shard.file
-    path = task.folder / name
     if not path.is_file():
         return Checked(name, [], [Fault(name, "", "missing")])
     faults = [Fault(name, "", what) for what in _check_file(path, task.shard)]

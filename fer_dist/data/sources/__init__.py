@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from fer_dist.data.location import on_disk
 from fer_dist.errors import InputError, nearest
 
 SOURCES = {
@@ -149,7 +150,8 @@ def open_source(name: str, raw: str, **options: Any) -> Source:
     raw: path of the release (for `synthetic`: the style). options: fields of the source's Options.
     Raises InputError for an unknown name (the nearest is named) and for a layout that the source does not know.
     """
-    source: Source = source_module(name).open(raw, options_of(name)(**options))
+    place = raw if name == "synthetic" else on_disk(raw, "RAW")
+    source: Source = source_module(name).open(place, options_of(name)(**options))
     return source
 
 

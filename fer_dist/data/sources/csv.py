@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
+from fer_dist.data.location import OnDisk
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -83,7 +84,7 @@ class Options:
     """Column of a name that no two rows of a split share. Where there is none, it is the picture's path without its
     extension; then a picture that comes in several rows is taken once."""
 
-    root: str = ""
+    root: OnDisk = ""
     """Folder that the paths start from. Empty: the folder of the csv file."""
 
     codes: str = ""
