@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from fer_dist.data.location import settled
 from fer_dist.errors import InputError, nearest
@@ -87,9 +87,11 @@ def _name_places(kind: Any) -> None:
         of, marks = _parts(kind, item.name)
         if dataclasses.is_dataclass(of):
             _name_places(of)
-        elif positional() in marks and len(marks) == 1:
+        elif positional() in marks:
             named = tyro.conf.arg(metavar=_place_name(item.name, of))
-            kind.__annotations__[item.name] = Annotated[of, positional(), named]
+            # A dataclass that was parsed before has its name.
+            if named not in marks:
+                kind.__annotations__[item.name] = Annotated[of, *marks, named]
 
 
 def _empty(flags: Any) -> Iterator[str]:
@@ -150,9 +152,8 @@ def in_own_words(text: str) -> str:
 
 def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
     """All flags that a dataclass becomes."""
-    hints = get_type_hints(kind, include_extras=True)
     for item in dataclasses.fields(kind):
-        inner, *marks = get_args(hints[item.name]) if get_origin(hints[item.name]) is Annotated else [hints[item.name]]
+        inner, marks = _parts(kind, item.name)
         if dataclasses.is_dataclass(inner):
             yield from _flags_of(inner, prefix if marks else f"{prefix}{item.name}.".replace("_", "-"))
         else:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from fer_dist.torchrun import launched
+
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision -> type of what passes through the network, where that is half of float32."""
 
@@ -99,7 +101,7 @@ def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
     here = len(os.sched_getaffinity(0))
     quota = quota_of(groups)
     allowed = here if quota is None else max(1, min(here, int(quota)))
-    return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    return max(1, allowed // launched().local_size)
 
 
 def quota_of(groups: Path) -> float | None:

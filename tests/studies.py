@@ -20,7 +20,8 @@ from fer_dist.study_jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
 
 SETTINGS = [
     "--preset", "demo", "--set.data.size", "24", "--set.data.crop", "20", "--set.train.batch-size", "20",
-    "--set.train.epochs", "2", "--set.train.log-every", "2", "--threads", "1", "--device", "cpu",
+    "--set.train.epochs", "2", "--set.train.log-every", "2", "--set.train.precision", "bf16", "--threads", "1",
+    "--device", "cpu",
 ]  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def test_rates_are_set_beside_the_best() -> None:
         (["nowhere"], "no such folder of shards"),
         (["nowhere", "--repeats", "0"], "--repeats at least 1"),
         (["nowhere", "--steps", "3"], "--steps must be at least 8"),
-        (["nowhere", "--crop", "80"], "larger than --data.size 64"),
+        (["nowhere", "--crop", "80"], "larger than --size 64"),
     ],
 )
 def test_what_cannot_be_measured_gets_one_line(

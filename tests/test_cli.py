@@ -158,7 +158,7 @@ def test_words_are_cut_only_where_a_table_would_not_fit_and_else_get_the_room_th
 
 
 WRONG = {
-    "shards verify": "FOLDER... is missing; see --help",
+    "shards verify": "PATH... is missing; see --help",
     "shards describe": "PATH... is missing; see --help",
     "shards index": "FOLDER is missing; see --help",
     "shards build csv": "RAW is missing; see --help",

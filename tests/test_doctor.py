@@ -54,7 +54,7 @@ def test_a_fault_gives_exit_code_1_its_remedy_and_one_line(tmp_path, capsys, mon
     words = ["--run-root", str(tmp_path / "file" / "runs"), "--data", str(tmp_path / "none")]
     assert main(["doctor", *words, "--cache", str(tmp_path)]) == 1
     text = capsys.readouterr().err
-    assert "fault: run root: choose another --run.root" in text
+    assert "fault: run root: choose another --run-root" in text
     assert "fault: data: " in text
     assert "fer-dist: 2 faults" in text
 

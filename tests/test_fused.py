@@ -127,5 +127,5 @@ def test_an_evaluation_is_the_same_fused_or_not() -> None:
 
 
 def test_a_resumed_run_may_not_change_it() -> None:
-    changed = differences(Config(), Config(data=DataConfig(fused=not DataConfig().fused)))
+    changed = list(differences(Config(), Config(data=DataConfig(fused=not DataConfig().fused))).values())
     assert changed == [f"data.fused {DataConfig().fused} -> {not DataConfig().fused}"]

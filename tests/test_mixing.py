@@ -224,7 +224,7 @@ def test_a_run_that_goes_on_keeps_the_lanes_and_the_block_that_it_has() -> None:
 def test_a_run_of_the_time_when_every_block_had_4096_goes_on_as_it_was(tmp_path: Path) -> None:
     run = RunConfig(root=str(tmp_path), name="old")
     old = resolved(Config(DataConfig(train="s", block=4096), run=run), "demo")
-    open_run_folder(old, "demo")
+    open_run_folder(old, "demo", {})
     again = going_on(resolved(Config(DataConfig(train="s"), run=run), "demo"))
     assert again == old
     assert not differences(old, again)

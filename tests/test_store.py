@@ -320,7 +320,7 @@ def test_secrets_of_an_address_are_not_shown() -> None:
     assert locate(place).of("a b#.tar") == "https://me:hidden@host/faces/train/a%20b%23.tar?X-Amz-Signature=hidden&a=b"
     assert without_secrets("403, url='https://h/x?sig=hidden' (s3://k:hidden@b)") == "403, url='https://h/x' (s3://b)"
     old, new = (Config(data=DataConfig(train=f"https://me:hidden@h/{name}?s=hidden")) for name in "ab")
-    assert differences(old, new) == ["data.train https://h/a -> https://h/b"]
+    assert differences(old, new) == {"data.train": "data.train https://h/a -> https://h/b"}
 
 
 def test_a_resolved_run_keeps_urls_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
