@@ -215,7 +215,7 @@ def _apart(tar: Path, sample: list[Member], wanted: Collection[str]) -> str:
         if other.rpartition("/")[2] == key.rpartition("/")[2]:
             others.setdefault(other, {}).setdefault(member.extension, member.name)
     for extension in wanted:
-        if extension in others.get(key, {}):
+        if extension not in own and extension in others.get(key, {}):
             return (
                 f"{tar.name}: {key}: its files stand apart, {first} here and {others[key][extension]} elsewhere in the "
                 "tar; those of a sample must stand next to each other: write the tar anew with tar --sort=name"
