@@ -285,6 +285,24 @@ def test_what_changes_after_a_save_is_not_in_the_checkpoint(tmp_path):
     assert checkpoints.newest().optimizer["weight"].eq(1).all()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted where Linux lists them")
+def test_writing_takes_no_threads_of_torch_beside_those_of_the_training(tmp_path):
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        live = torch.ones(64, 64, 16, 16).to(memory_format=torch.channels_last)
+        assert live.contiguous().sum() == live.numel()
+        saver = Saver(Checkpoints(tmp_path), NETWORK, lambda: None)
+        at_first = set(os.listdir("/proc/self/task"))
+        saver.save(Snapshot(1, {"weight": live}, {"weight": live}))
+        saver.wait()
+        # Its own thread, and no team of torch's: with more of them than cores, each step of the training is slower.
+        assert len(set(os.listdir("/proc/self/task")) - at_first) == 1
+        saver.close()
+    finally:
+        torch.set_num_threads(threads_before)
+
+
 def test_what_goes_wrong_in_writing_is_raised_at_the_next_save(tmp_path, monkeypatch):
     saver = Saver(Checkpoints(tmp_path), NETWORK, lambda: None)
 
