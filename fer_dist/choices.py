@@ -20,8 +20,8 @@ SECONDS_AN_IMAGE, SECONDS_A_PIXEL = 0.25e-3, 40e-9
 FLOPS_A_SECOND = {False: 45e9, True: 180e9}
 """What one core computes of a network in float32 (AVX2), and in half precision where it has that."""
 
-HARDLY = 0.3
-"""Share of a core below which what decodes leaves torch all of them."""
+TOLERATED = 1.05
+"""How much longer the network may take where it leaves cores to decoding, over all cores with nobody ever waiting."""
 
 COUNTED_SIDE = 64
 """Larger crops are counted by their pixels."""
@@ -101,9 +101,10 @@ def threads_for(config: Config, device: torch.device, count: int) -> Threads:
     decoding = SECONDS_AN_IMAGE + SECONDS_A_PIXEL * config.data.size**2
     rate = FLOPS_A_SECOND[config.train.precision in HALF]
     computing = 3 * views_of(config.data) * _flops(network_of(config)) / rate
-    busy = count * decoding / (decoding + computing)
-    decode = max(1, min(MOST_DECODING, round(busy)))
-    return Threads(decode, count if busy < HARDLY else max(1, count - decode))
+    fair = (decoding + computing) / count
+    decode = max(1, min(MOST_DECODING, round(decoding / fair)))
+    left = count - decode
+    return Threads(decode, left if left > 0 and computing / left <= TOLERATED * fair else count)
 
 
 def _flops(network: Network) -> int:
