@@ -50,5 +50,7 @@ def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     Torch would open a second team of threads for it, and once there are more of them than cores those of the training
     no longer wait for each other awake: each step of a small network then takes half as long again, to the end.
     """
-    kept = {"memory_format": torch.contiguous_format}
-    return {name: tensor.detach().to("cpu", copy=True, **kept) for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
