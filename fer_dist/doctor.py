@@ -4,10 +4,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from fer_dist import __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
+from fer_dist import PACKAGE, __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import in_own_words, write_json
@@ -109,10 +108,9 @@ def _made(name: str, asked: Asked) -> list[Finding]:
 
 def _code() -> str:
     """The first digits of a hash over this package's files: one version may stand for several of them."""
-    folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:8]
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fer_dist import PACKAGE
 from fer_dist.doctor_finding import Asked, Finding, RayAddress, fault, not_here, ok, warning
 
 CONNECT_SECONDS = 5.0
@@ -84,7 +85,7 @@ def ask(asked: Asked, entry: str) -> tuple[list[Finding], dict[str, Any]]:
         except OSError as error:
             return fault(f"{address}: nothing answers there ({error})", "start the head, or mend --ray.address"), {}
     # From / and not from here, since Ray gives its workers the driver's folder to import from, before their own.
-    path = f"{Path(__file__).parent.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    path = f"{PACKAGE.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
     try:
         ended = subprocess.run(
             [sys.executable, "-c", entry],

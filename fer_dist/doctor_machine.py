@@ -12,13 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_dist import PACKAGE
 from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
 from fer_dist.hardware import quota_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-PACKAGE = "fer-dist"
+DISTRIBUTION = "fer-dist"
 OPTIONAL = ("deepspeed", "explain", "export", "s3", "gcs")
 """Extras of pyproject.toml that a user may want. cuda12 and cuda13 have a check of their own."""
 
@@ -51,7 +52,7 @@ def packages(asked: Asked, requirements: Sequence[str] | None = None) -> list[Fi
     """What pyproject.toml asks for beside what is installed. requirements: as in its metadata, by default ours."""
     if requirements is None:
         try:
-            requirements = metadata.requires(PACKAGE) or []
+            requirements = metadata.requires(DISTRIBUTION) or []
         except metadata.PackageNotFoundError:
             return not_here("fer_dist itself is not installed with pip, so what it needs is not written anywhere")
     from packaging.requirements import Requirement
@@ -160,7 +161,7 @@ def clock(asked: Asked, now: float | None = None) -> list[Finding]:
     """Whether it is later than the newest file of this package; stores refuse requests from another quarter-hour."""
     now = time.time() if now is None else now
     found = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    newest = max(path.stat().st_mtime for path in Path(__file__).parent.rglob("*.py"))
+    newest = max(path.stat().st_mtime for path in PACKAGE.rglob("*.py"))
     if now < newest - 60:
         return fault(f"{found}, earlier than the files of fer_dist", "set the clock: timedatectl set-ntp true")
     return ok(found)

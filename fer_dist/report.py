@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_dist import PACKAGE
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.figures import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
@@ -19,7 +20,7 @@ from fer_dist.report_summary import summary
 from fer_dist.tables import SHAPES, to_csv, to_latex
 
 STUDY, REPORT = "study.json", "report.html"
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = PACKAGE / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+from fer_dist import PACKAGE
 
 
 def source_hash(modules: Collection[str]) -> str:

@@ -4,10 +4,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_dist import __version__
+from fer_dist import PACKAGE, __version__
 from fer_dist.compare import over_seeds
 from fer_dist.curves import load_curves
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
@@ -150,17 +149,16 @@ def _hardware(setup: "Setup") -> str:
 
 def _commit() -> str:
     """The commit that this program was run from, with a + where files differ from it; empty where it is none of git."""
-    here = Path(__file__).parent
 
     def git(*words: str) -> str | None:
         try:
-            ended = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20)
+            ended = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return ended.stdout.strip() if ended.returncode == 0 else None
 
     # The program may lie in a folder of another project, whose commit would say nothing.
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return ""
     changed = "+" if git("status", "--porcelain", "--untracked-files=no", ".") else ""
     return f"{git('rev-parse', '--short=12', 'HEAD') or ''}{changed}"

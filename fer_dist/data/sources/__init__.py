@@ -159,7 +159,7 @@ def source_module(name: str) -> Any:
     """The file of a source. Raises InputError for an unknown name."""
     if name not in SOURCES:
         raise InputError(f"unknown source {name!r}; {nearest(name, SOURCES)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{__package__}.{name}")
 
 
 def options_of(name: str) -> type:
