@@ -8,11 +8,11 @@ from statistics import median
 from typing import Annotated
 
 from fer_dist.config import Config, DataConfig, TrainConfig
-from fer_dist.data.location import Output, Place, below
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.run_folder import RunFolder
+from fer_dist.storage.places import Output, Place, below
 
 MINUTE = 60.0
 

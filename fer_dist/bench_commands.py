@@ -6,10 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fer_dist.data.location import Output, Place
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
+from fer_dist.storage.places import Output, Place
 
 
 def bench(arguments: Arguments) -> None:

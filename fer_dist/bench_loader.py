@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.config import CacheFlags, DataConfig, Views
-from fer_dist.data.location import Place
 from fer_dist.data.order import Order, Positions, sequence
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
 from fer_dist.flags import flat, positional
+from fer_dist.storage.places import Place
 
 if TYPE_CHECKING:
     # torch and DALI take seconds to import, and --help needs the flags alone.

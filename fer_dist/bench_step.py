@@ -10,10 +10,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fer_dist.data.location import Output
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
+from fer_dist.storage.places import Output
 
 WARM_UP = 2
 TIMEOUT_SECONDS = 600.0

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fer_dist.config import Views
-from fer_dist.data.location import Output, Place
 from fer_dist.errors import InputError, WorkError
 from fer_dist.flags import Arguments, flat, parse, positional, write_json
+from fer_dist.storage.places import Output, Place
 
 RATE = "speed/pictures_per_second"
 POINTS = 8

@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fer_dist.data.location import OnDisk, Place, without_secrets
 from fer_dist.errors import InputError
+from fer_dist.storage.places import OnDisk, Place, without_secrets
 
 Views = Literal["expand", "fold", "random_one", "centre"]
 Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from fer_dist.config import Config
-from fer_dist.data.location import without_secrets
+from fer_dist.storage.places import without_secrets
 
 MAY_DIFFER = {
     "data.threads",

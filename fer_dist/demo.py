@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fer_dist.data.location import OnDisk, settled
 from fer_dist.data.manifest import MANIFEST, write_atomically
 from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
+from fer_dist.storage.places import OnDisk, settled
 from fer_dist.study_paper import PaperConfig, paper_of
 from fer_dist.study_plan import Plan, StudyConfig
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fer_dist.data.location import OnDisk, Place
+from fer_dist.storage.places import OnDisk, Place
 
 State = Literal["ok", "warning", "fault", "not here"]
 

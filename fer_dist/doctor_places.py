@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from fer_dist.config import DataConfig
-from fer_dist.data.cache import Cache, default_folder
-from fer_dist.data.location import folder_at, is_url
 from fer_dist.data.shard_set import open_set
-from fer_dist.data.store import cause_of, file_system
 from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
 from fer_dist.errors import InputError, WorkError
+from fer_dist.storage.cache import Cache, default_folder
+from fer_dist.storage.places import folder_at, is_url
+from fer_dist.storage.store import cause_of, file_system
 
 LEAST_DISK, ENOUGH_DISK = 10**9, 5 * 10**9
 """Free bytes for run folders: a checkpoint of the study's network with its optimiser has 90 MB, and three are kept."""

@@ -14,7 +14,6 @@ from fer_dist.config import DataConfig, EvaluateConfig
 from fer_dist.config_checks import check_ray
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
-from fer_dist.data.location import listed, settled, without_secrets
 from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
@@ -25,6 +24,7 @@ from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import entered
+from fer_dist.storage.places import listed, settled, without_secrets
 from fer_dist.world import World, default_threads, pick_device
 
 PARTS_A_WORKER = 4

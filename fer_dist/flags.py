@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
-from fer_dist.data.location import settled
 from fer_dist.errors import InputError, nearest
 from fer_dist.monitor import columns
+from fer_dist.storage.places import settled
 
 T = TypeVar("T")
 Arguments = list[str]

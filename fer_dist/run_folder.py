@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_dist.data.location import folder_at, is_url, user_cache, without_secrets
 from fer_dist.data.manifest import write_atomically
-from fer_dist.data.store import Store
 from fer_dist.errors import InputError, WorkError
+from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
+from fer_dist.storage.store import Store
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"

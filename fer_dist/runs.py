@@ -12,9 +12,9 @@ from uuid import uuid4
 from fer_dist import __version__
 from fer_dist.config import Config, from_json, to_shown_json
 from fer_dist.config_changes import choices_of, differences, keeping_chosen
-from fer_dist.data.location import below, settled
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
+from fer_dist.storage.places import below, settled
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
 """Settings that name a file whose content decides as much as its path, and where its sha256 is kept."""

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from fer_dist.data.location import OnDisk, Output, Place, without_secrets
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
+from fer_dist.storage.places import OnDisk, Output, Place, without_secrets
 
 
 def shards(arguments: Arguments) -> None:

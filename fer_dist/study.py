@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_dist.data.location import without_secrets
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
@@ -12,6 +11,7 @@ from fer_dist.inputs import open_inputs
 from fer_dist.monitor import Terminal
 from fer_dist.report import REPORT, STUDY, write_report
 from fer_dist.report_numbers import duration
+from fer_dist.storage.places import without_secrets
 from fer_dist.study_check import PLAN, Setup, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of
 from fer_dist.study_measures import measure

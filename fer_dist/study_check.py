@@ -8,7 +8,6 @@ from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config import Config, with_settings
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
-from fer_dist.data.location import below, settled
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
@@ -18,6 +17,7 @@ from fer_dist.presets import preset
 from fer_dist.ray_cluster import LOCAL, Group, address_of
 from fer_dist.ray_tasks import run_tasks
 from fer_dist.runs import BYTES_FREE, free_bytes
+from fer_dist.storage.places import below, settled
 from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan
 from fer_dist.torchrun import launched

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fer_dist.data.location import OnDisk, Output, on_disk
 from fer_dist.errors import InputError
 from fer_dist.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.monitor import Terminal
+from fer_dist.storage.places import OnDisk, Output, on_disk
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]

@@ -17,12 +17,12 @@ from fer_dist.data.audit import Found, audit
 from fer_dist.data.clean import pictures_to_leave_out
 from fer_dist.data.leave_out import save_leave_out
 from fer_dist.data.loader import Placement, open_reader
-from fer_dist.data.location import below
 from fer_dist.data.reader import Reader
 from fer_dist.data.shard_set import open_set
 from fer_dist.detail import detail
 from fer_dist.metrics import Predictions, scores
 from fer_dist.parity import parity, predict_in_half
+from fer_dist.storage.places import below
 from fer_dist.study_jobs import Job, file_hash
 from fer_dist.study_plan import Model
 from fer_dist.study_work import Running, finish, predictions_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.config import RayConfig, RobustnessSettings
-from fer_dist.data.location import OnDisk, Place
 from fer_dist.errors import InputError, nearest
 from fer_dist.presets import PRESETS
+from fer_dist.storage.places import OnDisk, Place
 
 Settings = dict[str, Any]
 """Settings of training by their flag without the dashes: {"train.epochs": 20}."""

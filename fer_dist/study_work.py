@@ -11,7 +11,6 @@ from fer_dist.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.config import Config, EvaluateConfig
 from fer_dist.curves import seconds_of
 from fer_dist.data.loader import name_bad
-from fer_dist.data.location import below
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate import Result, evaluate
 from fer_dist.metrics import Predictions
@@ -19,6 +18,7 @@ from fer_dist.monitor import Terminal
 from fer_dist.predictions import load_predictions, predictions_path
 from fer_dist.run_folder import CONFIG
 from fer_dist.runs import load_config
+from fer_dist.storage.places import below
 from fer_dist.study_check import Setup, config_with_list
 from fer_dist.study_jobs import Job, Records, differing, file_hash, settings_of
 from fer_dist.study_plan import Model

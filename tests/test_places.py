@@ -18,7 +18,6 @@ from fer_dist.cli import COMMANDS, main
 from fer_dist.config import CacheFlags, Config, DataConfig, RunConfig
 from fer_dist.data.audit import audit
 from fer_dist.data.describe import describe, sheet_rows
-from fer_dist.data.location import OnDisk, Output, Place, absolute, below, kind_of, locate, settled
 from fer_dist.data.shard_set import open_set, sets_at
 from fer_dist.data.sources import SOURCES
 from fer_dist.data.verify import verify_shards
@@ -27,6 +26,7 @@ from fer_dist.flags import flat
 from fer_dist.run_folder import RunFolder
 from fer_dist.runs import resolved, run_folder
 from fer_dist.shard_commands import SHARD_COMMANDS
+from fer_dist.storage.places import OnDisk, Output, Place, absolute, below, kind_of, locate, settled
 from fer_dist.study_plan import DataSet, Plan
 
 NO_PLACES = {

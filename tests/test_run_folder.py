@@ -20,12 +20,12 @@ from stores import Web, s3_endpoint, s3_server
 
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, load_model
 from fer_dist.cli import main
-from fer_dist.data import store as stores
-from fer_dist.data.store import Patience, Store
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import WorkError
 from fer_dist.run_folder import LIST, RunFolder, entered
 from fer_dist.saver import Saver
+from fer_dist.storage import store as stores
+from fer_dist.storage.store import Patience, Store
 
 NETWORK = Network(SEVEN, 24, 20, (0.5,) * 3, (0.2,) * 3, 16, 16, False)
 STEPS = ["--train.save-every-steps", "2"]

@@ -9,7 +9,7 @@ PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
         "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
-        "data.location", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
+        "storage.places", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
@@ -17,7 +17,7 @@ FLOORS = [
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "figures",
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
-        "data.audit", "data.clean", "data.opened", "data.store", "data.cache", "data.remote", "data.shard_set",
+        "data.audit", "data.clean", "data.opened", "storage.store", "storage.cache", "data.remote", "data.shard_set",
         "data.headers", "data.labels", "data.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
         "curves", "source_hash", "hardware",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",

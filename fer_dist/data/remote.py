@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from fer_dist.config import DataConfig
-from fer_dist.data.cache import Cache, Entry, NoRoom, default_folder
-from fer_dist.data.location import absolute
 from fer_dist.data.manifest import Shard, index_path
 from fer_dist.data.order import Positions
-from fer_dist.data.store import Damaged, Store
 from fer_dist.errors import InputError, WorkError
+from fer_dist.storage.cache import Cache, Entry, NoRoom, default_folder
+from fer_dist.storage.places import absolute
+from fer_dist.storage.store import Damaged, Store
 from fer_dist.torchrun import launched
 
 Step = TypeVar("Step")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_dist.config import DataConfig
-from fer_dist.data.location import Location, below, chosen, folder_at, listed, locate
 from fer_dist.data.manifest import MANIFEST, Manifest, Shard, load_manifest, parse_manifest
 from fer_dist.data.remote import RemoteShards, remote_config
-from fer_dist.data.store import Store
 from fer_dist.errors import InputError, WorkError
+from fer_dist.storage.places import Location, below, chosen, folder_at, listed, locate
+from fer_dist.storage.store import Store
 
 SPLITS = ("train", "val", "test")
 """What a folder of a store is asked for where it is no set: stores give lists of folders slowly, or not at all."""

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fer_dist.data.location import on_disk
 from fer_dist.errors import InputError, nearest
+from fer_dist.storage.places import on_disk
 
 SOURCES = {
     "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fer_dist.data.location import WEB, Location, without_secrets
 from fer_dist.errors import InputError, WorkError, is_full
+from fer_dist.storage.places import WEB, Location, without_secrets
 
 Result = TypeVar("Result")
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fer_dist.data.location import user_cache
 from fer_dist.errors import InputError
+from fer_dist.storage.places import user_cache
 
 CLAIM, PART = ".claim", ".part"
 SET_NAME = r"[0-9a-f]{24}"
