@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Annotated
 
-from fer_dist.config import Config, DataConfig, TrainConfig
+from fer_dist.config.flags import Arguments, flat, parse, write_json
+from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.run_folder import RunFolder
 from fer_dist.storage.places import Output, Place, below

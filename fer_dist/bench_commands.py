@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import Output, Place
 
@@ -114,7 +114,7 @@ def _audit(arguments: Arguments) -> None:
 
 
 def _near(arguments: Arguments) -> None:
-    from fer_dist.config import CacheFlags
+    from fer_dist.config.settings import CacheFlags
 
     @dataclass(frozen=True)
     class Near:

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.config import CacheFlags, DataConfig, Views
+from fer_dist.config.flags import flat, positional
+from fer_dist.config.settings import CacheFlags, DataConfig, Views
 from fer_dist.data.order import Order, Positions, sequence
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
-from fer_dist.flags import flat, positional
 from fer_dist.storage.places import Place
 
 if TYPE_CHECKING:

@@ -229,7 +229,7 @@ def _first_batch_seconds(folder: Path, batch_size: int, step: int) -> float:
     # Here, because torch would weigh on the memory that is measured above.
     import torch
 
-    from fer_dist.config import DataConfig
+    from fer_dist.config.settings import DataConfig
     from fer_dist.data.loader import Placement, training_loader
     from fer_dist.data.reader import Reader
 

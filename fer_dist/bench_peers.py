@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 from torch.utils.dlpack import from_dlpack
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.manifest import Manifest, Shard, save_index, save_manifest
 from fer_dist.data.order import sequence
 from fer_dist.data.pictures import extension_of

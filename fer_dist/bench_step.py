@@ -10,8 +10,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
+from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, flat, parse, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import Output
 
@@ -74,7 +74,7 @@ def bench_step(bench: StepBench) -> list[StepTime]:
     """Start the group, and read what its rank 0 found. Raises WorkError where it ends with an error."""
     import torch
 
-    from fer_dist.config import TrainConfig
+    from fer_dist.config.settings import TrainConfig
     from fer_dist.zero import check_zero
 
     check_zero(TrainConfig(precision=bench.precision))
@@ -134,7 +134,7 @@ def run_rank(bench: StepBench, found: Path) -> None:
 
     from fer_dist.checkpoint import build, network_of, on_device
     from fer_dist.choices import choose
-    from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
+    from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
     from fer_dist.engine import Engine
     from fer_dist.estimate import noise
     from fer_dist.world import joined, pick_device

@@ -6,9 +6,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fer_dist.config import Views
+from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
+from fer_dist.config.settings import Views
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, flat, parse, positional, write_json
 from fer_dist.storage.places import Output, Place
 
 RATE = "speed/pictures_per_second"
@@ -64,10 +64,10 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
     import torch
 
     from fer_dist.choices import choose, threads_for
-    from fer_dist.config import with_settings
+    from fer_dist.config.presets import preset
+    from fer_dist.config.settings import with_settings
     from fer_dist.hardware import cores
     from fer_dist.job_checks import check_job
-    from fer_dist.presets import preset
     from fer_dist.world import World
 
     if bench.steps < POINTS or bench.repeats < 1:
@@ -94,7 +94,7 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
 
 def _rate(config: Any, bench: ThreadsBench) -> float:
     """Images a second of a training that is stopped after some steps: the median of what its curves say."""
-    from fer_dist.config import with_settings
+    from fer_dist.config.settings import with_settings
     from fer_dist.monitor import Message, Scalars
     from fer_dist.train import start
 

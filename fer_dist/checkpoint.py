@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError, WorkError, is_full

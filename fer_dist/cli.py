@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fer_dist import __version__
 from fer_dist.bench_commands import bench
+from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.monitor import Terminal, guard_output
 from fer_dist.shard_commands import shards
 from fer_dist.storage.places import Output
@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: Arguments) -> None:
-    from fer_dist.config import Config
-    from fer_dist.config_checks import check
-    from fer_dist.presets import PRESETS, preset
+    from fer_dist.config.checks import check
+    from fer_dist.config.presets import PRESETS, preset
+    from fer_dist.config.settings import Config
 
     @dataclass(frozen=True)
     class Train:
@@ -86,7 +86,7 @@ def _train(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
-    from fer_dist.config import EvaluateConfig, RobustnessSettings
+    from fer_dist.config.settings import EvaluateConfig, RobustnessSettings
 
     @dataclass(frozen=True)
     class Evaluate:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import replace
 from typing import Any
 
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.storage.places import without_secrets
 
 MAY_DIFFER = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fer_dist.config import TrainConfig
+from fer_dist.config.settings import TrainConfig
 from fer_dist.hardware import HALF
 from fer_dist.world import World
 

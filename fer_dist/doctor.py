@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fer_dist import PACKAGE, __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
+from fer_dist.config.flags import in_own_words, write_json
 from fer_dist.doctor_finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.flags import in_own_words, write_json
 from fer_dist.monitor import Terminal
 
 Check = Callable[[Asked], list[Finding]]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.pictures import decode, jpeg_bytes
 from fer_dist.data.pipeline import Crops, DecodeError, Graph, Inputs

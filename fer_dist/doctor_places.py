@@ -5,7 +5,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.shard_set import open_set
 from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
 from fer_dist.errors import InputError, WorkError

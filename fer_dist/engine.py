@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.data.loader import Batch
 from fer_dist.data.pipeline import views_of
 from fer_dist.ddp import Ddp

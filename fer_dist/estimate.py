@@ -9,7 +9,7 @@ import torch
 
 from fer_dist.checkpoint import build, on_device
 from fer_dist.choices import choose
-from fer_dist.config import Config, to_shown_json
+from fer_dist.config.settings import Config, to_shown_json
 from fer_dist.data.loader import Batch
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Samples

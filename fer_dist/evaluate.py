@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.config import DataConfig, EvaluateConfig
-from fer_dist.config_checks import check_ray
+from fer_dist.config.checks import check_ray
+from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.order import sequence

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fer_dist.checkpoint import Network, load_network, network_of, shape_differences
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.data.loader import open_reader
 from fer_dist.data.mixing import Mixing, chosen_mixing
 from fer_dist.data.order import Order

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fer_dist.config import Config
-from fer_dist.config_checks import check
+from fer_dist.config.checks import check
+from fer_dist.config.settings import Config
 from fer_dist.data.leave_out import check_named
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fer_dist.config import Config, to_shown_json
+from fer_dist.config.settings import Config, to_shown_json
 
 if TYPE_CHECKING:
     # Commands about shards show their progress with this file and have no use for torch, which takes seconds to import.

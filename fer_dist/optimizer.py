@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_dist.config import TrainConfig
+from fer_dist.config.settings import TrainConfig
 from fer_dist.model import SEResNet18
 
 SHARE = "lr_share"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fer_dist.checkpoint import Network
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fer_dist.config import RayConfig
+from fer_dist.config.settings import RayConfig
 from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Message
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.config import DataConfig, EvaluateConfig, RobustnessSettings
+from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.manifest import write_atomically

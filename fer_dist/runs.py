@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from fer_dist import __version__
-from fer_dist.config import Config, from_json, to_shown_json
+from fer_dist.config.settings import Config, from_json, to_shown_json
 from fer_dist.config_changes import choices_of, differences, keeping_chosen
 from fer_dist.errors import InputError, WorkError
 from fer_dist.run_folder import CONFIG, RunFolder, check_can_write

@@ -2,7 +2,7 @@
 
 import math
 
-from fer_dist.config import TrainConfig
+from fer_dist.config.settings import TrainConfig
 
 
 def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from fer_dist.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
 from fer_dist.choices import Chosen
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.order import Order
 from fer_dist.data.reader import Reader

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import OnDisk, Output, Place, without_secrets
 
@@ -98,7 +98,7 @@ def _index(arguments: Arguments) -> None:
 
 
 def _describe(arguments: Arguments) -> None:
-    from fer_dist.config import CacheFlags
+    from fer_dist.config.settings import CacheFlags
 
     @dataclass(frozen=True)
     class Describe:
@@ -152,7 +152,7 @@ def _describe(arguments: Arguments) -> None:
 
 
 def _audit(arguments: Arguments) -> None:
-    from fer_dist.config import CacheFlags
+    from fer_dist.config.settings import CacheFlags
     from fer_dist.data.copies import SIMILAR
 
     @dataclass(frozen=True)

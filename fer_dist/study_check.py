@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_dist.checkpoint import build, network_of, shape_differences
-from fer_dist.config import Config, with_settings
+from fer_dist.config.presets import preset
+from fer_dist.config.settings import Config, with_settings
 from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loader import open_reader
 from fer_dist.data.manifest import Manifest
@@ -13,7 +14,6 @@ from fer_dist.data.shard_set import open_set
 from fer_dist.errors import InputError
 from fer_dist.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.job_checks import check_job
-from fer_dist.presets import preset
 from fer_dist.ray_cluster import LOCAL, Group, address_of
 from fer_dist.ray_tasks import run_tasks
 from fer_dist.runs import BYTES_FREE, free_bytes

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.errors import InputError
-from fer_dist.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import OnDisk, Output, on_disk
 

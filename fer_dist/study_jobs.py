@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist import __version__
-from fer_dist.config import Config, RobustnessSettings, to_json
+from fer_dist.config.settings import Config, RobustnessSettings, to_json
 from fer_dist.config_changes import MAY_DIFFER
 from fer_dist.data.manifest import write_atomically
 from fer_dist.errors import InputError

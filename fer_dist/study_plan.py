@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fer_dist.config import RayConfig, RobustnessSettings
+from fer_dist.config.presets import PRESETS
+from fer_dist.config.settings import RayConfig, RobustnessSettings
 from fer_dist.errors import InputError, nearest
-from fer_dist.presets import PRESETS
 from fer_dist.storage.places import OnDisk, Place
 
 Settings = dict[str, Any]

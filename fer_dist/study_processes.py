@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_dist.config import Config
+from fer_dist.config.presets import preset
+from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, WorkError
-from fer_dist.presets import preset
 from fer_dist.study_jobs import Job
 from fer_dist.study_work import Running, preset_of, record_training, training_config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, nearest
 from fer_dist.study_plan import Plan, Settings, faults_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.choices import choose
-from fer_dist.config import Config, from_json, to_json, with_settings
+from fer_dist.config.settings import Config, from_json, to_json, with_settings
 from fer_dist.errors import WorkError, is_full
 from fer_dist.hardware import float32_on_cuda, torch_threads
 from fer_dist.job_checks import check_job

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fer_dist.config import TrainConfig
+from fer_dist.config.settings import TrainConfig
 from fer_dist.errors import InputError
 from fer_dist.torchrun import launched
 from fer_dist.world import World

@@ -37,7 +37,7 @@ import torch
 from nvidia.dali import fn, types
 
 from fer_dist.bench_peers import dali_draws
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loader import open_reader
 from fer_dist.data.order import sequence
 from fer_dist.data.pipeline import Graph, augmented, draws_of, empty_pipeline

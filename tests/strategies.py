@@ -12,7 +12,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fer_dist.config import Config, DataConfig, TrainConfig
+from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.data.loader import Batch
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Samples

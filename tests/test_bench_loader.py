@@ -20,7 +20,7 @@ from fer_dist import bench_loader, bench_peers
 from fer_dist.bench_loader import FIRST, Contest, LoaderBench, contest_table, our_batches, our_bytes
 from fer_dist.bench_peers import Batches, Common
 from fer_dist.cli import main
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.order import hashed
 from fer_dist.data.pipeline import Crops, Graph, Inputs

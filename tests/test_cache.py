@@ -18,7 +18,7 @@ import torch
 from faces import environment, faces, shard_set, wait_for
 from stores import Web, served, settle
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loader import Placement, evaluation_loader, training_loader
 from fer_dist.data.manifest import index_path
 from fer_dist.data.order import Order, Positions, sequence

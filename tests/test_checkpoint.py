@@ -26,7 +26,7 @@ from fer_dist.checkpoint import (
     load_network,
     network_of,
 )
-from fer_dist.config import Config, ModelConfig
+from fer_dist.config.settings import Config, ModelConfig
 from fer_dist.data.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError

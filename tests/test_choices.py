@@ -9,9 +9,9 @@ import torch
 
 from fer_dist import choices
 from fer_dist.choices import Threads, choose, threads_for
-from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig, with_settings
+from fer_dist.config.presets import preset
+from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig, with_settings
 from fer_dist.hardware import Arithmetic
-from fer_dist.presets import preset
 from fer_dist.world import World
 
 CPU = torch.device("cpu")

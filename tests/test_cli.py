@@ -11,7 +11,7 @@ from faces import faces, shard_set
 from runs import environment
 
 from fer_dist.cli import main
-from fer_dist.flags import Command, listing
+from fer_dist.config.flags import Command, listing
 from fer_dist.monitor import Terminal
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from fer_dist.config import Config
+from fer_dist.config.settings import Config
 
 TOP = Path(__file__).parent.parent
 MANIFESTS = ("kuberay-cluster.yaml", "kuberay-job.yaml")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_dist.cli import main
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data import describe as describing
 from fer_dist.data.describe import DatasetDescription, Looked, Sizes, describe, evenly, sheet_rows
 from fer_dist.data.index import index_shards

@@ -15,7 +15,7 @@ import pytest
 import torch
 from faces import faces, shard_set, wait_for
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.leave_out import LeaveOut, save_leave_out
 from fer_dist.data.loader import Batch, Loader, Placement, training_loader

@@ -243,7 +243,7 @@ def check_message(text: str) -> None:
 def delivered(rng: Generator, kind: str, made: Drawn, folder: Path) -> str:
     import torch
 
-    from fer_dist.config import DataConfig
+    from fer_dist.config.settings import DataConfig
     from fer_dist.data.loader import Placement, evaluation_loader, training_loader
     from fer_dist.data.order import Order
     from fer_dist.data.reader import Reader

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from runs import SMALL, ledger, two_processes
 
 from fer_dist.checkpoint import build, load_model, network_of
-from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
+from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.data.headers import MAX_PIXELS, pixel_count
 from fer_dist.data.index import index_shards
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, training_loader

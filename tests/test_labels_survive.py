@@ -21,7 +21,7 @@ from releases import EMOTIONS, Maker, Release, picture_bytes
 from runs import command
 
 from fer_dist.checkpoint import load_network
-from fer_dist.config import DataConfig, EvaluateConfig
+from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.manifest import load_manifest
 from fer_dist.data.reader import Reader

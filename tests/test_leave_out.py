@@ -11,7 +11,7 @@ from faces import Face, faces, shard_set
 from runs import arguments, drawn_shards, ledger
 
 from fer_dist.cli import main
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data import leave_out as leaving_out
 from fer_dist.data.leave_out import LeaveOut, check_named, load_leave_out, save_leave_out
 from fer_dist.data.loader import Placement, evaluation_loader, open_reader, training_loader

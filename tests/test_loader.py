@@ -10,7 +10,7 @@ import pytest
 import torch
 from faces import Face, faces, folder_release, shard_set
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.manifest import MANIFEST, index_path, load_manifest, save_manifest
 from fer_dist.data.order import Order, Positions, sample_id

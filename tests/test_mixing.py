@@ -10,7 +10,7 @@ import pytest
 from faces import faces, shard_set
 
 from fer_dist.bench_shuffle import CLASSES
-from fer_dist.config import Config, DataConfig, RunConfig
+from fer_dist.config.settings import Config, DataConfig, RunConfig
 from fer_dist.config_changes import differences, keeping_chosen
 from fer_dist.data import mixing
 from fer_dist.data.index import index_shards

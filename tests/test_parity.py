@@ -6,7 +6,8 @@ import torch
 from faces import faces, shard_set
 
 from fer_dist.checkpoint import build, network_of, on_device
-from fer_dist.config import DataConfig
+from fer_dist.config.presets import preset
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
@@ -14,7 +15,6 @@ from fer_dist.evaluate import evaluation_data
 from fer_dist.metrics import Predictions
 from fer_dist.parity import parity, predict_in_half
 from fer_dist.predicting import predict
-from fer_dist.presets import preset
 from fer_dist.world import World
 
 CPU = torch.device("cpu")

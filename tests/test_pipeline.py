@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.augment import CORNERS, Augmentation
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, training_loader
 from fer_dist.data.order import Order

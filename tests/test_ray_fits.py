@@ -3,7 +3,7 @@
 import pytest
 
 from fer_dist.cli import main
-from fer_dist.config import RayConfig
+from fer_dist.config.settings import RayConfig
 from fer_dist.mailbox import Mailbox
 from fer_dist.ray_cluster import Group, what_lacks
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.cli import main
-from fer_dist.config import DataConfig, RobustnessSettings
+from fer_dist.config.settings import DataConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.order import sequence

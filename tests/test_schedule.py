@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from fer_dist.config import TrainConfig
+from fer_dist.config.settings import TrainConfig
 from fer_dist.schedule import learning_rate
 
 STEPS = 7

@@ -14,7 +14,7 @@ from torch import nn
 
 from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
-from fer_dist.config import Config, DataConfig, TrainConfig
+from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.data.loader import Batch, Loader, Placement, training_loader
 from fer_dist.data.order import Order, Positions
 from fer_dist.data.pipeline import views_of

@@ -18,7 +18,7 @@ from strategies import HALF_WAY, drawn_model
 
 from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
-from fer_dist.config import Config, DataConfig, RunConfig, TrainConfig
+from fer_dist.config.settings import Config, DataConfig, RunConfig, TrainConfig
 from fer_dist.errors import InputError
 from fer_dist.runs import check_run_folder, open_run_folder, resolved
 

@@ -8,7 +8,7 @@ import fer_dist
 PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
-        "errors", "config", "config_checks", "presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
+        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
         "storage.places", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
@@ -26,7 +26,7 @@ FLOORS = [
      "robustness", "parity",
      "report_numbers", "report_sentences", "report_summary", "report_remarks", "report_pictures",
      "report_group_pictures", "report_sections", "tables", "report_tables", "paper_tables"},
-    {"cli", "flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
+    {"cli", "config.flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step", "bench_threads",
      "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",
      "study", "study_plan", "study_yaml", "study_paper", "study_check", "study_jobs", "study_work", "study_processes",

@@ -7,9 +7,9 @@ from studies import three_sets
 
 from fer_dist import study_check
 from fer_dist.cli import main
+from fer_dist.config.presets import preset
 from fer_dist.errors import InputError
 from fer_dist.hardware import Arithmetic
-from fer_dist.presets import preset
 from fer_dist.study_check import with_precision
 from fer_dist.study_paper import PaperConfig, paper_of, taken_settings
 from fer_dist.study_plan import (
@@ -181,8 +181,8 @@ def test_settings_of_the_command_line_have_the_type_of_their_field():
 
 
 def test_a_configuration_and_the_flags_made_of_it_are_the_same():
-    from fer_dist.config import Config
-    from fer_dist.flags import flat, parse
+    from fer_dist.config.flags import flat, parse
+    from fer_dist.config.settings import Config
     from fer_dist.storage.places import settled
 
     base = preset("demo")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import fer_dist
-from fer_dist.config import Config, DataConfig, RayConfig
-from fer_dist.config_checks import check
+from fer_dist.config.checks import check
+from fer_dist.config.settings import Config, DataConfig, RayConfig
 from fer_dist.errors import InputError
 from fer_dist.torchrun import Launched, launched
 from fer_dist.world import default_threads, joined, pick_device

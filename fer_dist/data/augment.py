@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.order import Hashes, as_shares, folded, hashed
 
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.augment import draw
 from fer_dist.data.order import Order, Positions, sequence
 from fer_dist.data.pictures import fault_in

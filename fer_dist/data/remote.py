@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.manifest import Shard, index_path
 from fer_dist.data.order import Positions
 from fer_dist.errors import InputError, WorkError

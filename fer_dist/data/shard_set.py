@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.manifest import MANIFEST, Manifest, Shard, load_manifest, parse_manifest
 from fer_dist.data.remote import RemoteShards, remote_config
 from fer_dist.errors import InputError, WorkError

@@ -12,7 +12,7 @@ from pathlib import Path
 from tarfile import TarError
 from typing import Any
 
-from fer_dist.config import DataConfig
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.labels import facts_in, number_in
 from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import PICTURES, Member, Shard, load_index

@@ -1,6 +1,6 @@
 """The presets, as functions of nothing: whole configurations to start from."""
 
-from fer_dist.config import Config, DataConfig, ModelConfig, TrainConfig
+from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.errors import InputError, nearest
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fer_dist.config import Config, RayConfig
+from fer_dist.config.settings import Config, RayConfig
 from fer_dist.errors import InputError
 from fer_dist.torchrun import launched
 

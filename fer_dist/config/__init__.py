@@ -1,0 +1,1 @@
+"""Every setting once: its meaning, its presets, what is refused, and how flags are made of it. Imports storage."""
