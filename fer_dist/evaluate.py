@@ -17,13 +17,13 @@ from fer_dist.data.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.order import sequence
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.figures import confusion_figure, save_figure
-from fer_dist.metrics import Predictions, scores
 from fer_dist.model import SEResNet18
 from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import entered
+from fer_dist.scores.figures.canvas import confusion_figure, save_figure
+from fer_dist.scores.metrics import Predictions, scores
 from fer_dist.storage.places import listed, settled, without_secrets
 from fer_dist.world import World, default_threads, pick_device
 

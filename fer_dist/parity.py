@@ -13,8 +13,8 @@ from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.hardware import HALF
-from fer_dist.metrics import Predictions, accuracy, confusion, predicted
 from fer_dist.predicting import predict
+from fer_dist.scores.metrics import Predictions, accuracy, confusion, predicted
 from fer_dist.world import World
 
 BATCH = 256

@@ -14,7 +14,7 @@ from fer_dist.data.loader import Loader
 from fer_dist.data.order import Positions
 from fer_dist.data.reader import Reader
 from fer_dist.hardware import float32_on_cuda
-from fer_dist.metrics import Predictions
+from fer_dist.scores.metrics import Predictions
 from fer_dist.world import World
 
 NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}

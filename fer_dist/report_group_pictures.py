@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fer_dist.figures_curves import damage_figure
-from fer_dist.figures_dots import Marks, Scale, dots_figure, size_figure
 from fer_dist.findings import Result, Study
 from fer_dist.regions import CONTROL
 from fer_dist.report_numbers import listed, percent, signed_points
 from fer_dist.report_pictures import Picture, by_set, file_name, numbered, percents, picture, plain, portions
 from fer_dist.report_remarks import correlation_sentence, damage_sentence, hidden_sentence, neutral_sentence
+from fer_dist.scores.figures.curves import damage_figure
+from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, size_figure
 
 SHOWN_SPLITS = {"train": "Training sets", "test": "Test sets"}
 

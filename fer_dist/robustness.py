@@ -24,11 +24,11 @@ from fer_dist.data.order import Hashes, Positions, cut, hashed, sample_id, seque
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, reading
-from fer_dist.figures import save_figure
 from fer_dist.figures_robustness import robustness_figure
 from fer_dist.predicting import evaluating, mask_of
 from fer_dist.regions import ALL_REGIONS, hide, share_of
 from fer_dist.run_folder import entered
+from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.world import default_threads, pick_device
 
 CHOICE = 0x726F627573740001

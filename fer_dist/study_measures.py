@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from fer_dist.checkpoint import Network, load_model, on_device
-from fer_dist.compare import paired, without
 from fer_dist.config.settings import RobustnessSettings
 from fer_dist.data.audit import Found, audit
 from fer_dist.data.clean import pictures_to_leave_out
@@ -19,9 +18,10 @@ from fer_dist.data.leave_out import save_leave_out
 from fer_dist.data.loader import Placement, open_reader
 from fer_dist.data.reader import Reader
 from fer_dist.data.shard_set import open_set
-from fer_dist.detail import detail
-from fer_dist.metrics import Predictions, scores
 from fer_dist.parity import parity, predict_in_half
+from fer_dist.scores.compare import paired, without
+from fer_dist.scores.detail import detail
+from fer_dist.scores.metrics import Predictions, scores
 from fer_dist.storage.places import below
 from fer_dist.study_jobs import Job, file_hash
 from fer_dist.study_plan import Model

@@ -13,11 +13,11 @@ from fer_dist.curves import seconds_of
 from fer_dist.data.loader import name_bad
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate import Result, evaluate
-from fer_dist.metrics import Predictions
 from fer_dist.monitor import Terminal
 from fer_dist.predictions import load_predictions, predictions_path
 from fer_dist.run_folder import CONFIG
 from fer_dist.runs import load_config
+from fer_dist.scores.metrics import Predictions
 from fer_dist.storage.places import below
 from fer_dist.study_check import Setup, config_with_list
 from fer_dist.study_jobs import Job, Records, differing, file_hash, settings_of

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.compare import over_seeds, paired, without
-from fer_dist.detail import detail
 from fer_dist.emotions import SEVEN
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
-from fer_dist.metrics import Predictions, scores
 from fer_dist.regions import CONTROL
+from fer_dist.scores.compare import over_seeds, paired, without
+from fer_dist.scores.detail import detail
+from fer_dist.scores.metrics import Predictions, scores
 
 SHARES = {
     "affectnet": (0.06, 0.03, 0.02, 0.09, 0.10, 0.45, 0.25),

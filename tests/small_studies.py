@@ -6,7 +6,7 @@ import numpy as np
 
 from fer_dist.emotions import SEVEN
 from fer_dist.findings import Comparison, Model, Result, Study
-from fer_dist.metrics import Predictions, scores
+from fer_dist.scores.metrics import Predictions, scores
 
 
 def table(matrix, emotions=SEVEN, masked=()):

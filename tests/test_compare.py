@@ -8,9 +8,9 @@ import pytest
 import scipy.stats
 from tables import certain, from_truth, table
 
-from fer_dist import metrics
-from fer_dist.compare import mcnemar, over_seeds, paired, without
 from fer_dist.errors import InputError
+from fer_dist.scores import metrics
+from fer_dist.scores.compare import mcnemar, over_seeds, paired, without
 
 
 def disagreeing(both, only_first, only_second, neither=0):

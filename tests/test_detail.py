@@ -8,10 +8,10 @@ import sklearn.calibration
 from hypothesis import given, settings
 from tables import from_truth, table, tables
 
-from fer_dist import metrics
-from fer_dist.detail import detail
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
+from fer_dist.scores import metrics
+from fer_dist.scores.detail import detail
 
 TRAINED = dict(zip(SEVEN, (1290, 281, 717, 4772, 1982, 705, 2524), strict=True))
 KEYS = ["reliability", "selective_curve", "prior", "rank_correlation", "over_predicted", "by_attribute"]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import certain, tables
 
-from fer_dist import metrics
-from fer_dist.imbalance import over_predicted, rank_correlation
+from fer_dist.scores import metrics
+from fer_dist.scores.imbalance import over_predicted, rank_correlation
 
 
 def exact_p(trained, recalls):

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 from tables import RAFDB_TEST
 
-from fer_dist import intervals, metrics
+from fer_dist.scores import intervals, metrics
 
 AFFECTNET_VALIDATION = (500,) * 7
 ASIAN = (220, 27, 199, 243, 263, 245)

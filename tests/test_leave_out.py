@@ -20,8 +20,8 @@ from fer_dist.data.order import Order, Positions
 from fer_dist.data.reader import Reader
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
-from fer_dist.metrics import select
 from fer_dist.predictions import load_predictions, load_scores
+from fer_dist.scores.metrics import select
 
 SMALL = DataConfig(size=24, crop=20)
 CUTS = ((0, 9), (9, 16), (16, 18), (18, 40))

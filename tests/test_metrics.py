@@ -10,10 +10,10 @@ import torchmetrics.functional.classification as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_dist import metrics
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
-from fer_dist.metrics import Predictions
+from fer_dist.scores import metrics
+from fer_dist.scores.metrics import Predictions
 
 
 def table(labels, probabilities, masked=(), emotions=None):

@@ -12,9 +12,9 @@ from fer_dist.data.loader import Placement, evaluation_loader
 from fer_dist.data.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
-from fer_dist.metrics import Predictions
 from fer_dist.parity import parity, predict_in_half
 from fer_dist.predicting import predict
+from fer_dist.scores.metrics import Predictions
 from fer_dist.world import World
 
 CPU = torch.device("cpu")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from sklearn.naive_bayes import GaussianNB
 from tables import table, tables
 
-from fer_dist import metrics, priors
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
+from fer_dist.scores import metrics, priors
 
 SOURCE = np.array([0.50, 0.30, 0.15, 0.05])
 TARGET = np.array([0.10, 0.20, 0.30, 0.40])

@@ -10,9 +10,9 @@ from fer_dist import report_remarks as remarks
 from fer_dist import report_sentences as sentences
 from fer_dist.emotions import SEVEN
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
-from fer_dist.metrics import scores
 from fer_dist.report_numbers import signed_points, span
 from fer_dist.report_summary import summary
+from fer_dist.scores.metrics import scores
 
 SHOWN = "more than the 95 % intervals."
 CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."

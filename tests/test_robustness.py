@@ -19,12 +19,12 @@ from fer_dist.data.reader import Reader
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, predict
-from fer_dist.figures import figure_pixels
 from fer_dist.figures_robustness import robustness_figure
-from fer_dist.metrics import scores, select
 from fer_dist.predictions import load_scores
 from fer_dist.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.scores.figures.canvas import figure_pixels
+from fer_dist.scores.metrics import scores, select
 from fer_dist.world import World
 
 CPU = torch.device("cpu")

@@ -8,20 +8,20 @@ import fer_dist
 PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
-        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "metrics", "data.order", "data.augment",
-        "storage.places", "data", "intervals", "priors", "imbalance", "groups", "detail", "compare",
+        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "scores.metrics", "data.order", "data.augment",
+        "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
         "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
         "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
-        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "figures",
+        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",
         "data.audit", "data.clean", "data.opened", "storage.store", "storage.cache", "data.remote", "data.shard_set",
         "data.headers", "data.labels", "data.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
         "curves", "source_hash", "hardware",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",
-     "figures_curves", "figures_dots"},
+     "scores.figures.curves", "scores.figures.dots"},
     {"train", "session", "job_checks", "inputs", "choices", "estimate", "evaluate", "predicting", "report",
      "robustness", "parity",
      "report_numbers", "report_sentences", "report_summary", "report_remarks", "report_pictures",

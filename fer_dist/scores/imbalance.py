@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.intervals import Array
+from fer_dist.scores.intervals import Array
 
 MOST_FOR_ALL_ORDERS = 8
 """Up to here every order is looked at: 8! = 40,320."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_dist.figures import AFTER, BEFORE, INK, SERIES, WIDTH, add_legend, dress, name_axes, new_figure
+from fer_dist.scores.figures.canvas import AFTER, BEFORE, INK, SERIES, WIDTH, add_legend, dress, name_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

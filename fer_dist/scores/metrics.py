@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fer_dist.errors import InputError
-from fer_dist.intervals import Array, Measure, interval, wilson
+from fer_dist.scores.intervals import Array, Measure, interval, wilson
 
 CALIBRATION_BINS = 15
 SELECTIVE_ABOVE = 0.9

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.intervals import LEVEL, Array, difference, interval, wilson
-from fer_dist.metrics import (
+from fer_dist.scores.intervals import LEVEL, Array, difference, interval, wilson
+from fer_dist.scores.metrics import (
     Predictions,
     accuracy,
     confusion,

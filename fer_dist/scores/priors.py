@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fer_dist.errors import InputError
-from fer_dist.intervals import Array
-from fer_dist.metrics import Predictions, accuracy, confusion, labelled, macro_f1, mean_over_classes, support
+from fer_dist.scores.intervals import Array
+from fer_dist.scores.metrics import Predictions, accuracy, confusion, labelled, macro_f1, mean_over_classes, support
 
 TOLERANCE = 1e-6
 """The estimate stands when no emotion's part changes by more in one round."""

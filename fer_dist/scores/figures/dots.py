@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_dist.figures import AFTER, GRID, INK, NORMAL, SERIES, SMALL, WIDTH, add_legend, dress, name_axes, new_figure
+from fer_dist.scores.figures.canvas import (
+    AFTER,
+    GRID,
+    INK,
+    NORMAL,
+    SERIES,
+    SMALL,
+    WIDTH,
+    add_legend,
+    dress,
+    name_axes,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_dist.data.manifest import write_atomically
-from fer_dist.metrics import normalised_by_row
+from fer_dist.scores.metrics import normalised_by_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

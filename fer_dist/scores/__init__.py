@@ -1,0 +1,1 @@
+"""Pure functions of a predictions table: scores, their intervals, comparisons. Imports storage alone."""

@@ -1,0 +1,1 @@
+"""Scores as drawings, for files and for TensorBoard."""
