@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fer_dist.data.shards import BuildOptions, build_shards
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources import open_source
 
 SMALL = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fer_dist import study as study_module
-from fer_dist.data.shards import BuildOptions, build_shards
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources import open_source
 from fer_dist.emotions import SEVEN
 from fer_dist.source_hash import PACKAGE

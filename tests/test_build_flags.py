@@ -11,8 +11,8 @@ from faces import CountedSource, ListedSource, encoded, folder_release, tree, wr
 from PIL import Image
 
 from fer_dist.cli import main
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.manifest import load_manifest
-from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import Picture, Sample, open_source
 
 EDGE = "face box reached beyond the picture: cut at its edge"
@@ -92,7 +92,7 @@ def test_shards_that_a_killed_build_left_are_not_taken_for_pictures_of_another_s
 ) -> None:
     source = open_source("folder", str(folder_release(tmp_path / "raw", 12)))
     with monkeypatch.context() as patch:
-        patch.setattr("fer_dist.data.shards._stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("fer_dist.data.build.build._stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build_shards(source, tmp_path / "out", BuildOptions(workers=1))
     build_shards(source, tmp_path / "out", BuildOptions(workers=1, resize=24))

@@ -14,7 +14,7 @@ from release_csv import AFFECTNET, MAKERS, codes_of_a_list, codes_of_a_table, wo
 from releases import Maker, Release, seen
 from test_sources import left_out_of, samples_of
 
-from fer_dist.data.shards import BuildOptions, build_shards
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources import Sample, Source, open_source
 from fer_dist.errors import InputError
 

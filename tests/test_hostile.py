@@ -22,6 +22,7 @@ from runs import SMALL, ledger, two_processes
 
 from fer_dist.checkpoint import build, load_model, network_of
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.headers import MAX_PIXELS, pixel_count
 from fer_dist.data.index import index_shards
 from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, training_loader
@@ -29,7 +30,6 @@ from fer_dist.data.manifest import index_path
 from fer_dist.data.order import Order, Positions
 from fer_dist.data.pictures import fault_in
 from fer_dist.data.reader import Reader, Samples
-from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import open_source
 from fer_dist.data.tar import is_member_at, read_members
 from fer_dist.data.verify import verify_shards

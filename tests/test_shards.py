@@ -32,12 +32,12 @@ from faces import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_dist.data import listing as listing_module
-from fer_dist.data import pack as pack_module
-from fer_dist.data.holdout import cut_validation
-from fer_dist.data.listing import LineSorter, list_samples, sample_of
+from fer_dist.data.build import listing as listing_module
+from fer_dist.data.build import pack as pack_module
+from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.build.holdout import cut_validation
+from fer_dist.data.build.listing import LineSorter, list_samples, sample_of
 from fer_dist.data.manifest import Manifest, index_path, load_index, load_manifest
-from fer_dist.data.shards import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Sample, open_source
 from fer_dist.data.tar import header
 from fer_dist.errors import InputError
@@ -162,7 +162,7 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_bytes_of_an_undisturbed_o
 def interrupt(monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, **options: object) -> None:
     """Build, and fail as a killed process would once every shard is written."""
     with monkeypatch.context() as patch:
-        patch.setattr("fer_dist.data.shards._stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("fer_dist.data.build.build._stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build(raw, out, **options)
 
@@ -568,7 +568,7 @@ def test_two_builds_do_not_write_into_one_out(tmp_path: Path) -> None:
 
 def test_too_little_room_is_seen_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "free")(60_000)
-    monkeypatch.setattr("fer_dist.data.shards.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("fer_dist.data.build.build.shutil.disk_usage", lambda _: usage)
     build(folder_release(tmp_path / "raw", 6), tmp_path / "out")
     with pytest.raises(InputError, match=r"full: 60 pictures need about 0\.0 GB, and 0\.0 GB are free; make room"):
         build(folder_release(tmp_path / "raw", 60), tmp_path / "full")

@@ -12,8 +12,8 @@ FLOORS = [
         "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
-        "data.manifest", "data.listing", "data.holdout", "data.tar", "data.pack", "data.faces", "data.pictures",
-        "data.workers", "data.shards", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
+        "data.manifest", "data.build.listing", "data.build.holdout", "data.tar", "data.build.pack", "data.build.faces", "data.pictures",
+        "data.workers", "data.build.build", "data.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.describe", "data.sheets", "data.fingerprint", "data.copies", "data.scan",

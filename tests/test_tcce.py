@@ -11,7 +11,7 @@ from PIL import Image
 from release_tcce import HEADER, MAKERS, performed_seven, performed_six, rated, table_row, write_xls
 from releases import Maker, picture_bytes, seen
 
-from fer_dist.data.shards import BuildOptions, build_shards
+from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources import LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 

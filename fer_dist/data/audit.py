@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.build.listing import Progress
 from fer_dist.data.copies import SIMILAR, exact_groups, joined, near_pairs
-from fer_dist.data.listing import Progress
 from fer_dist.data.scan import Origin, Scan, scan_sets
 from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.errors import InputError

@@ -11,8 +11,8 @@ from tarfile import TarError
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from fer_dist.data.build.listing import LineSorter, Progress
 from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
-from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import (
     MANIFEST,
     PICTURES,

@@ -13,8 +13,8 @@ from tarfile import TarError
 from typing import Any
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.build.listing import LineSorter, Progress
 from fer_dist.data.labels import facts_in, number_in
-from fer_dist.data.listing import LineSorter, Progress
 from fer_dist.data.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.pictures import TooLargeError, decode
 from fer_dist.data.shard_set import ShardSet, look_up

@@ -128,7 +128,7 @@ class Kdef:
         """Raises LeftOutError, which the packer takes as a reason, for a black picture."""
         from PIL import ImageStat
 
-        from fer_dist.data.faces import LeftOutError
+        from fer_dist.data.build.faces import LeftOutError
         from fer_dist.data.pictures import decode
 
         picture = read_whole(sample)

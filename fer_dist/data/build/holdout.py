@@ -5,7 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
-from fer_dist.data.listing import DIGEST, LineSorter, Listing, sample_of
+from fer_dist.data.build.listing import DIGEST, LineSorter, Listing, sample_of
 from fer_dist.errors import InputError
 
 SALT = "fer_dist val "

@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from fer_dist.data.faces import FaceFlags, LeftOutError, fitted
-from fer_dist.data.listing import name_of, sample_of
+from fer_dist.data.build.faces import FaceFlags, LeftOutError, fitted
+from fer_dist.data.build.listing import name_of, sample_of
 from fer_dist.data.manifest import Shard, index_path, save_index, write_atomically
 from fer_dist.data.pictures import TooLargeError, UnknownRangeError
 from fer_dist.data.sources import Picture, Sample, Source
