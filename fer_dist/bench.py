@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer_dist.data.audit import audit
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.copies import Features, near_pairs
-from fer_dist.data.fingerprint import fingerprint
+from fer_dist.data.inspection.audit import audit
+from fer_dist.data.inspection.copies import Features, near_pairs
+from fer_dist.data.inspection.fingerprint import fingerprint
 from fer_dist.data.order import Positions
 from fer_dist.data.pictures import decode, jpeg_bytes, png_bytes
 from fer_dist.data.reader import Reader

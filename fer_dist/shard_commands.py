@@ -122,9 +122,9 @@ def _describe(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Describe, arguments, "shards describe")
-    from fer_dist.data.describe import describe, sheet_rows
+    from fer_dist.data.inspection.describe import describe, sheet_rows
+    from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.shard_set import sets_at
-    from fer_dist.data.sheets import check_sheet_path, contact_sheet
     from fer_dist.shard_tables import count_table, property_table
 
     if flags.per_emotion < 1:
@@ -153,7 +153,7 @@ def _describe(arguments: Arguments) -> None:
 
 def _audit(arguments: Arguments) -> None:
     from fer_dist.config.settings import CacheFlags
-    from fer_dist.data.copies import SIMILAR
+    from fer_dist.data.inspection.copies import SIMILAR
 
     @dataclass(frozen=True)
     class Audit:
@@ -180,11 +180,11 @@ def _audit(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Audit, arguments, "shards audit")
-    from fer_dist.data.audit import audit
-    from fer_dist.data.clean import pictures_to_leave_out, worst_groups
+    from fer_dist.data.inspection.audit import audit
+    from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
+    from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.leave_out import save_leave_out
     from fer_dist.data.shard_set import sets_at
-    from fer_dist.data.sheets import check_sheet_path, contact_sheet
     from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     if flags.sheet:
@@ -218,7 +218,7 @@ def _verify(arguments: Arguments) -> None:
         """Sets of shards, given as for --data.train of training; what lies in a store is fetched for it."""
 
     flags = parse(Verify, arguments, "shards verify")
-    from fer_dist.data.verify import verify_shards
+    from fer_dist.data.inspection.verify import verify_shards
 
     terminal = Terminal()
     faults = 0

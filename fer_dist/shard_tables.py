@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from fer_dist.data.audit import AuditReport, Found, Kind, SetSummary
-from fer_dist.data.describe import DatasetDescription, SplitDescription
+from fer_dist.data.inspection.audit import AuditReport, Found, Kind, SetSummary
+from fer_dist.data.inspection.describe import DatasetDescription, SplitDescription
 
 Table = tuple[list[str], list[list[str]]]
 """The header, and a list of cells a row."""

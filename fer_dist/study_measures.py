@@ -12,8 +12,8 @@ import torch
 
 from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config.settings import RobustnessSettings
-from fer_dist.data.audit import Found, audit
-from fer_dist.data.clean import pictures_to_leave_out
+from fer_dist.data.inspection.audit import Found, audit
+from fer_dist.data.inspection.clean import pictures_to_leave_out
 from fer_dist.data.leave_out import save_leave_out
 from fer_dist.data.loader import Placement, open_reader
 from fer_dist.data.reader import Reader

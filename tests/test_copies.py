@@ -14,8 +14,8 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fer_dist.data.copies import SIMILAR, exact_groups, joined, near_pairs
-from fer_dist.data.fingerprint import FEATURES, Fingerprint, fingerprint, mirrored
+from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
+from fer_dist.data.inspection.fingerprint import FEATURES, Fingerprint, fingerprint, mirrored
 from fer_dist.data.sources import Sample, open_source
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT

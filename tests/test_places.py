@@ -17,11 +17,11 @@ from fer_dist.bench_commands import BENCHES
 from fer_dist.cli import COMMANDS, main
 from fer_dist.config.flags import flat
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, RunConfig
-from fer_dist.data.audit import audit
-from fer_dist.data.describe import describe, sheet_rows
+from fer_dist.data.inspection.audit import audit
+from fer_dist.data.inspection.describe import describe, sheet_rows
+from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.shard_set import open_set, sets_at
 from fer_dist.data.sources import SOURCES
-from fer_dist.data.verify import verify_shards
 from fer_dist.errors import InputError
 from fer_dist.run_folder import RunFolder
 from fer_dist.runs import resolved, run_folder

@@ -9,7 +9,7 @@ from faces import encoded, face
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_dist.data.sheets import COLUMNS, GAP, MISSING, SIDE, Row, Tile, contact_sheet
+from fer_dist.data.inspection.sheets import COLUMNS, GAP, MISSING, SIDE, Row, Tile, contact_sheet
 from fer_dist.errors import InputError
 
 Pixels = NDArray[np.uint8]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.build.listing import Progress
-from fer_dist.data.fingerprint import FEATURES, fingerprint
+from fer_dist.data.inspection.fingerprint import FEATURES, fingerprint
 from fer_dist.data.manifest import Manifest
 from fer_dist.data.order import Integers, Positions
 from fer_dist.data.reader import Reader, Samples

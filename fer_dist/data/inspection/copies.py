@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.fingerprint import FEATURES, ODD, mirrored
+from fer_dist.data.inspection.fingerprint import FEATURES, ODD, mirrored
 
 Integers = NDArray[np.int64]
 Features = NDArray[np.float16]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.build.listing import Progress
-from fer_dist.data.copies import SIMILAR, exact_groups, joined, near_pairs
-from fer_dist.data.scan import Origin, Scan, scan_sets
+from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
+from fer_dist.data.inspection.scan import Origin, Scan, scan_sets
 from fer_dist.data.shard_set import ShardSet, opened
 from fer_dist.errors import InputError
 

@@ -1,0 +1,1 @@
+"""What a finished set holds, and what is wrong with it."""
