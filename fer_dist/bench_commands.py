@@ -133,7 +133,7 @@ def _near(arguments: Arguments) -> None:
 
     flags = parse(Near, arguments, "bench near")
     from fer_dist.bench import bench_near
-    from fer_dist.data.shard_set import open_set
+    from fer_dist.data.loading.shard_set import open_set
 
     _at_least_one("--count", flags.count)
     found = bench_near(open_set(flags.shards, flags.where.data), flags.count)

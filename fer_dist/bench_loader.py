@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from fer_dist.config.flags import flat, positional
 from fer_dist.config.settings import CacheFlags, DataConfig, Views
-from fer_dist.data.order import Order, Positions, sequence
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.order import Order, Positions, sequence
+from fer_dist.data.loading.reader import Reader
 from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
 from fer_dist.storage.places import Place
@@ -29,7 +29,7 @@ from fer_dist.storage.places import Place
 if TYPE_CHECKING:
     # torch and DALI take seconds to import, and --help needs the flags alone.
     from fer_dist.bench_peers import Batches, Common
-    from fer_dist.data.pipeline import Graph
+    from fer_dist.data.loading.pipeline import Graph
 
 FIRST = 4
 """Batches that pass before the clock runs: as many as two workers make ahead."""
@@ -116,7 +116,7 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
             raise InputError(f"--{name.replace('_', '-')} {getattr(flags, name)}: give at least 1")
     if not 1 <= flags.crop <= flags.size:
         raise InputError(f"--crop {flags.crop}: give a side from 1 to --size {flags.size}")
-    from fer_dist.data.loader import open_reader
+    from fer_dist.data.loading.loader import open_reader
 
     reader = open_reader(flags.shards, EIGHT, replace(flags.where.data, drop_extra=True), "SHARDS")
     if flags.batch_size > min(flags.samples, int(reader.counts.sum())):
@@ -171,7 +171,7 @@ def bench_readers(common: "Common", pictures: int, repeats: int) -> list[Contest
 
 def bench_stages(common: "Common", pictures: int, repeats: int) -> list[Contest]:
     """Our graph up to each of its steps, one by one and fused, with five crops and with one."""
-    from fer_dist.data.pipeline import steps
+    from fer_dist.data.loading.pipeline import steps
 
     views: tuple[Views, ...] = ("expand", "random_one")
     contests = []
@@ -221,7 +221,7 @@ def our_batches(common: "Common") -> "Batches":
     """The real loader of a training run."""
     import torch
 
-    from fer_dist.data.loader import Placement, training_loader
+    from fer_dist.data.loading.loader import Placement, training_loader
 
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
@@ -251,7 +251,7 @@ def our_bytes(common: "Common", shuffled: bool) -> "Batches":
 
 
 def _reader(common: "Common") -> Reader:
-    from fer_dist.data.loader import open_reader
+    from fer_dist.data.loading.loader import open_reader
 
     return open_reader(common.folder / "tars", EIGHT, DataConfig(), "SHARDS")
 
@@ -259,7 +259,7 @@ def _reader(common: "Common") -> Reader:
 def _graph(common: "Common") -> "Graph":
     import torch
 
-    from fer_dist.data.pipeline import Graph
+    from fer_dist.data.loading.pipeline import Graph
 
     return Graph(common.data, True, common.batch_size, torch.device("cpu"), False, common.threads)
 
@@ -269,7 +269,7 @@ def _stage(common: "Common", last: int) -> "Batches":
     from nvidia.dali import fn, types
 
     from fer_dist.bench_peers import dali_draws
-    from fer_dist.data.pipeline import decoded, draws_of, empty_pipeline, steps
+    from fer_dist.data.loading.pipeline import decoded, draws_of, empty_pipeline, steps
 
     graph = _graph(common)
     reader = _reader(common)

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from fer_dist.data.loading.order import Order
 from fer_dist.data.manifest import Manifest, Shard, load_manifest, save_index, save_manifest
-from fer_dist.data.order import Order
 from fer_dist.data.tar import TarWriter
 from fer_dist.emotions import SEVEN
 
@@ -142,7 +142,7 @@ def write_set(folder: Path, samples: int, shard_samples: int = REAL_SHARD_SAMPLE
 def read_set(folder: Path, batch_size: int, write_seconds: float) -> RealBench:
     """Read a set that `write_set` wrote through one epoch, and check what comes."""
     # Here, for it is no part of what is measured of an order alone.
-    from fer_dist.data.reader import Reader
+    from fer_dist.data.loading.reader import Reader
 
     start = time.perf_counter()
     reader = Reader(folder, SEVEN)
@@ -230,8 +230,8 @@ def _first_batch_seconds(folder: Path, batch_size: int, step: int) -> float:
     import torch
 
     from fer_dist.config.settings import DataConfig
-    from fer_dist.data.loader import Placement, training_loader
-    from fer_dist.data.reader import Reader
+    from fer_dist.data.loading.loader import Placement, training_loader
+    from fer_dist.data.loading.reader import Reader
 
     start = time.perf_counter()
     reader = Reader(folder, SEVEN)

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from fer_dist.data.mixing import Contents, chosen_mixing
-from fer_dist.data.order import Integers, Order
+from fer_dist.data.loading.mixing import Contents, chosen_mixing
+from fer_dist.data.loading.order import Integers, Order
 
 CLASSES = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 """How often each class comes, in proportion: FER2013's training split, whose rarest is one in 66."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fer_dist.checkpoint import Network, build, network_of
 from fer_dist.config.settings import Config, with_settings
-from fer_dist.data.pipeline import views_of
+from fer_dist.data.loading.pipeline import views_of
 from fer_dist.hardware import HALF, Arithmetic, cores, cost_of, fastest, weakest
 from fer_dist.world import World
 

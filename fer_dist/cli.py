@@ -103,7 +103,7 @@ def _evaluate(arguments: Arguments) -> None:
         """File for the table of scores as JSON as well."""
 
     flags = parse(Evaluate, arguments, "evaluate")
-    from fer_dist.data.loader import name_bad
+    from fer_dist.data.loading.loader import name_bad
     from fer_dist.evaluate import evaluate
     from fer_dist.robustness import Robustness, evaluate_robustness, robustness_table
 

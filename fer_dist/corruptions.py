@@ -31,7 +31,7 @@ from fer_dist.corruption_blurs import (
 )
 from fer_dist.corruption_draws import Draws
 from fer_dist.corruption_weather import brightness, fog, snow
-from fer_dist.data.order import Hashes
+from fer_dist.data.loading.order import Hashes
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_dist.config.settings import Config
-from fer_dist.data.loader import Batch
-from fer_dist.data.pipeline import views_of
+from fer_dist.data.loading.loader import Batch
+from fer_dist.data.loading.pipeline import views_of
 from fer_dist.ddp import Ddp
 from fer_dist.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.world import World

@@ -10,9 +10,9 @@ import torch
 from fer_dist.checkpoint import build, on_device
 from fer_dist.choices import choose
 from fer_dist.config.settings import Config, to_shown_json
-from fer_dist.data.loader import Batch
-from fer_dist.data.order import Positions
-from fer_dist.data.reader import Samples
+from fer_dist.data.loading.loader import Batch
+from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.reader import Samples
 from fer_dist.engine import Engine
 from fer_dist.hardware import HALF, float32_on_cuda, torch_threads
 from fer_dist.inputs import Inputs

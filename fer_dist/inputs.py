@@ -8,10 +8,10 @@ import torch
 
 from fer_dist.checkpoint import Network, load_network, network_of, shape_differences
 from fer_dist.config.settings import Config
-from fer_dist.data.loader import open_reader
-from fer_dist.data.mixing import Mixing, chosen_mixing
-from fer_dist.data.order import Order
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.loader import open_reader
+from fer_dist.data.loading.mixing import Mixing, chosen_mixing
+from fer_dist.data.loading.order import Order
+from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 
 CACHE_SHARE = 0.9

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Commands about shards show their progress with this file and have no use for torch, which takes seconds to import.
     from torch import Tensor
 
-    from fer_dist.data.loader import Batch
+    from fer_dist.data.loading.loader import Batch
     from fer_dist.engine import Totals
     from fer_dist.world import World
 

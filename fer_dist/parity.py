@@ -8,8 +8,8 @@ from torch import nn
 
 from fer_dist.checkpoint import Network
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.loader import Placement, evaluation_loader
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.loader import Placement, evaluation_loader
+from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.hardware import HALF

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from fer_dist.checkpoint import Network
-from fer_dist.data.loader import Loader
-from fer_dist.data.order import Positions
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.loader import Loader
+from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.reader import Reader
 from fer_dist.hardware import float32_on_cuda
 from fer_dist.scores.metrics import Predictions
 from fer_dist.world import World

@@ -12,9 +12,9 @@ import torch
 from fer_dist.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
 from fer_dist.choices import Chosen
 from fer_dist.config.settings import Config
-from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
-from fer_dist.data.order import Order
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
+from fer_dist.data.loading.order import Order
+from fer_dist.data.loading.reader import Reader
 from fer_dist.engine import Engine
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate import scored

@@ -124,7 +124,7 @@ def _describe(arguments: Arguments) -> None:
     flags = parse(Describe, arguments, "shards describe")
     from fer_dist.data.inspection.describe import describe, sheet_rows
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
-    from fer_dist.data.shard_set import sets_at
+    from fer_dist.data.loading.shard_set import sets_at
     from fer_dist.shard_tables import count_table, property_table
 
     if flags.per_emotion < 1:
@@ -184,7 +184,7 @@ def _audit(arguments: Arguments) -> None:
     from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.leave_out import save_leave_out
-    from fer_dist.data.shard_set import sets_at
+    from fer_dist.data.loading.shard_set import sets_at
     from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     if flags.sheet:

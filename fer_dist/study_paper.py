@@ -114,7 +114,7 @@ def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
 
 
 def _dataset(role: str, place: str) -> str:
-    from fer_dist.data.shard_set import open_set
+    from fer_dist.data.loading.shard_set import open_set
 
     try:
         return open_set(below(place, "test"), DataConfig()).manifest.dataset

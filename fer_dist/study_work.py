@@ -10,7 +10,7 @@ from typing import Any
 from fer_dist.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.config.settings import Config, EvaluateConfig
 from fer_dist.curves import seconds_of
-from fer_dist.data.loader import name_bad
+from fer_dist.data.loading.loader import name_bad
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate import Result, evaluate
 from fer_dist.monitor import Terminal

@@ -38,9 +38,9 @@ from nvidia.dali import fn, types
 
 from fer_dist.bench_peers import dali_draws
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.loader import open_reader
-from fer_dist.data.order import sequence
-from fer_dist.data.pipeline import Graph, augmented, draws_of, empty_pipeline
+from fer_dist.data.loading.loader import open_reader
+from fer_dist.data.loading.order import sequence
+from fer_dist.data.loading.pipeline import Graph, augmented, draws_of, empty_pipeline
 from fer_dist.emotions import EIGHT
 
 BATCH, STEPS, REPEATS = 256, 40, 5

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
-from fer_dist.data.loader import Batch
-from fer_dist.data.order import Positions
-from fer_dist.data.reader import Samples
+from fer_dist.data.loading.loader import Batch
+from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.reader import Samples
 from fer_dist.engine import Engine
 from fer_dist.model import SEResNet18
 from fer_dist.world import World, joined

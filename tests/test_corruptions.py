@@ -14,7 +14,7 @@ from fer_dist.corruption_blurs import SOURCE_SIDE, clipped_zoom, convolved, disk
 from fer_dist.corruption_draws import Draws
 from fer_dist.corruption_weather import plasma
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, contrast, corrupt, impulse_noise, saturate, shot_noise
-from fer_dist.data.order import hashed
+from fer_dist.data.loading.order import hashed
 from fer_dist.regions import ALL_REGIONS, CONTROL, REGIONS, hide, share_of
 
 IDS = np.array([7, 2**63 + 11, 2**64 - 1, 123456789], dtype=np.uint64)

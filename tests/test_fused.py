@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fer_dist.config.settings import Config, DataConfig
 from fer_dist.config_changes import differences
-from fer_dist.data.augment import CORNERS, Augmentation, draw
-from fer_dist.data.order import hashed
-from fer_dist.data.pipeline import Crops, Graph, Inputs
+from fer_dist.data.loading.augment import CORNERS, Augmentation, draw
+from fer_dist.data.loading.order import hashed
+from fer_dist.data.loading.pipeline import Crops, Graph, Inputs
 
 CPU = torch.device("cpu")
 GREY_LEVELS = DataConfig(mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255), flip=True)

@@ -244,9 +244,9 @@ def delivered(rng: Generator, kind: str, made: Drawn, folder: Path) -> str:
     import torch
 
     from fer_dist.config.settings import DataConfig
-    from fer_dist.data.loader import Placement, evaluation_loader, training_loader
-    from fer_dist.data.order import Order
-    from fer_dist.data.reader import Reader
+    from fer_dist.data.loading.loader import Placement, evaluation_loader, training_loader
+    from fer_dist.data.loading.order import Order
+    from fer_dist.data.loading.reader import Reader
     from fer_dist.errors import InputError, WorkError
 
     data = DataConfig(size=24, crop=20, on_bad="skip" if rng.random() < 0.7 else "stop")

@@ -23,9 +23,9 @@ from runs import command
 from fer_dist.checkpoint import load_network
 from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.loader import Placement, evaluation_loader
+from fer_dist.data.loading.loader import Placement, evaluation_loader
+from fer_dist.data.loading.reader import Reader
 from fer_dist.data.manifest import load_manifest
-from fer_dist.data.reader import Reader
 from fer_dist.data.sources import SOURCES, open_source
 from fer_dist.evaluate import evaluate
 from fer_dist.predictions import load_predictions

@@ -12,10 +12,10 @@ from faces import Face, faces, folder_release, shard_set
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
+from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
+from fer_dist.data.loading.order import Order, Positions, sample_id
+from fer_dist.data.loading.reader import Reader
 from fer_dist.data.manifest import MANIFEST, index_path, load_manifest, save_manifest
-from fer_dist.data.order import Order, Positions, sample_id
-from fer_dist.data.reader import Reader
 from fer_dist.data.sources import open_source
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
@@ -126,7 +126,7 @@ def test_an_evaluation_sees_each_sample_exactly_once(folder: Path, world: int) -
 
 def test_an_evaluation_hashes_no_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
-    monkeypatch.setattr("fer_dist.data.opened.sample_id", lambda key: hashed.append(key) or 0)
+    monkeypatch.setattr("fer_dist.data.loading.tar_view.sample_id", lambda key: hashed.append(key) or 0)
     assert len(keys(evaluate(folder))) == 41
     assert not hashed
     train(folder, stop=1)

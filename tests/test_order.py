@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_dist.data.order import Integers, Order, Positions, default_lanes, hashed, permuted, sequence
+from fer_dist.data.loading.order import Integers, Order, Positions, default_lanes, hashed, permuted, sequence
 from fer_dist.errors import InputError
 
 # A busy machine is no failure.

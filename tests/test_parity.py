@@ -8,8 +8,8 @@ from faces import faces, shard_set
 from fer_dist.checkpoint import build, network_of, on_device
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.loader import Placement, evaluation_loader
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.loader import Placement, evaluation_loader
+from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.parity import parity, predict_in_half

@@ -16,11 +16,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.augment import CORNERS, Augmentation
-from fer_dist.data.loader import Batch, Loader, Placement, evaluation_loader, training_loader
-from fer_dist.data.order import Order
-from fer_dist.data.pipeline import Crops, Graph, Inputs, find_bad, views_of
-from fer_dist.data.reader import Reader
+from fer_dist.data.loading.augment import CORNERS, Augmentation
+from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
+from fer_dist.data.loading.order import Order
+from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, find_bad, views_of
+from fer_dist.data.loading.reader import Reader
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import WorkError
 
@@ -362,7 +362,9 @@ def test_a_picture_that_is_known_not_to_decode_breaks_no_graph_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
-    monkeypatch.setattr("fer_dist.data.loader.Crops", lambda graph, source: built.append(graph) or Crops(graph, source))
+    monkeypatch.setattr(
+        "fer_dist.data.loading.loader.Crops", lambda graph, source: built.append(graph) or Crops(graph, source)
+    )
     loader, batches = load(set_with_bad(tmp_path, {3: "hollow"}), replace(STUDY, on_bad="skip"), steps=12)
     assert len(batches) == 12
     assert loader.bad == {"face-0003": "drawn-train-000000.tar"}

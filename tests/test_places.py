@@ -20,7 +20,7 @@ from fer_dist.config.settings import CacheFlags, Config, DataConfig, RunConfig
 from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.describe import describe, sheet_rows
 from fer_dist.data.inspection.verify import verify_shards
-from fer_dist.data.shard_set import open_set, sets_at
+from fer_dist.data.loading.shard_set import open_set, sets_at
 from fer_dist.data.sources import SOURCES
 from fer_dist.errors import InputError
 from fer_dist.run_folder import RunFolder

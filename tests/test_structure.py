@@ -8,17 +8,17 @@ import fer_dist
 PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
-        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "scores.metrics", "data.order", "data.augment",
+        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
         "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
         "data.manifest", "data.build.listing", "data.build.holdout", "data.tar", "data.build.pack", "data.build.faces", "data.pictures",
-        "data.workers", "data.build.build", "data.inspection.verify", "data.index", "data.reader", "data.pipeline", "data.loader",
+        "data.workers", "data.build.build", "data.inspection.verify", "data.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",
-        "data.inspection.audit", "data.inspection.clean", "data.opened", "storage.store", "storage.cache", "data.remote", "data.shard_set",
-        "data.headers", "data.labels", "data.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
+        "data.inspection.audit", "data.inspection.clean", "data.loading.tar_view", "storage.store", "storage.cache", "data.loading.remote", "data.loading.shard_set",
+        "data.headers", "data.labels", "data.loading.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
         "curves", "source_hash", "hardware",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",
      "scores.figures.curves", "scores.figures.dots"},
@@ -34,7 +34,7 @@ FLOORS = [
 ]  # fmt: skip
 DOORS = {
     "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
-    "nvidia": {"data.pipeline"},
+    "nvidia": {"data.loading.pipeline"},
     "deepspeed": {"zero"},
 }
 ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor", "doctor_cluster"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_dist.data.build.listing import Progress
 from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.scan import Origin, Scan, scan_sets
-from fer_dist.data.shard_set import ShardSet, opened
+from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.errors import InputError
 
 Integers = NDArray[np.int64]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_dist.data.inspection.sheets import Row, Tile
+from fer_dist.data.loading.order import Integers, Positions, hashed
+from fer_dist.data.loading.reader import Reader
+from fer_dist.data.loading.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.manifest import load_manifest
-from fer_dist.data.order import Integers, Positions, hashed
 from fer_dist.data.pictures import DECODE_ERRORS
-from fer_dist.data.reader import Reader
-from fer_dist.data.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.sources import ALL, SOURCES, source_module
 from fer_dist.errors import InputError
 

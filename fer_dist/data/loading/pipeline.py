@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.augment import CORNERS, Augmentation
+from fer_dist.data.loading.augment import CORNERS, Augmentation
 from fer_dist.data.pictures import fault_in
 from fer_dist.errors import InputError
 
