@@ -29,9 +29,9 @@ from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.pipeline import Graph, augmented, decoded, draws_of, empty_pipeline
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.manifest import Manifest, Shard, save_index, save_manifest
 from fer_dist.data.pictures import extension_of
-from fer_dist.data.tar import TarWriter
+from fer_dist.data.shards.manifest import Manifest, Shard, save_index, save_manifest
+from fer_dist.data.shards.tar import TarWriter
 from fer_dist.emotions import EIGHT
 
 WORKERS = 2

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fer_dist.config.settings import Config
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError, WorkError, is_full
 from fer_dist.model import SEResNet18

@@ -12,10 +12,10 @@ import torch
 from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config.checks import check_ray
 from fer_dist.config.settings import DataConfig, EvaluateConfig
-from fer_dist.data.leave_out import check_named
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
+from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.monitor import Message, Progress, Scalars

@@ -4,9 +4,9 @@ import numpy as np
 
 from fer_dist.config.checks import check
 from fer_dist.config.settings import Config
-from fer_dist.data.leave_out import check_named
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
+from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError
 from fer_dist.inputs import Inputs, fitting_network, open_inputs
 from fer_dist.zero import check_zero

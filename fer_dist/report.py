@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist import PACKAGE
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.findings import Study, check, to_json
 from fer_dist.report_numbers import duration, unbroken

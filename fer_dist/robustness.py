@@ -21,7 +21,7 @@ from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.loading.order import Hashes, Positions, cut, hashed, sample_id, sequence
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, reading
 from fer_dist.figures_robustness import robustness_figure

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store

@@ -86,7 +86,7 @@ def _index(arguments: Arguments) -> None:
         """Name of the split. Empty: the name of the folder."""
 
     flags = parse(Index, arguments, "shards index")
-    from fer_dist.data.index import index_shards
+    from fer_dist.data.shards.index import index_shards
 
     emotions = [name.strip() for name in flags.emotions.split(",") if name.strip()]
     terminal = Terminal()
@@ -183,8 +183,8 @@ def _audit(arguments: Arguments) -> None:
     from fer_dist.data.inspection.audit import audit
     from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
-    from fer_dist.data.leave_out import save_leave_out
     from fer_dist.data.loading.shard_set import sets_at
+    from fer_dist.data.shards.leave_out import save_leave_out
     from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     if flags.sheet:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.estimate import estimate
 from fer_dist.inputs import open_inputs

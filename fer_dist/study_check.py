@@ -7,10 +7,10 @@ from pathlib import Path
 from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, with_settings
-from fer_dist.data.leave_out import load_leave_out
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import open_set
-from fer_dist.data.manifest import Manifest
+from fer_dist.data.shards.leave_out import load_leave_out
+from fer_dist.data.shards.manifest import Manifest
 from fer_dist.errors import InputError
 from fer_dist.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.job_checks import check_job

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from fer_dist import __version__
 from fer_dist.config.settings import Config, RobustnessSettings, to_json
 from fer_dist.config_changes import MAY_DIFFER
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report import TEMPLATES
 from fer_dist.source_hash import reached, source_hash

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer_dist.data.manifest import Manifest, Member, Shard, save_index, save_manifest
+from fer_dist.data.shards.manifest import Manifest, Member, Shard, save_index, save_manifest
 from fer_dist.data.sources import LeftOut, Picture, Sample, read_whole
 from fer_dist.emotions import SEVEN
 

@@ -21,7 +21,7 @@ from fer_dist.bench_shuffle import (
     shared_pairs,
 )
 from fer_dist.data.inspection.verify import verify_shards
-from fer_dist.data.manifest import load_index, load_manifest
+from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.errors import InputError
 
 

@@ -23,7 +23,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, training_
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
-from fer_dist.data.manifest import index_path
+from fer_dist.data.shards.manifest import index_path
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.storage.cache import Cache, Entry, NoRoom

@@ -206,8 +206,8 @@ def mutated_index(rng: Generator, text: str, stale: str) -> bytes:
 
 def take_in(rng: Generator, root: Path) -> str:
     """Make a set, mutate it, read it with every check. Returns its outcome."""
-    from fer_dist.data.index import index_shards
-    from fer_dist.data.manifest import index_path
+    from fer_dist.data.shards.index import index_shards
+    from fer_dist.data.shards.manifest import index_path
     from fer_dist.errors import InputError
 
     kind = ("tar", "index", "picture")[rng.integers(3)]

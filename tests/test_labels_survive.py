@@ -25,7 +25,7 @@ from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.manifest import load_manifest
+from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources import SOURCES, open_source
 from fer_dist.evaluate import evaluate
 from fer_dist.predictions import load_predictions

@@ -10,7 +10,7 @@ from releases import Maker
 from test_sources import samples_of
 
 from fer_dist.cli import main
-from fer_dist.data.manifest import load_manifest
+from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources import SOURCES, open_source
 from fer_dist.data.sources.splits import split_of
 from fer_dist.errors import InputError

@@ -37,9 +37,9 @@ from fer_dist.data.build import pack as pack_module
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.build.holdout import cut_validation
 from fer_dist.data.build.listing import LineSorter, list_samples, sample_of
-from fer_dist.data.manifest import Manifest, index_path, load_index, load_manifest
+from fer_dist.data.shards.manifest import Manifest, index_path, load_index, load_manifest
+from fer_dist.data.shards.tar import header
 from fer_dist.data.sources import LeftOut, Sample, open_source
-from fer_dist.data.tar import header
 from fer_dist.errors import InputError
 
 

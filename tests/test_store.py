@@ -19,7 +19,7 @@ from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, op
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
-from fer_dist.data.manifest import index_path, load_manifest, save_manifest
+from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
 from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs import resolved

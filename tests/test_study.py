@@ -14,7 +14,7 @@ from studies import found, measured, paper, three_sets, traced, uncounted
 from fer_dist import study_jobs
 from fer_dist.cli import main
 from fer_dist.curves import load_curves
-from fer_dist.data.manifest import load_manifest, save_manifest
+from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.errors import WorkError
 from fer_dist.evaluate import Result
 from fer_dist.findings import from_json

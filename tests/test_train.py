@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from fer_dist import hardware
 from fer_dist.checkpoint import Checkpoints, load_model
 from fer_dist.cli import main
-from fer_dist.data.manifest import load_index, load_manifest
+from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.hardware import fastest
 from fer_dist.predictions import load_predictions, load_scores
 

@@ -9,9 +9,9 @@ import pytest
 from faces import encoded, folder_release, tree, write
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.index import index_shards
 from fer_dist.data.inspection.verify import verify_shards
-from fer_dist.data.manifest import index_path, load_index, load_manifest, save_manifest
+from fer_dist.data.shards.index import index_shards
+from fer_dist.data.shards.manifest import index_path, load_index, load_manifest, save_manifest
 from fer_dist.data.sources import open_source
 from fer_dist.errors import InputError
 

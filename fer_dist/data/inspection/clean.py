@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fer_dist.data.inspection.audit import AuditReport, Found, Group
 from fer_dist.data.inspection.sheets import Row, Tile
-from fer_dist.data.leave_out import LeaveOut
+from fer_dist.data.shards.leave_out import LeaveOut
 
 HELD_OUT = ("val", "test")
 """Splits that training must not see; later ones weigh more: what test and val share is left out of val."""

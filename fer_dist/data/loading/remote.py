@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.order import Positions
-from fer_dist.data.manifest import Shard, index_path
+from fer_dist.data.shards.manifest import Shard, index_path
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, Entry, NoRoom, default_folder
 from fer_dist.storage.places import absolute

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_dist.data.manifest import write_atomically
+from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.scores.metrics import normalised_by_row
 
 if TYPE_CHECKING:

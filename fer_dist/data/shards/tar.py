@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import quote
 
-from fer_dist.data.manifest import Member, key_of
+from fer_dist.data.shards.manifest import Member, key_of
 
 BLOCK = 512
 RECORD = 20 * BLOCK

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from fer_dist.data.build.listing import LineSorter, Progress
-from fer_dist.data.labels import MOST_BYTES, emotion_in, facts_in, number_in
-from fer_dist.data.manifest import (
+from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
+from fer_dist.data.shards.manifest import (
     MANIFEST,
     PICTURES,
     SORTED_INSIDE,
@@ -28,8 +28,8 @@ from fer_dist.data.manifest import (
     save_index,
     save_manifest,
 )
+from fer_dist.data.shards.tar import leads_out, read_members, read_samples
 from fer_dist.data.sources import names_found
-from fer_dist.data.tar import leads_out, read_members, read_samples
 from fer_dist.data.workers import core_count, in_processes
 from fer_dist.emotions import WORDS, emotion_of_word
 from fer_dist.errors import InputError
