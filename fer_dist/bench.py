@@ -16,15 +16,15 @@ import numpy as np
 from PIL import Image
 
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.images import decode, jpeg_bytes, png_bytes
 from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.copies import Features, near_pairs
 from fer_dist.data.inspection.fingerprint import fingerprint
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened
-from fer_dist.data.pictures import decode, jpeg_bytes, png_bytes
+from fer_dist.data.processes import in_processes
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
-from fer_dist.data.workers import in_processes
 from fer_dist.errors import InputError
 
 PROCESSES = 2

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from fer_dist.config.flags import flat, positional
 from fer_dist.config.settings import CacheFlags, DataConfig, Views
+from fer_dist.data.emotions import EIGHT
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.reader import Reader
-from fer_dist.emotions import EIGHT
 from fer_dist.errors import InputError
 from fer_dist.storage.places import Place
 

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.order import Order
 from fer_dist.data.shards.manifest import Manifest, Shard, load_manifest, save_index, save_manifest
 from fer_dist.data.shards.tar import TarWriter
-from fer_dist.emotions import SEVEN
 
 Found = TypeVar("Found")
 

@@ -26,13 +26,13 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 from torch.utils.dlpack import from_dlpack
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.emotions import EIGHT
+from fer_dist.data.images import extension_of
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.pipeline import Graph, augmented, decoded, draws_of, empty_pipeline
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.pictures import extension_of
 from fer_dist.data.shards.manifest import Manifest, Shard, save_index, save_manifest
 from fer_dist.data.shards.tar import TarWriter
-from fer_dist.emotions import EIGHT
 
 WORKERS = 2
 BUFFER = 1000

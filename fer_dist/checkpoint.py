@@ -20,8 +20,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fer_dist.config.settings import Config
+from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.shards.manifest import write_atomically
-from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError, WorkError, is_full
 from fer_dist.model import SEResNet18
 from fer_dist.run_folder import CHECKPOINTS, RunFolder, entered

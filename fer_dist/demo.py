@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.shards.manifest import MANIFEST, write_atomically
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import OnDisk, settled

@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.images import decode, jpeg_bytes
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs
-from fer_dist.data.pictures import decode, jpeg_bytes
 from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
 from fer_dist.doctor_machine import version_of
 from fer_dist.errors import InputError

@@ -41,7 +41,7 @@ from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.pipeline import Graph, augmented, draws_of, empty_pipeline
-from fer_dist.emotions import EIGHT
+from fer_dist.data.emotions import EIGHT
 
 BATCH, STEPS, REPEATS = 256, 40, 5
 folder, threads = sys.argv[1], int(sys.argv[2])

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.shards.manifest import Manifest, Member, Shard, save_index, save_manifest
 from fer_dist.data.sources import LeftOut, Picture, Sample, read_whole
-from fer_dist.emotions import SEVEN
 
 WORDS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's class folders, in the order of its codes."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.regions import CONTROL
 from fer_dist.scores.compare import over_seeds, paired, without

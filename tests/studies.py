@@ -13,8 +13,8 @@ import pytest
 
 from fer_dist import study as study_module
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.sources import open_source
-from fer_dist.emotions import SEVEN
 from fer_dist.source_hash import PACKAGE
 from fer_dist.study_jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
 

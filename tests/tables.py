@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.scores.metrics import Predictions
 
 RAFDB_TEST = (329, 74, 160, 1185, 478, 162, 680)

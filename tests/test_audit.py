@@ -15,13 +15,13 @@ from runs import command
 from test_copies import CHANGES
 
 from fer_dist.cli import main
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection.audit import AuditReport, Group, audit
 from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.leave_out import LeaveOut, load_leave_out, save_leave_out
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 
 

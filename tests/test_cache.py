@@ -19,12 +19,12 @@ from faces import environment, faces, shard_set, wait_for
 from stores import Web, served, settle
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader, training_loader
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.manifest import index_path
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.storage.cache import Cache, Entry, NoRoom
 

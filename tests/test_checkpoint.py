@@ -27,8 +27,8 @@ from fer_dist.checkpoint import (
     network_of,
 )
 from fer_dist.config.settings import Config, ModelConfig
+from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.shards.manifest import write_atomically
-from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
 
 NETWORK = network_of(Config(model=ModelConfig(width=16)))

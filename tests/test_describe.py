@@ -16,13 +16,13 @@ from PIL import Image
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection import describe as describing
 from fer_dist.data.inspection.describe import DatasetDescription, Looked, Sizes, describe, evenly, sheet_rows
 from fer_dist.data.loading.shard_set import sets_at
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
 from fer_dist.data.sources import ALL, LeftOut, Sample, fer2013, open_source
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 
 

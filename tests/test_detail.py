@@ -8,7 +8,7 @@ import sklearn.calibration
 from hypothesis import given, settings
 from tables import from_truth, table, tables
 
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
 from fer_dist.scores.detail import detail

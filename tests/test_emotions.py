@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_dist.emotions import CODES, EIGHT, SEVEN, WORDS, columns_of, emotion_of_word
+from fer_dist.data.emotions import CODES, EIGHT, SEVEN, WORDS, columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
 PUBLISHED = {

@@ -7,9 +7,9 @@ from runs import arguments, drawn_shards
 
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
-from fer_dist.emotions import SEVEN
 from fer_dist.predictions import load_scores
 
 pytestmark = [

@@ -23,17 +23,17 @@ from runs import SMALL, ledger, two_processes
 from fer_dist.checkpoint import build, load_model, network_of
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.headers import MAX_PIXELS, pixel_count
+from fer_dist.data.images import fault_in
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader, Samples
-from fer_dist.data.pictures import fault_in
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.manifest import index_path
 from fer_dist.data.shards.tar import is_member_at, read_members
 from fer_dist.data.sources import open_source
-from fer_dist.emotions import SEVEN
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError, WorkError
 from fer_dist.world import World

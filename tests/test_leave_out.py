@@ -12,13 +12,13 @@ from runs import arguments, drawn_shards, ledger
 
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards import leave_out as leaving_out
 from fer_dist.data.shards.leave_out import LeaveOut, check_named, load_leave_out, save_leave_out
 from fer_dist.data.shards.manifest import index_path, load_manifest
-from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
 from fer_dist.predictions import load_predictions, load_scores
 from fer_dist.scores.metrics import select

@@ -10,7 +10,7 @@ import torchmetrics.functional.classification as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
 from fer_dist.scores.metrics import Predictions

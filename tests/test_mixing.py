@@ -12,6 +12,7 @@ from faces import faces, shard_set
 from fer_dist.bench_shuffle import CLASSES
 from fer_dist.config.settings import Config, DataConfig, RunConfig
 from fer_dist.config_changes import differences, keeping_chosen
+from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading import mixing
 from fer_dist.data.loading.mixing import MOST_ALIKE, Contents, Mixing, chosen_mixing, expected_mixing
 from fer_dist.data.loading.order import Integers, Order, default_lanes
@@ -19,7 +20,6 @@ from fer_dist.data.loading.reader import MOST_OPEN, Reader
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.leave_out import LeaveOut, save_leave_out
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
 from fer_dist.runs import going_on, open_run_folder, resolved
 

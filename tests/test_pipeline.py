@@ -16,12 +16,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.augment import CORNERS, Augmentation
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, find_bad, views_of
 from fer_dist.data.loading.reader import Reader
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import WorkError
 
 CPU = torch.device("cpu")

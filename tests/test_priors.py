@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from sklearn.naive_bayes import GaussianNB
 from tables import table, tables
 
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics, priors
 

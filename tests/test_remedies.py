@@ -14,7 +14,7 @@ from fer_dist.checkpoint import build, network_of
 from fer_dist.cli import main
 from fer_dist.config.flags import flat, in_own_words, parse
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, ModelConfig
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 
 

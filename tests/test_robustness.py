@@ -13,10 +13,10 @@ from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, predict
 from fer_dist.figures_robustness import robustness_figure

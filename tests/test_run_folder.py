@@ -20,7 +20,7 @@ from stores import Web, s3_endpoint, s3_server
 
 from fer_dist.checkpoint import Checkpoints, Network, Snapshot, load_model
 from fer_dist.cli import main
-from fer_dist.emotions import SEVEN
+from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import WorkError
 from fer_dist.run_folder import LIST, RunFolder, entered
 from fer_dist.saver import Saver

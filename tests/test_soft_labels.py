@@ -15,11 +15,11 @@ from torch import nn
 from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
+from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.loader import Batch, Loader, Placement, training_loader
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.data.loading.reader import Reader, Samples
-from fer_dist.emotions import EIGHT, SEVEN
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18

@@ -15,12 +15,12 @@ from stores import Web, s3_endpoint, s3_server, served
 
 from fer_dist.config.settings import Config, DataConfig
 from fer_dist.config_changes import differences
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs import resolved
 from fer_dist.storage import store as stores

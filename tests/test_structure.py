@@ -8,12 +8,12 @@ import fer_dist
 PACKAGE = Path(fer_dist.__file__).parent
 FLOORS = [
     {
-        "errors", "config.settings", "config.checks", "config.presets", "emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
+        "errors", "config.settings", "config.checks", "config.presets", "data.emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
         "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
         "config_changes", "findings", "paper_values", "torchrun"},
     {
-        "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.pictures",
-        "data.workers", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
+        "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
+        "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
         "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
         "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
         "runs", "data.shards.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",

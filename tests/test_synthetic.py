@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer_dist.data.emotions import SEVEN
 from fer_dist.data.sources import Sample, Source, open_source
 from fer_dist.data.sources.synthetic import STYLES
-from fer_dist.emotions import SEVEN
 from fer_dist.errors import InputError
 
 

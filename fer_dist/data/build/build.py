@@ -23,6 +23,7 @@ from fer_dist.data.build.faces import FaceFlags, check_faces
 from fer_dist.data.build.holdout import cut_validation
 from fer_dist.data.build.listing import Listing, NothingLeftError, Progress, list_samples, reasons
 from fer_dist.data.build.pack import Packed, PackTask, pack
+from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import (
     MANIFEST,
     Manifest,
@@ -33,7 +34,6 @@ from fer_dist.data.shards.manifest import (
     write_atomically,
 )
 from fer_dist.data.sources import Source, names_found
-from fer_dist.data.workers import core_count, in_processes
 from fer_dist.errors import InputError, is_full
 
 BUILDING = ".building"

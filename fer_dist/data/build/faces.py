@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from fer_dist.data.pictures import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
+from fer_dist.data.images import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
 from fer_dist.data.sources import Picture
 from fer_dist.errors import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fer_dist.data.pictures import DECODE_ERRORS, decode, plain
+from fer_dist.data.images import DECODE_ERRORS, decode, plain
 
 SIDE = 16
 """Side of the small picture that is transformed. On 3,000 faces of FER2013, re-encoded at quality 30, mirrored, or

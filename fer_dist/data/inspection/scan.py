@@ -16,8 +16,8 @@ from fer_dist.data.inspection.fingerprint import FEATURES, fingerprint
 from fer_dist.data.loading.order import Integers, Positions
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.loading.shard_set import ShardSet
+from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import Manifest
-from fer_dist.data.workers import core_count, in_processes
 from fer_dist.errors import InputError
 
 

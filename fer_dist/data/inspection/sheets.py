@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from fer_dist.data.pictures import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
+from fer_dist.data.images import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 

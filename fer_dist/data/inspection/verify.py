@@ -14,13 +14,13 @@ from typing import Any
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.build.listing import LineSorter, Progress
+from fer_dist.data.emotions import emotion_of_word
+from fer_dist.data.images import TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
-from fer_dist.data.pictures import TooLargeError, decode
+from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import facts_in, number_in
 from fer_dist.data.shards.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
-from fer_dist.data.workers import core_count, in_processes
-from fer_dist.emotions import emotion_of_word
 from fer_dist.errors import InputError, WorkError
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, find_bad
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.loading.shard_set import open_set
-from fer_dist.data.pictures import fault_in
 from fer_dist.errors import InputError, WorkError
 
 NO_IDS = np.zeros(0, dtype=np.uint64)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import CORNERS, Augmentation
-from fer_dist.data.pictures import fault_in
 from fer_dist.errors import InputError
 
 TONE = ("brightness", "contrast", "saturation", "hue")

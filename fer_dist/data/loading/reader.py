@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.emotions import columns_of, emotion_of_word
 from fer_dist.data.loading.mixing import Contents
 from fer_dist.data.loading.order import Hashes, Integers, Positions
 from fer_dist.data.loading.remote import RemoteShards
@@ -23,7 +24,6 @@ from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.loading.tar_view import OpenedTar
 from fer_dist.data.shards.leave_out import Listed, check_leave_out, load_leave_out, stale
 from fer_dist.data.shards.manifest import SORTED_INSIDE, Manifest
-from fer_dist.emotions import columns_of, emotion_of_word
 from fer_dist.errors import InputError
 
 MOST_OPEN = 512

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from fer_dist.emotions import emotion_of_word
+from fer_dist.data.emotions import emotion_of_word
 
 LONGEST = 64
 """Bytes of a .cls that are read; Python refuses numbers of thousands of digits with an error of its own."""

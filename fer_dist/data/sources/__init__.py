@@ -176,7 +176,7 @@ def read_whole(sample: Sample) -> Picture:
     The extension follows the first bytes, so that a PNG under the name .jpg becomes .png.
     Raises OSError where the file cannot be read, ValueError where it does not decode.
     """
-    from fer_dist.data.pictures import extension_of, to_png
+    from fer_dist.data.images import extension_of, to_png
 
     with open(sample.path, "rb") as stream:
         content = stream.read()

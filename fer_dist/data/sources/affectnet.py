@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.pictures import EXTENSIONS, is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import EXTENSIONS, is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -33,7 +34,6 @@ from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, 
 from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, remarks_on_unused, told
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 EMOTIONS = tuple(CODES["affectnet"].values())

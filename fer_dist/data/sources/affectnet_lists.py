@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import LeftOut, Picture, Sample, clean_key, names_found, read_whole, readable
 from fer_dist.data.sources.files import path_below
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 COLUMNS = (

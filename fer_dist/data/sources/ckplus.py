@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
+from fer_dist.data.emotions import CODES, emotion_of_word
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -26,7 +27,6 @@ from fer_dist.data.sources import (
 )
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
 
 NEUTRAL = "0"

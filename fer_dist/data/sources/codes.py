@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from math import log
 
-from fer_dist.emotions import CODES, WORDS, emotion_of_word
+from fer_dist.data.emotions import CODES, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
 FEWEST = 1000

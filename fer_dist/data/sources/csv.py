@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
+from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -27,7 +28,6 @@ from fer_dist.data.sources import (
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
 from fer_dist.data.sources.files import path_below, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
-from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 from fer_dist.storage.places import OnDisk
 

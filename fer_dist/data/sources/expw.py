@@ -11,6 +11,7 @@ from itertools import islice
 from math import isfinite
 from pathlib import Path
 
+from fer_dist.data.emotions import CODES
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -24,7 +25,6 @@ from fer_dist.data.sources import (
     readable,
 )
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 ROOTS = (".", "data", "ExpW", "ExpW/data")

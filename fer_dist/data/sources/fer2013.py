@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from fer_dist.data.emotions import CODES, emotion_of_word
 from fer_dist.data.sources import (
     NO_OPTIONS,
     LeftOut,
@@ -25,7 +26,6 @@ from fer_dist.data.sources import (
 from fer_dist.data.sources.codes import counting_fault
 from fer_dist.data.sources.files import entries_of, folders_in, images_below, is_folder, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
-from fer_dist.emotions import CODES, emotion_of_word
 from fer_dist.errors import InputError
 
 LOOKED_AT = 1000
@@ -166,7 +166,7 @@ class Table:
     def read(self, sample: Sample) -> Picture:
         from PIL import Image
 
-        from fer_dist.data.pictures import png_bytes
+        from fer_dist.data.images import png_bytes
 
         with Path(sample.path).open("rb") as stream:
             stream.seek(sample.offset)

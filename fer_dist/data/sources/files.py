@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.images import is_picture_name
 from fer_dist.errors import InputError
 
 JUNK = frozenset(

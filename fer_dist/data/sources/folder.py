@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -22,7 +23,6 @@ from fer_dist.data.sources import (
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
-from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -21,7 +22,6 @@ from fer_dist.data.sources import (
 )
 from fer_dist.data.sources.files import entries_of
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 EMOTIONS = tuple(CODES["jaffe"].values())

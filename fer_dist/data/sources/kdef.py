@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -25,7 +26,6 @@ from fer_dist.data.sources import (
 )
 from fer_dist.data.sources.files import entries_of, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 GENDERS = {"F": "female", "M": "male"}
@@ -129,7 +129,7 @@ class Kdef:
         from PIL import ImageStat
 
         from fer_dist.data.build.faces import LeftOutError
-        from fer_dist.data.pictures import decode
+        from fer_dist.data.images import decode
 
         picture = read_whole(sample)
         if ImageStat.Stat(decode(picture.content).convert("L")).mean[0] < DARKEST:

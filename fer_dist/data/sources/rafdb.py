@@ -11,7 +11,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -27,7 +28,6 @@ from fer_dist.data.sources import (
 from fer_dist.data.sources.codes import counting_fault
 from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 ROOTS = (".", "basic", "raf-basic", "RAF-DB", "RAF-DB/basic")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from fer_dist.data.pictures import is_picture_name
+from fer_dist.data.emotions import CODES
+from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources import (
     LeftOut,
     Picture,
@@ -25,7 +26,6 @@ from fer_dist.data.sources import (
 )
 from fer_dist.data.sources.excel import excel_sheets
 from fer_dist.data.sources.files import files_below, images_below
-from fer_dist.emotions import CODES
 from fer_dist.errors import InputError
 
 NAME = re.compile(r"(?P<performer>[0-9]{2})(?P<performance>[0-3])(?P<view>[1-3])(?P<letter>[a-g0])[0-9]{2}", re.I)

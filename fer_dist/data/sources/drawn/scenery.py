@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from fer_dist.data.sources.drawing import Canvas, Colour, Identity, View, curve, ellipse, shade
+from fer_dist.data.sources.drawn.face import Canvas, Colour, Identity, View, curve, ellipse, shade
 
 
 def draw_background(lots: np.random.Generator, side: int, style: str) -> Image.Image:

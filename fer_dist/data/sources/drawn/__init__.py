@@ -1,0 +1,1 @@
+"""How the synthetic set draws its faces and what is behind them."""
