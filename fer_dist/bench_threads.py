@@ -66,9 +66,9 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
     from fer_dist.choices import choose, threads_for
     from fer_dist.config.presets import preset
     from fer_dist.config.settings import with_settings
-    from fer_dist.hardware import cores
+    from fer_dist.distributed.hardware import cores
+    from fer_dist.distributed.world import World
     from fer_dist.job_checks import check_job
-    from fer_dist.world import World
 
     if bench.steps < POINTS or bench.repeats < 1:
         raise InputError(f"bench threads: --steps must be at least {POINTS}, and --repeats at least 1")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer_dist.config.settings import TrainConfig
-from fer_dist.hardware import HALF
-from fer_dist.world import World
+from fer_dist.distributed.hardware import HALF
+from fer_dist.distributed.world import World
 
 # torch 2.13 renamed it; the new one still sends the buffers once, at the start.
 _NEW_FLAG = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters

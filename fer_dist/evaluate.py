@@ -16,6 +16,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import check_named
+from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.monitor import Message, Progress, Scalars
@@ -25,7 +26,6 @@ from fer_dist.run_folder import entered
 from fer_dist.scores.figures.canvas import confusion_figure, save_figure
 from fer_dist.scores.metrics import Predictions, scores
 from fer_dist.storage.places import listed, settled, without_secrets
-from fer_dist.world import World, default_threads, pick_device
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""
@@ -141,8 +141,8 @@ def _predict_on_ray(
     config: EvaluateConfig, readers: list[list[Reader]], progress: Callable[[int, int | None], None], say: Progress
 ) -> list[Predicted]:
     """As `_predict_here`, by Ray tasks, each with whole batches, the same ones as here: so they give the same bits."""
-    from fer_dist.ray_cluster import Group
-    from fer_dist.ray_tasks import run_tasks
+    from fer_dist.distributed.cluster import Group
+    from fer_dist.distributed.tasks import run_tasks
 
     def show(message: Message | Scalars) -> None:
         if isinstance(message, Message) and message.done is not None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fer_dist.data.loading.loader import Batch
+    from fer_dist.distributed.world import World
     from fer_dist.engine import Totals
-    from fer_dist.world import World
 
 SHEET_PICTURES = 8
 SECONDS_BETWEEN_LINES = 10.0

@@ -10,12 +10,12 @@ from fer_dist.checkpoint import Network
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
+from fer_dist.distributed.hardware import HALF
+from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
-from fer_dist.hardware import HALF
 from fer_dist.predicting import predict
 from fer_dist.scores.metrics import Predictions, accuracy, confusion, predicted
-from fer_dist.world import World
 
 BATCH = 256
 

@@ -13,9 +13,9 @@ from fer_dist.checkpoint import Network
 from fer_dist.data.loading.loader import Loader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
-from fer_dist.hardware import float32_on_cuda
+from fer_dist.distributed.hardware import float32_on_cuda
+from fer_dist.distributed.world import World
 from fer_dist.scores.metrics import Predictions
-from fer_dist.world import World
 
 NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}
 

@@ -22,6 +22,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import Hashes, Positions, cut, hashed, sample_id, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import write_atomically
+from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, reading
 from fer_dist.figures_robustness import robustness_figure
@@ -29,7 +30,6 @@ from fer_dist.predicting import evaluating, mask_of
 from fer_dist.regions import ALL_REGIONS, hide, share_of
 from fer_dist.run_folder import entered
 from fer_dist.scores.figures.canvas import save_figure
-from fer_dist.world import default_threads, pick_device
 
 CHOICE = 0x726F627573740001
 """Part of the hash that picks the subset of a set: no other draw has it."""

@@ -15,17 +15,17 @@ from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
+from fer_dist.distributed.hardware import HALF
+from fer_dist.distributed.world import World
 from fer_dist.engine import Engine
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate import scored
-from fer_dist.hardware import HALF
 from fer_dist.inputs import open_inputs, start_from
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.predicting import predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
 from fer_dist.run_folder import RunFolder
 from fer_dist.saver import Saver
-from fer_dist.world import World
 
 VALIDATION_BATCH = 256
 

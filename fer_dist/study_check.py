@@ -7,21 +7,21 @@ from pathlib import Path
 from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, with_settings
+from fer_dist.config.torchrun import launched
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import load_leave_out
 from fer_dist.data.shards.manifest import Manifest
+from fer_dist.distributed.cluster import LOCAL, Group, address_of
+from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
+from fer_dist.distributed.tasks import run_tasks
+from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
-from fer_dist.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.job_checks import check_job
-from fer_dist.ray_cluster import LOCAL, Group, address_of
-from fer_dist.ray_tasks import run_tasks
 from fer_dist.runs import BYTES_FREE, free_bytes
 from fer_dist.storage.places import below, settled
 from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan
-from fer_dist.torchrun import launched
-from fer_dist.world import pick_device
 
 PLAN = "plan.yaml"
 SPLITS = ("train", "val", "test")

@@ -18,6 +18,7 @@ from fer_dist.data.loading.loader import Placement, open_reader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import save_leave_out
+from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.parity import parity, predict_in_half
 from fer_dist.scores.compare import paired, without
 from fer_dist.scores.detail import detail
@@ -26,7 +27,6 @@ from fer_dist.storage.places import below
 from fer_dist.study_jobs import Job, file_hash
 from fer_dist.study_plan import Model
 from fer_dist.study_work import Running, finish, predictions_of
-from fer_dist.world import default_threads, pick_device
 
 LIST = "leave-out.jsonl"
 MOST_VALUES = 20

@@ -15,15 +15,15 @@ from typing import Any
 
 from fer_dist.choices import choose
 from fer_dist.config.settings import Config, from_json, to_json, with_settings
+from fer_dist.distributed.hardware import float32_on_cuda, torch_threads
+from fer_dist.distributed.mailbox import Line
+from fer_dist.distributed.world import World, joined, pick_device
 from fer_dist.errors import WorkError, is_full
-from fer_dist.hardware import float32_on_cuda, torch_threads
 from fer_dist.job_checks import check_job
-from fer_dist.mailbox import Line
 from fer_dist.monitor import Message, Progress
 from fer_dist.runs import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, Session, open_session
-from fer_dist.world import World, joined, pick_device
 
 
 def train(job: Job, world: World) -> None:
@@ -117,8 +117,8 @@ def start(
 
     with nullcontext(asked_to_stop) if asked_to_stop else stop_on_signals() as stop_requested:
         if config.ray.workers:
-            from fer_dist.ray_cluster import Group
-            from fer_dist.ray_jobs import run_on_workers
+            from fer_dist.distributed.cluster import Group
+            from fer_dist.distributed.workers import run_on_workers
 
             group = Group(config.ray, config.run.device, config.run.timeout_seconds)
             run_on_workers(train_worker, checked(config.ray.workers), group, show, stop_requested)

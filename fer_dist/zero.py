@@ -19,9 +19,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fer_dist.config.settings import TrainConfig
+from fer_dist.config.torchrun import launched
+from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.torchrun import launched
-from fer_dist.world import World
 
 BUCKET_ELEMENTS = 25 * 2**20 // 4
 """Float32 gradients that are exchanged at once: 25 MiB, as DDP's. DeepSpeed's default would reserve 2 GB for them."""

@@ -16,9 +16,9 @@ from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
+from fer_dist.distributed.world import World, joined
 from fer_dist.engine import Engine
 from fer_dist.model import SEResNet18
-from fer_dist.world import World, joined
 
 STEPS, HALF_WAY, BATCH = 20, 10, 16
 RATE = 0.0002

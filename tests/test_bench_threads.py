@@ -7,9 +7,9 @@ import pytest
 import torch
 from runs import drawn_shards
 
-from fer_dist import hardware
 from fer_dist.bench_threads import SplitTime, threads_table
 from fer_dist.cli import main
+from fer_dist.distributed import hardware
 
 
 def test_every_split_has_its_turns_and_one_of_them_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

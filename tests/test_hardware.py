@@ -8,8 +8,8 @@ import pytest
 import torch
 from runs import environment
 
-from fer_dist import hardware
-from fer_dist.hardware import Arithmetic, cores, cost_of, fastest, float32_on_cuda, torch_threads, weakest
+from fer_dist.distributed import hardware
+from fer_dist.distributed.hardware import Arithmetic, cores, cost_of, fastest, float32_on_cuda, torch_threads, weakest
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
 

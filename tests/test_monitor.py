@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from fer_dist.cli import main
-from fer_dist.hardware import fastest
+from fer_dist.distributed.hardware import fastest
 from fer_dist.monitor import Message, Terminal
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}

@@ -7,9 +7,9 @@ import torch
 from strategies import drawn_batch, drawn_model, settings
 from torch import Tensor, nn
 
+from fer_dist.distributed.world import World
 from fer_dist.engine import Engine
 from fer_dist.model import SEResNet18
-from fer_dist.world import World
 
 ONE = World(0, 1, torch.device("cpu"))
 

@@ -10,12 +10,12 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
+from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.parity import parity, predict_in_half
 from fer_dist.predicting import predict
 from fer_dist.scores.metrics import Predictions
-from fer_dist.world import World
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ import pytest
 
 from fer_dist.cli import main
 from fer_dist.config.settings import RayConfig
-from fer_dist.mailbox import Mailbox
-from fer_dist.ray_cluster import Group, what_lacks
+from fer_dist.distributed.cluster import Group, what_lacks
+from fer_dist.distributed.mailbox import Mailbox
 
 
 def lacks(nodes: list[dict[str, float]], **ray) -> str:

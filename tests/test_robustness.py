@@ -17,6 +17,7 @@ from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
+from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data, predict
 from fer_dist.figures_robustness import robustness_figure
@@ -25,7 +26,6 @@ from fer_dist.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
 from fer_dist.scores.figures.canvas import figure_pixels
 from fer_dist.scores.metrics import scores, select
-from fer_dist.world import World
 
 CPU = torch.device("cpu")
 NETWORK = Network(SEVEN, 24, 20, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 16, 16, False)

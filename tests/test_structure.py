@@ -10,16 +10,16 @@ FLOORS = [
     {
         "errors", "config.settings", "config.checks", "config.presets", "data.emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
         "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
-        "config_changes", "findings", "paper_values", "torchrun"},
+        "config_changes", "findings", "paper_values", "config.torchrun"},
     {
         "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
         "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
-        "data.sources", "model", "engine", "world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
-        "ray_cluster", "mailbox", "ray_jobs", "ray_tasks",
+        "data.sources", "model", "engine", "distributed.world", "checkpoint", "monitor", "predictions", "scores.figures.canvas",
+        "distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks",
         "runs", "data.shards.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",
         "data.inspection.audit", "data.inspection.clean", "data.loading.tar_view", "storage.store", "storage.cache", "data.loading.remote", "data.loading.shard_set",
         "data.headers", "data.shards.labels", "data.loading.mixing", "run_folder", "saver", "optimizer", "ddp", "zero",
-        "curves", "source_hash", "hardware",
+        "curves", "source_hash", "distributed.hardware",
      "corruption_draws", "corruption_blurs", "corruption_weather", "corruptions", "regions", "figures_robustness",
      "scores.figures.curves", "scores.figures.dots"},
     {"train", "session", "job_checks", "inputs", "choices", "estimate", "evaluate", "predicting", "report",
@@ -33,7 +33,7 @@ FLOORS = [
      "study_measures", "study_results", "study_commands"},
 ]  # fmt: skip
 DOORS = {
-    "ray": {"ray_cluster", "mailbox", "ray_jobs", "ray_tasks"},
+    "ray": {"distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks"},
     "nvidia": {"data.loading.pipeline"},
     "deepspeed": {"zero"},
 }

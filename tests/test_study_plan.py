@@ -8,8 +8,8 @@ from studies import three_sets
 from fer_dist import study_check
 from fer_dist.cli import main
 from fer_dist.config.presets import preset
+from fer_dist.distributed.hardware import Arithmetic
 from fer_dist.errors import InputError
-from fer_dist.hardware import Arithmetic
 from fer_dist.study_check import with_precision
 from fer_dist.study_paper import PaperConfig, paper_of, taken_settings
 from fer_dist.study_plan import (

@@ -9,9 +9,9 @@ import torch
 import fer_dist
 from fer_dist.config.checks import check
 from fer_dist.config.settings import Config, DataConfig, RayConfig
+from fer_dist.config.torchrun import Launched, launched
+from fer_dist.distributed.world import default_threads, joined, pick_device
 from fer_dist.errors import InputError
-from fer_dist.torchrun import Launched, launched
-from fer_dist.world import default_threads, joined, pick_device
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 WHOLE = {"WORLD_SIZE": "3", "RANK": "2", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}

@@ -18,11 +18,11 @@ from ray_faults import Background
 from runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
 from safetensors.torch import load_file
 
-from fer_dist import hardware
 from fer_dist.checkpoint import Checkpoints, load_model
 from fer_dist.cli import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
-from fer_dist.hardware import fastest
+from fer_dist.distributed import hardware
+from fer_dist.distributed.hardware import fastest
 from fer_dist.predictions import load_predictions, load_scores
 
 

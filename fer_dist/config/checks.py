@@ -3,8 +3,8 @@
 from typing import Any
 
 from fer_dist.config.settings import Config, RayConfig
+from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError
-from fer_dist.torchrun import launched
 
 
 def check(config: Config) -> None:

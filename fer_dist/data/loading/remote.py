@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.config.torchrun import launched
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.shards.manifest import Shard, index_path
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, Entry, NoRoom, default_folder
 from fer_dist.storage.places import absolute
 from fer_dist.storage.store import Damaged, Store
-from fer_dist.torchrun import launched
 
 Step = TypeVar("Step")
 

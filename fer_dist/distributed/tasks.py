@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fer_dist.distributed.cluster import Group, connected, shortly
 from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Message
-from fer_dist.ray_cluster import Group, connected, shortly
 
 POLL_SECONDS = 0.5
 

@@ -14,8 +14,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError
-from fer_dist.torchrun import launched
 
 MOST_THREADS = 8
 """More threads a GPU do not decode faster (facts of DALI: 4 to 8)."""

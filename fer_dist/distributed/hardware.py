@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fer_dist.torchrun import launched
+from fer_dist.config.torchrun import launched
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision -> type of what passes through the network, where that is half of float32."""
