@@ -11,7 +11,7 @@ from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
-from fer_dist.run_folder import RunFolder
+from fer_dist.runs.folder import RunFolder
 from fer_dist.storage.places import Output, Place, below
 
 MINUTE = 60.0
@@ -58,10 +58,10 @@ class CheckpointCost:
 
 def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> CheckpointCost:
     """Measure; the checkpoint's background work falls into the turn that began with it."""
-    from fer_dist.checkpoint import Checkpoints, Snapshot, build, network_of, on_device
     from fer_dist.distributed.world import World, pick_device
     from fer_dist.engine import Engine
     from fer_dist.estimate import noise
+    from fer_dist.runs.checkpoint import Checkpoints, Snapshot, build, network_of, on_device
     from fer_dist.saver import Saver
 
     config = Config(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config.checks import check_ray
 from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
@@ -22,7 +21,8 @@ from fer_dist.model import SEResNet18
 from fer_dist.monitor import Message, Progress, Scalars
 from fer_dist.predicting import Predicted, joined_parts, predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
-from fer_dist.run_folder import entered
+from fer_dist.runs.checkpoint import Network, load_model, on_device
+from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import confusion_figure, save_figure
 from fer_dist.scores.metrics import Predictions, scores
 from fer_dist.storage.places import listed, settled, without_secrets

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from fer_dist.checkpoint import Network, load_network, network_of, shape_differences
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
+from fer_dist.runs.checkpoint import Network, load_network, network_of, shape_differences
 
 CACHE_SHARE = 0.9
 """Of the cache of a remote set, for the tars that are drawn from at once; the rest is for those that come next."""

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_dist.checkpoint import Network
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
@@ -15,6 +14,7 @@ from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.predicting import predict
+from fer_dist.runs.checkpoint import Network
 from fer_dist.scores.metrics import Predictions, accuracy, confusion, predicted
 
 BATCH = 256

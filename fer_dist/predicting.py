@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_dist.checkpoint import Network
 from fer_dist.data.loading.loader import Loader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import float32_on_cuda
 from fer_dist.distributed.world import World
+from fer_dist.runs.checkpoint import Network
 from fer_dist.scores.metrics import Predictions
 
 NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
-from fer_dist.run_folder import SCORES, one_at_a_time
+from fer_dist.runs.folder import SCORES, one_at_a_time
 from fer_dist.scores.metrics import Predictions
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
@@ -28,7 +27,8 @@ from fer_dist.evaluate import evaluation_data, reading
 from fer_dist.figures_robustness import robustness_figure
 from fer_dist.predicting import evaluating, mask_of
 from fer_dist.regions import ALL_REGIONS, hide, share_of
-from fer_dist.run_folder import entered
+from fer_dist.runs.checkpoint import Network, load_model, on_device
+from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import save_figure
 
 CHOICE = 0x726F627573740001

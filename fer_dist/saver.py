@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fer_dist.checkpoint import Checkpoints, Network, Snapshot
+from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot
 
 
 class Saver:

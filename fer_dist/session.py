@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from fer_dist.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
 from fer_dist.choices import Chosen
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
@@ -24,7 +23,8 @@ from fer_dist.inputs import open_inputs, start_from
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.predicting import predict
 from fer_dist.predictions import predictions_path, save_predictions, save_scores
-from fer_dist.run_folder import RunFolder
+from fer_dist.runs.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
+from fer_dist.runs.folder import RunFolder
 from fer_dist.saver import Saver
 
 VALIDATION_BATCH = 256

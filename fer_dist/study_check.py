@@ -4,7 +4,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_dist.checkpoint import build, network_of, shape_differences
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, with_settings
 from fer_dist.config.torchrun import launched
@@ -18,7 +17,8 @@ from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
 from fer_dist.job_checks import check_job
-from fer_dist.runs import BYTES_FREE, free_bytes
+from fer_dist.runs.checkpoint import build, network_of, shape_differences
+from fer_dist.runs.opening import BYTES_FREE, free_bytes
 from fer_dist.storage.places import below, settled
 from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from fer_dist.checkpoint import Network, load_model, on_device
 from fer_dist.config.settings import RobustnessSettings
 from fer_dist.data.inspection.audit import Found, audit
 from fer_dist.data.inspection.clean import pictures_to_leave_out
@@ -20,6 +19,7 @@ from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import save_leave_out
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.parity import parity, predict_in_half
+from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.scores.compare import paired, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import Predictions, scores

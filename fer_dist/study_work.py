@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fer_dist.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.config.settings import Config, EvaluateConfig
-from fer_dist.curves import seconds_of
 from fer_dist.data.loading.loader import name_bad
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate import Result, evaluate
 from fer_dist.monitor import Terminal
 from fer_dist.predictions import load_predictions, predictions_path
-from fer_dist.run_folder import CONFIG
-from fer_dist.runs import load_config
+from fer_dist.runs.checkpoint import Checkpoints, load_network, network_of
+from fer_dist.runs.curves import seconds_of
+from fer_dist.runs.folder import CONFIG
+from fer_dist.runs.opening import load_config
 from fer_dist.scores.metrics import Predictions
 from fer_dist.storage.places import below
 from fer_dist.study_check import Setup, config_with_list

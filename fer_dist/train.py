@@ -21,7 +21,7 @@ from fer_dist.distributed.world import World, joined, pick_device
 from fer_dist.errors import WorkError, is_full
 from fer_dist.job_checks import check_job
 from fer_dist.monitor import Message, Progress
-from fer_dist.runs import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
+from fer_dist.runs.opening import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
 from fer_dist.session import Job, Session, open_session
 

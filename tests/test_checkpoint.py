@@ -12,8 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fer_dist import checkpoint as checkpoint_module
-from fer_dist.checkpoint import (
+from fer_dist.config.settings import Config, ModelConfig
+from fer_dist.data.emotions import EIGHT, SEVEN
+from fer_dist.data.shards.manifest import write_atomically
+from fer_dist.errors import InputError
+from fer_dist.runs import checkpoint as checkpoint_module
+from fer_dist.runs.checkpoint import (
     LIST,
     MODEL,
     OPTIMIZER,
@@ -26,10 +30,6 @@ from fer_dist.checkpoint import (
     load_network,
     network_of,
 )
-from fer_dist.config.settings import Config, ModelConfig
-from fer_dist.data.emotions import EIGHT, SEVEN
-from fer_dist.data.shards.manifest import write_atomically
-from fer_dist.errors import InputError
 
 NETWORK = network_of(Config(model=ModelConfig(width=16)))
 

@@ -2,7 +2,7 @@
 
 from torch.utils.tensorboard import SummaryWriter
 
-from fer_dist.curves import load_curves, seconds_of
+from fer_dist.runs.curves import load_curves, seconds_of
 
 
 def write(folder, steps, start, wall_time):

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from runs import SMALL, ledger, two_processes
 
-from fer_dist.checkpoint import build, load_model, network_of
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
@@ -37,6 +36,7 @@ from fer_dist.data.sources import open_source
 from fer_dist.distributed.world import World
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError, WorkError
+from fer_dist.runs.checkpoint import build, load_model, network_of
 
 PLAIN = DataConfig(
     size=48, crop=48, views="centre", rotate_degrees=0, brightness=0, contrast=0, saturation=0, hue=0,

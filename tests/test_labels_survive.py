@@ -20,7 +20,6 @@ from PIL import Image
 from releases import EMOTIONS, Maker, Release, picture_bytes
 from runs import command
 
-from fer_dist.checkpoint import load_network
 from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.loading.loader import Placement, evaluation_loader
@@ -29,6 +28,7 @@ from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources import SOURCES, open_source
 from fer_dist.evaluate import evaluate
 from fer_dist.predictions import load_predictions
+from fer_dist.runs.checkpoint import load_network
 
 WITHOUT_RELEASE = {"fer2013", "folder", "synthetic"}
 """Sources that have no release file: the first two are made below, and synthetic faces have no codes."""

@@ -21,7 +21,7 @@ from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.leave_out import LeaveOut, save_leave_out
 from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.errors import InputError
-from fer_dist.runs import going_on, open_run_folder, resolved
+from fer_dist.runs.opening import going_on, open_run_folder, resolved
 
 SMALL_BLOCK = 64
 """The usual block of the small sets here, in place of 4,096."""

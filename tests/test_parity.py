@@ -5,7 +5,6 @@ import pytest
 import torch
 from faces import faces, shard_set
 
-from fer_dist.checkpoint import build, network_of, on_device
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader
@@ -15,6 +14,7 @@ from fer_dist.errors import InputError
 from fer_dist.evaluate import evaluation_data
 from fer_dist.parity import parity, predict_in_half
 from fer_dist.predicting import predict
+from fer_dist.runs.checkpoint import build, network_of, on_device
 from fer_dist.scores.metrics import Predictions
 
 CPU = torch.device("cpu")

@@ -23,8 +23,8 @@ from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.shard_set import open_set, sets_at
 from fer_dist.data.sources import SOURCES
 from fer_dist.errors import InputError
-from fer_dist.run_folder import RunFolder
-from fer_dist.runs import resolved, run_folder
+from fer_dist.runs.folder import RunFolder
+from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.shard_commands import SHARD_COMMANDS
 from fer_dist.storage.places import OnDisk, Output, Place, absolute, below, kind_of, locate, settled
 from fer_dist.study_plan import DataSet, Plan

@@ -10,12 +10,12 @@ import pytest
 from faces import Face, encoded, faces, shard_set, write
 from safetensors.torch import save_file
 
-from fer_dist.checkpoint import build, network_of
 from fer_dist.cli import main
 from fer_dist.config.flags import flat, in_own_words, parse
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, ModelConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
+from fer_dist.runs.checkpoint import build, network_of
 
 
 def test_a_remedy_names_the_flag_that_the_command_at_hand_has(

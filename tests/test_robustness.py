@@ -9,7 +9,6 @@ from faces import faces, shard_set
 from runs import drawn_shards
 from torch import nn
 
-from fer_dist.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig, RobustnessSettings
 from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -24,6 +23,7 @@ from fer_dist.figures_robustness import robustness_figure
 from fer_dist.predictions import load_scores
 from fer_dist.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.scores.figures.canvas import figure_pixels
 from fer_dist.scores.metrics import scores, select
 

@@ -18,11 +18,11 @@ from faces import tree
 from runs import arguments, command, drawn_shards, environment, ledger, weights
 from stores import Web, s3_endpoint, s3_server
 
-from fer_dist.checkpoint import Checkpoints, Network, Snapshot, load_model
 from fer_dist.cli import main
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import WorkError
-from fer_dist.run_folder import LIST, RunFolder, entered
+from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, load_model
+from fer_dist.runs.folder import LIST, RunFolder, entered
 from fer_dist.saver import Saver
 from fer_dist.storage import store as stores
 from fer_dist.storage.store import Patience, Store
@@ -309,7 +309,7 @@ def test_what_goes_wrong_in_writing_is_raised_at_the_next_save(tmp_path, monkeyp
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("fer_dist.checkpoint.write_atomically", full)
+    monkeypatch.setattr("fer_dist.runs.checkpoint.write_atomically", full)
     saver.save(snapshot(1))
     with pytest.raises(WorkError, match="no room for the checkpoint of step 1"):
         saver.save(snapshot(2))

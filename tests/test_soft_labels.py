@@ -12,7 +12,6 @@ from faces import Face, faces, shard_set
 from runs import arguments, ledger, weights
 from torch import nn
 
-from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
@@ -25,6 +24,7 @@ from fer_dist.engine import Engine
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.predictions import load_predictions, load_scores
+from fer_dist.runs.checkpoint import Checkpoints
 
 CPU = torch.device("cpu")
 ONE = World(0, 1, CPU)

@@ -22,7 +22,7 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs import resolved
+from fer_dist.runs.opening import resolved
 from fer_dist.storage import store as stores
 from fer_dist.storage.places import locate, without_secrets
 from fer_dist.storage.store import Patience

@@ -16,11 +16,11 @@ from runs import arguments, drawn_shards, environment
 from safetensors.torch import load_file
 from strategies import HALF_WAY, drawn_model
 
-from fer_dist.checkpoint import Checkpoints
 from fer_dist.cli import main
 from fer_dist.config.settings import Config, DataConfig, RunConfig, TrainConfig
 from fer_dist.errors import InputError
-from fer_dist.runs import check_run_folder, open_run_folder, resolved
+from fer_dist.runs.checkpoint import Checkpoints
+from fer_dist.runs.opening import check_run_folder, open_run_folder, resolved
 
 FLOAT32, COMPRESSED = 1e-3, 1e-2
 """How far losses may be from those of ddp, as a share of them."""

@@ -18,12 +18,12 @@ from ray_faults import Background
 from runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
 from safetensors.torch import load_file
 
-from fer_dist.checkpoint import Checkpoints, load_model
 from fer_dist.cli import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.distributed import hardware
 from fer_dist.distributed.hardware import fastest
 from fer_dist.predictions import load_predictions, load_scores
+from fer_dist.runs.checkpoint import Checkpoints, load_model
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +350,7 @@ def test_a_file_where_the_run_folder_would_be_is_left_alone(shards, tmp_path, ca
 
 def test_a_disk_without_room_is_named_before_anything_starts(shards, tmp_path, capsys, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr("fer_dist.runs.shutil.disk_usage", lambda path: full)
+    monkeypatch.setattr("fer_dist.runs.opening.shutil.disk_usage", lambda path: full)
     assert main(["train", *arguments(shards, tmp_path, "full")]) == 2
     assert "only 1 MiB free on its disk" in capsys.readouterr().err
     assert not (tmp_path / "full").exists()

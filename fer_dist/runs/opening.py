@@ -13,7 +13,7 @@ from fer_dist import __version__
 from fer_dist.config.settings import Config, from_json, to_shown_json
 from fer_dist.config_changes import choices_of, differences, keeping_chosen
 from fer_dist.errors import InputError, WorkError
-from fer_dist.run_folder import CONFIG, RunFolder, check_can_write
+from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.places import below, settled
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}

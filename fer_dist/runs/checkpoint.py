@@ -24,7 +24,7 @@ from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError, WorkError, is_full
 from fer_dist.model import SEResNet18
-from fer_dist.run_folder import CHECKPOINTS, RunFolder, entered
+from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
 
