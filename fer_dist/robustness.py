@@ -23,9 +23,9 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
-from fer_dist.evaluate import evaluation_data, reading
+from fer_dist.evaluate.evaluate import evaluation_data, reading
+from fer_dist.evaluate.predict import evaluating, mask_of
 from fer_dist.figures_robustness import robustness_figure
-from fer_dist.predicting import evaluating, mask_of
 from fer_dist.regions import ALL_REGIONS, hide, share_of
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered

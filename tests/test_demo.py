@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fer_dist.cli import main
-from fer_dist.predictions import load_scores
+from fer_dist.evaluate.results import load_scores
 
 SMALL = ["--wild-count", "160", "--lab-count", "160", "--test-count", "60"]
 

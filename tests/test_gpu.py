@@ -10,7 +10,7 @@ from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
-from fer_dist.predictions import load_scores
+from fer_dist.evaluate.results import load_scores
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,7 +6,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from tables import certain, from_truth, table, tables
 
-from fer_dist.predictions import load_predictions, save_predictions
+from fer_dist.evaluate.results import load_predictions, save_predictions
 from fer_dist.scores import groups, intervals, metrics
 from fer_dist.scores.groups import by_attribute, largest_gap
 

@@ -26,8 +26,8 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources import SOURCES, open_source
-from fer_dist.evaluate import evaluate
-from fer_dist.predictions import load_predictions
+from fer_dist.evaluate.evaluate import evaluate
+from fer_dist.evaluate.results import load_predictions
 from fer_dist.runs.checkpoint import load_network
 
 WITHOUT_RELEASE = {"fer2013", "folder", "synthetic"}

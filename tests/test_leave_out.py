@@ -20,7 +20,7 @@ from fer_dist.data.shards import leave_out as leaving_out
 from fer_dist.data.shards.leave_out import LeaveOut, check_named, load_leave_out, save_leave_out
 from fer_dist.data.shards.manifest import index_path, load_manifest
 from fer_dist.errors import InputError
-from fer_dist.predictions import load_predictions, load_scores
+from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.scores.metrics import select
 
 SMALL = DataConfig(size=24, crop=20)

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from fer_dist.errors import InputError
-from fer_dist.predictions import load_predictions, load_scores, predictions_path, save_predictions, save_scores
+from fer_dist.evaluate.results import load_predictions, load_scores, predictions_path, save_predictions, save_scores
 from fer_dist.scores.metrics import Predictions, scores
 
 EMOTIONS = ("happiness", "anger", "neutrality")

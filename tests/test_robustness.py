@@ -18,9 +18,9 @@ from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate import evaluation_data, predict
+from fer_dist.evaluate.evaluate import evaluation_data, predict
+from fer_dist.evaluate.results import load_scores
 from fer_dist.figures_robustness import robustness_figure
-from fer_dist.predictions import load_scores
 from fer_dist.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
 from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, build, on_device

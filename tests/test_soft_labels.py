@@ -22,8 +22,8 @@ from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.distributed.world import World, joined
 from fer_dist.engine import Engine
 from fer_dist.errors import InputError
+from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.model import SEResNet18
-from fer_dist.predictions import load_predictions, load_scores
 from fer_dist.runs.checkpoint import Checkpoints
 
 CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ from fer_dist.cli import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.distributed import hardware
 from fer_dist.distributed.hardware import fastest
-from fer_dist.predictions import load_predictions, load_scores
+from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.runs.checkpoint import Checkpoints, load_model
 
 

@@ -12,8 +12,8 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate import evaluation_data
-from fer_dist.predicting import predict
+from fer_dist.evaluate.evaluate import evaluation_data
+from fer_dist.evaluate.predict import predict
 from fer_dist.runs.checkpoint import Network
 from fer_dist.scores.metrics import Predictions, accuracy, confusion, predicted
 
