@@ -105,7 +105,7 @@ def _evaluate(arguments: Arguments) -> None:
     flags = parse(Evaluate, arguments, "evaluate")
     from fer_dist.data.loading.loader import name_bad
     from fer_dist.evaluate.evaluate import evaluate
-    from fer_dist.robustness import Robustness, evaluate_robustness, robustness_table
+    from fer_dist.evaluate.robustness.measure import Robustness, evaluate_robustness, robustness_table
 
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.findings import Result, Study
-from fer_dist.regions import CONTROL
 from fer_dist.report_numbers import listed, percent, signed_points
 from fer_dist.report_pictures import Picture, by_set, file_name, numbered, percents, picture, plain, portions
 from fer_dist.report_remarks import correlation_sentence, damage_sentence, hidden_sentence, neutral_sentence

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.findings import Model, Result, Seeds
-from fer_dist.regions import CONTROL
 from fer_dist.report_numbers import percent, points, probability, signed_points, span
 from fer_dist.report_sentences import SIGNIFICANT
 from fer_dist.report_tables import CORRECTIONS

@@ -77,7 +77,7 @@ def _parity(running: Running, job: Job) -> dict[str, Any]:
 
 
 def _robustness(running: Running, job: Job) -> dict[str, Any]:
-    from fer_dist.robustness import robustness, save_robustness
+    from fer_dist.evaluate.robustness.measure import robustness, save_robustness
 
     network, model, reader, _ = _open_model(running, job)
     settings = RobustnessSettings(

@@ -10,12 +10,20 @@ import torch
 from faces import face
 from PIL import Image
 
-from fer_dist.corruption_blurs import SOURCE_SIDE, clipped_zoom, convolved, disk, displaced, gaussian, smeared
-from fer_dist.corruption_draws import Draws
-from fer_dist.corruption_weather import plasma
-from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, contrast, corrupt, impulse_noise, saturate, shot_noise
 from fer_dist.data.loading.order import hashed
-from fer_dist.regions import ALL_REGIONS, CONTROL, REGIONS, hide, share_of
+from fer_dist.evaluate.robustness.blurs import SOURCE_SIDE, clipped_zoom, convolved, disk, displaced, gaussian, smeared
+from fer_dist.evaluate.robustness.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    contrast,
+    corrupt,
+    impulse_noise,
+    saturate,
+    shot_noise,
+)
+from fer_dist.evaluate.robustness.draws import Draws
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, REGIONS, hide, share_of
+from fer_dist.evaluate.robustness.weather import plasma
 
 IDS = np.array([7, 2**63 + 11, 2**64 - 1, 123456789], dtype=np.uint64)
 UNORDERED = {"saturate", "glass_blur", "snow", "fog"}

@@ -11,7 +11,6 @@ from torch import nn
 
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig, RobustnessSettings
-from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.order import sequence
@@ -20,9 +19,10 @@ from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluation_data, predict
 from fer_dist.evaluate.results import load_scores
-from fer_dist.figures_robustness import robustness_figure
-from fer_dist.regions import ALL_REGIONS, CONTROL, hide
-from fer_dist.robustness import all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fer_dist.evaluate.robustness.figure import robustness_figure
+from fer_dist.evaluate.robustness.measure import all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.scores.figures.canvas import figure_pixels
 from fer_dist.scores.metrics import scores, select

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fer_dist.corruption_blurs import (
+from fer_dist.data.loading.order import Hashes
+from fer_dist.evaluate.robustness.blurs import (
     defocus_blur,
     elastic_transform,
     gaussian_blur,
@@ -29,9 +30,8 @@ from fer_dist.corruption_blurs import (
     motion_blur,
     zoom_blur,
 )
-from fer_dist.corruption_draws import Draws
-from fer_dist.corruption_weather import brightness, fog, snow
-from fer_dist.data.loading.order import Hashes
+from fer_dist.evaluate.robustness.draws import Draws
+from fer_dist.evaluate.robustness.weather import brightness, fog, snow
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
-from fer_dist.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.loading.order import Hashes, Positions, cut, hashed, sample_id, sequence
 from fer_dist.data.loading.reader import Reader
@@ -25,8 +24,9 @@ from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluation_data, reading
 from fer_dist.evaluate.predict import evaluating, mask_of
-from fer_dist.figures_robustness import robustness_figure
-from fer_dist.regions import ALL_REGIONS, hide, share_of
+from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fer_dist.evaluate.robustness.figure import robustness_figure
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, hide, share_of
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import save_figure

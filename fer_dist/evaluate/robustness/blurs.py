@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_dist.corruption_draws import Draws
+from fer_dist.evaluate.robustness.draws import Draws
 
 Edge = Literal["edge", "symmetric"]
 

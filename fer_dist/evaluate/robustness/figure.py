@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_dist.regions import CONTROL
+from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.scores.figures.canvas import AFTER, BEFORE, GAP, INK, NORMAL, SMALL, dress, name_axes, new_figure
 
 if TYPE_CHECKING:

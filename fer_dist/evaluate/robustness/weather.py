@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_dist.corruption_blurs import SOURCE_SIDE, clipped_zoom, smeared
-from fer_dist.corruption_draws import Draws
+from fer_dist.evaluate.robustness.blurs import SOURCE_SIDE, clipped_zoom, smeared
+from fer_dist.evaluate.robustness.draws import Draws
 
 Snow = tuple[float, float, float, float, int, float, float]
 

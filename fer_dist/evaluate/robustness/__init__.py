@@ -1,0 +1,1 @@
+"""Models on harmed images and on covered faces."""
