@@ -59,10 +59,10 @@ class CheckpointCost:
 def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> CheckpointCost:
     """Measure; the checkpoint's background work falls into the turn that began with it."""
     from fer_dist.distributed.world import World, pick_device
-    from fer_dist.engine import Engine
-    from fer_dist.estimate import noise
     from fer_dist.runs.checkpoint import Checkpoints, Snapshot, build, network_of, on_device
     from fer_dist.saver import Saver
+    from fer_dist.train.engine import Engine
+    from fer_dist.train.estimate import noise
 
     config = Config(
         data=DataConfig(crop=settings.crop, views="centre"), train=TrainConfig(batch_size=settings.batch_size)

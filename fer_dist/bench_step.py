@@ -75,7 +75,7 @@ def bench_step(bench: StepBench) -> list[StepTime]:
     import torch
 
     from fer_dist.config.settings import TrainConfig
-    from fer_dist.zero import check_zero
+    from fer_dist.train.zero import check_zero
 
     check_zero(TrainConfig(precision=bench.precision))
     smallest = min(bench.workers, bench.steps, bench.repeats, bench.crop)
@@ -132,12 +132,12 @@ def run_rank(bench: StepBench, found: Path) -> None:
     """What each process of the group runs. Rank 0 writes the file."""
     import torch
 
-    from fer_dist.choices import choose
     from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
     from fer_dist.distributed.world import joined, pick_device
-    from fer_dist.engine import Engine
-    from fer_dist.estimate import noise
     from fer_dist.runs.checkpoint import build, network_of, on_device
+    from fer_dist.train.choices import choose
+    from fer_dist.train.engine import Engine
+    from fer_dist.train.estimate import noise
 
     with joined(pick_device(bench.device), TIMEOUT_SECONDS) as world:
         data = DataConfig(size=bench.crop, crop=bench.crop, views="random_one")

@@ -63,12 +63,12 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
     """Time each split in turn. Raises InputError for what cannot be measured."""
     import torch
 
-    from fer_dist.choices import choose, threads_for
     from fer_dist.config.presets import preset
     from fer_dist.config.settings import with_settings
     from fer_dist.distributed.hardware import cores
     from fer_dist.distributed.world import World
-    from fer_dist.job_checks import check_job
+    from fer_dist.train.checks import check_job
+    from fer_dist.train.choices import choose, threads_for
 
     if bench.steps < POINTS or bench.repeats < 1:
         raise InputError(f"bench threads: --steps must be at least {POINTS}, and --repeats at least 1")
@@ -96,7 +96,7 @@ def _rate(config: Any, bench: ThreadsBench) -> float:
     """Images a second of a training that is stopped after some steps: the median of what its curves say."""
     from fer_dist.config.settings import with_settings
     from fer_dist.monitor import Message, Scalars
-    from fer_dist.train import start
+    from fer_dist.train.loop import start
 
     rates: list[float] = []
 

@@ -68,14 +68,14 @@ def _train(arguments: Arguments) -> None:
     check(flags.config)
     terminal = Terminal()
     if flags.dry_run:
-        from fer_dist.estimate import dry_run
+        from fer_dist.train.estimate import dry_run
 
         terminal.say("timing a few steps for the estimate")
         found = dry_run(flags.config, name, terminal.count("steps"))
         terminal.close()
         sys.stdout.write(found)
         return
-    from fer_dist.train import start
+    from fer_dist.train.loop import start
 
     try:
         folder = start(flags.config, name, flags.resume, terminal)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fer_dist.data.loading.loader import Batch
     from fer_dist.distributed.world import World
-    from fer_dist.engine import Totals
+    from fer_dist.train.engine import Totals
 
 SHEET_PICTURES = 8
 SECONDS_BETWEEN_LINES = 10.0

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
-from fer_dist.estimate import estimate
-from fer_dist.inputs import open_inputs
 from fer_dist.monitor import Terminal
 from fer_dist.report import REPORT, STUDY, write_report
 from fer_dist.report_numbers import duration
@@ -20,7 +18,9 @@ from fer_dist.study_processes import train_side_by_side
 from fer_dist.study_results import findings
 from fer_dist.study_work import Running, evaluate_jobs, finish, train
 from fer_dist.study_yaml import as_yaml
-from fer_dist.train import stop_on_signals
+from fer_dist.train.estimate import estimate
+from fer_dist.train.inputs import open_inputs
+from fer_dist.train.loop import stop_on_signals
 
 
 def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:

@@ -16,12 +16,12 @@ from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
-from fer_dist.job_checks import check_job
 from fer_dist.runs.checkpoint import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE, free_bytes
 from fer_dist.storage.places import below, settled
 from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study_yaml import load_plan
+from fer_dist.train.checks import check_job
 
 PLAN = "plan.yaml"
 SPLITS = ("train", "val", "test")

@@ -22,7 +22,7 @@ from fer_dist.storage.places import below
 from fer_dist.study_check import Setup, config_with_list
 from fer_dist.study_jobs import Job, Records, differing, file_hash, settings_of
 from fer_dist.study_plan import Model
-from fer_dist.train import start
+from fer_dist.train.loop import start
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.world import World, joined
-from fer_dist.engine import Engine
 from fer_dist.model import SEResNet18
+from fer_dist.train.engine import Engine
 
 STEPS, HALF_WAY, BATCH = 20, 10, 16
 RATE = 0.0002

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from fer_dist import choices
-from fer_dist.choices import Threads, choose, threads_for
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig, with_settings
 from fer_dist.distributed.hardware import Arithmetic
 from fer_dist.distributed.world import World
+from fer_dist.train import choices
+from fer_dist.train.choices import Threads, choose, threads_for
 
 CPU = torch.device("cpu")
 SMALL = Config(DataConfig(size=24, crop=20, views="random_one"), ModelConfig(width=16))

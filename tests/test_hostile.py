@@ -34,9 +34,9 @@ from fer_dist.data.shards.manifest import index_path
 from fer_dist.data.shards.tar import is_member_at, read_members
 from fer_dist.data.sources import open_source
 from fer_dist.distributed.world import World
-from fer_dist.engine import Engine
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.checkpoint import build, load_model, network_of
+from fer_dist.train.engine import Engine
 
 PLAIN = DataConfig(
     size=48, crop=48, views="centre", rotate_degrees=0, brightness=0, contrast=0, saturation=0, hue=0,

@@ -8,8 +8,8 @@ from strategies import drawn_batch, drawn_model, settings
 from torch import Tensor, nn
 
 from fer_dist.distributed.world import World
-from fer_dist.engine import Engine
 from fer_dist.model import SEResNet18
+from fer_dist.train.engine import Engine
 
 ONE = World(0, 1, torch.device("cpu"))
 

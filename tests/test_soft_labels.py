@@ -20,11 +20,11 @@ from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.distributed.world import World, joined
-from fer_dist.engine import Engine
 from fer_dist.errors import InputError
 from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.model import SEResNet18
 from fer_dist.runs.checkpoint import Checkpoints
+from fer_dist.train.engine import Engine
 
 CPU = torch.device("cpu")
 ONE = World(0, 1, CPU)

@@ -14,15 +14,15 @@ FLOORS = [
     {
         "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
         "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
-        "data.sources", "model", "engine", "distributed.world", "runs.checkpoint", "monitor", "evaluate.results", "scores.figures.canvas",
+        "data.sources", "model", "train.engine", "distributed.world", "runs.checkpoint", "monitor", "evaluate.results", "scores.figures.canvas",
         "distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks",
         "runs.opening", "data.shards.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",
         "data.inspection.audit", "data.inspection.clean", "data.loading.tar_view", "storage.store", "storage.cache", "data.loading.remote", "data.loading.shard_set",
-        "data.headers", "data.shards.labels", "data.loading.mixing", "runs.folder", "saver", "optimizer", "ddp", "zero",
+        "data.headers", "data.shards.labels", "data.loading.mixing", "runs.folder", "saver", "train.optimizer", "ddp", "train.zero",
         "runs.curves", "source_hash", "distributed.hardware",
      "evaluate.robustness.draws", "evaluate.robustness.blurs", "evaluate.robustness.weather", "evaluate.robustness.corruptions", "evaluate.robustness.regions", "evaluate.robustness.figure",
      "scores.figures.curves", "scores.figures.dots"},
-    {"train", "session", "job_checks", "inputs", "choices", "estimate", "evaluate.evaluate", "evaluate.predict", "report",
+    {"train.loop", "train.session", "train.checks", "train.inputs", "train.choices", "train.estimate", "evaluate.evaluate", "evaluate.predict", "report",
      "evaluate.robustness.measure", "evaluate.parity",
      "report_numbers", "report_sentences", "report_summary", "report_remarks", "report_pictures",
      "report_group_pictures", "report_sections", "tables", "report_tables", "paper_tables"},
@@ -35,7 +35,7 @@ FLOORS = [
 DOORS = {
     "ray": {"distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks"},
     "nvidia": {"data.loading.pipeline"},
-    "deepspeed": {"zero"},
+    "deepspeed": {"train.zero"},
 }
 ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor", "doctor_cluster"}
 

@@ -8,8 +8,8 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError
-from fer_dist.inputs import Inputs, fitting_network, open_inputs
-from fer_dist.zero import check_zero
+from fer_dist.train.inputs import Inputs, fitting_network, open_inputs
+from fer_dist.train.zero import check_zero
 
 SOFT_LOOK = 256
 """Pictures in which a soft label is looked for before soft training starts."""

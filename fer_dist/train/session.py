@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 
-from fer_dist.choices import Chosen
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
-from fer_dist.engine import Engine
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.evaluate import scored
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
-from fer_dist.inputs import open_inputs, start_from
 from fer_dist.monitor import Message, Monitor, Progress
 from fer_dist.runs.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
 from fer_dist.runs.folder import RunFolder
 from fer_dist.saver import Saver
+from fer_dist.train.choices import Chosen
+from fer_dist.train.engine import Engine
+from fer_dist.train.inputs import open_inputs, start_from
 
 VALIDATION_BATCH = 256
 

@@ -12,8 +12,8 @@ from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.ddp import Ddp
 from fer_dist.distributed.world import World
-from fer_dist.optimizer import freeze, open_optimizer, set_rate
-from fer_dist.zero import Zero
+from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
+from fer_dist.train.zero import Zero
 
 NEVER = 2**62
 

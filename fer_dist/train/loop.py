@@ -13,17 +13,17 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from fer_dist.choices import choose
 from fer_dist.config.settings import Config, from_json, to_json, with_settings
 from fer_dist.distributed.hardware import float32_on_cuda, torch_threads
 from fer_dist.distributed.mailbox import Line
 from fer_dist.distributed.world import World, joined, pick_device
 from fer_dist.errors import WorkError, is_full
-from fer_dist.job_checks import check_job
 from fer_dist.monitor import Message, Progress
 from fer_dist.runs.opening import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
 from fer_dist.schedule import learning_rate
-from fer_dist.session import Job, Session, open_session
+from fer_dist.train.checks import check_job
+from fer_dist.train.choices import choose
+from fer_dist.train.session import Job, Session, open_session
 
 
 def train(job: Job, world: World) -> None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import torch
 
-from fer_dist.choices import choose
 from fer_dist.config.settings import Config, to_shown_json
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import HALF, float32_on_cuda, torch_threads
 from fer_dist.distributed.world import World, pick_device
-from fer_dist.engine import Engine
-from fer_dist.inputs import Inputs
-from fer_dist.job_checks import check_job
 from fer_dist.runs.checkpoint import build, on_device
 from fer_dist.runs.opening import resolved, run_folder
+from fer_dist.train.checks import check_job
+from fer_dist.train.choices import choose
+from fer_dist.train.engine import Engine
+from fer_dist.train.inputs import Inputs
 
 STEPS = 3
 SECONDS_ON_CPU = 6.0
