@@ -3,10 +3,10 @@
 from typing import Any
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.findings import Model, Result, Seeds
-from fer_dist.report_numbers import percent, points, probability, signed_points, span
-from fer_dist.report_sentences import SIGNIFICANT
-from fer_dist.report_tables import CORRECTIONS
+from fer_dist.report.findings import Model, Result, Seeds
+from fer_dist.report.numbers import percent, points, probability, signed_points, span
+from fer_dist.report.sentences import SIGNIFICANT
+from fer_dist.report.tables import CORRECTIONS
 
 
 def prior_sentence(result: Result) -> str:

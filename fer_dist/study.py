@@ -7,8 +7,8 @@ from pathlib import Path
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
-from fer_dist.report import REPORT, STUDY, write_report
-from fer_dist.report_numbers import duration
+from fer_dist.report.numbers import duration
+from fer_dist.report.page import REPORT, STUDY, write_report
 from fer_dist.storage.places import without_secrets
 from fer_dist.study_check import PLAN, Setup, prepare
 from fer_dist.study_jobs import Job, Records, file_hash, jobs_of, locked, settings_of

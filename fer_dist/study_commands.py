@@ -128,8 +128,8 @@ def _report(arguments: Arguments) -> None:
         """Folder of the study, as --out named it."""
 
     flags = parse(Report, arguments[1:], "study report")
-    from fer_dist.findings import from_json
-    from fer_dist.report import REPORT, STUDY, write_report
+    from fer_dist.report.findings import from_json
+    from fer_dist.report.page import REPORT, STUDY, write_report
 
     path = Path(flags.folder) / STUDY
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_dist import PACKAGE, __version__
 from fer_dist.distributed.world import pick_device
-from fer_dist.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.runs.curves import load_curves
 from fer_dist.scores.compare import over_seeds
 from fer_dist.study_plan import Model as PlannedModel

@@ -6,7 +6,7 @@ import numpy as np
 
 from fer_dist.data.emotions import SEVEN
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.scores.compare import over_seeds, paired, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import Predictions, scores

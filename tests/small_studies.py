@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fer_dist.data.emotions import SEVEN
-from fer_dist.findings import Comparison, Model, Result, Study
+from fer_dist.report.findings import Comparison, Model, Result, Study
 from fer_dist.scores.metrics import Predictions, scores
 
 

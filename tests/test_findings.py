@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fer_dist.errors import InputError
-from fer_dist.findings import Comparison, Model, Result, Seeds, Study, from_json, to_json
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study, from_json, to_json
 
 SCORES = {"samples": 10, "accuracy": 0.8, "accuracy_interval": [0.5, 0.9], "macro_f1": None}
 

@@ -14,18 +14,18 @@ from page import Page
 from runs import environment
 from small_studies import crossed, scored, transferred, whole_study
 
-from fer_dist import report
 from fer_dist.cli import main
 from fer_dist.errors import InputError
-from fer_dist.findings import Comparison, Model, Result, Study, from_json, to_json
-from fer_dist.report_numbers import span
+from fer_dist.report import page as page_module
+from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json
+from fer_dist.report.numbers import span
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The folder of a report, with all that lies beside it."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    report.write_report(folder / "report.html", whole_study())
+    page_module.write_report(folder / "report.html", whole_study())
     return folder
 
 
@@ -80,11 +80,11 @@ def test_the_page_holds_its_numbers_and_names(page):
 
 
 def test_the_same_study_gives_the_same_page(page):
-    assert report.render(whole_study()) == page
+    assert page_module.render(whole_study()) == page
 
 
 def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
-    text = report.render(crossed(850, 510))
+    text = page_module.render(crossed(850, 510))
     Page(text)
     assert "What transfer brings" not in text
     assert "Data sets" not in text
@@ -100,14 +100,14 @@ def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
 )
 def test_a_study_that_does_not_fit_together_is_an_input_error(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
-        report.write_report(tmp_path / "report.html", replace(transferred(880, 760), **change))
+        page_module.write_report(tmp_path / "report.html", replace(transferred(880, 760), **change))
     assert not (tmp_path / "report.html").exists()
 
 
 def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
     scores = {"samples": 1000, "accuracy": 0.8, "accuracy_interval": [0.77, 0.82]}
     study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scores), Result("wild", "lab", scores)))
-    text = report.render(study)
+    text = page_module.render(study)
     parsed = Page(text)
     assert parsed.tags.count("svg") == 0
     assert "On its own test set, wild reaches 80.0" in text
@@ -115,7 +115,7 @@ def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
 
 
 def test_a_study_without_results_is_a_page_that_says_so_little():
-    parsed = Page(report.render(Study("nothing yet", (), ())))
+    parsed = Page(page_module.render(Study("nothing yet", (), ())))
     assert "0 models, 0 results" in "".join(parsed.text)
     assert not parsed.values("nav", "hidden")
 
@@ -182,7 +182,7 @@ def test_a_study_json_that_makes_no_page_is_one_line_and_touches_nothing(tmp_pat
 def test_models_whose_names_make_the_same_file_keep_their_own(tmp_path):
     models = (Model("A b", "A b"), Model("a_b", "A b"))
     study = Study("S", models, (Result("A b", "A b", scored(5, 10)), Result("a_b", "A b", scored(7, 10))))
-    report.write_report(tmp_path / "report.html", study)
+    page_module.write_report(tmp_path / "report.html", study)
     files = sorted(path.name for path in (tmp_path / "figures").glob("*.png"))
     assert files == ["confusion-A_b-A_b-test.png", "confusion-a_b-A_b-test-2.png"]
 
@@ -200,9 +200,9 @@ def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page)
 def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
     assert "Where the network looks" not in page
     (tmp_path / "maps").mkdir()
-    (tmp_path / "maps" / "block-1_wild.png").write_bytes(report.PNG_START + b"rest")
+    (tmp_path / "maps" / "block-1_wild.png").write_bytes(page_module.PNG_START + b"rest")
     study = replace(crossed(850, 510), maps=("maps/block-1_wild.png",))
-    text = report.render(study, tmp_path)
+    text = page_module.render(study, tmp_path)
     assert "Where the network looks" in text
     assert Page(text).values("img", "alt") == ["Feature maps: block 1 wild"]
     assert Page(text).values("img", "src")[0].startswith("data:image/png;base64,iVBORw0KGgp")
@@ -213,5 +213,5 @@ def test_a_feature_map_that_is_no_picture_is_an_input_error(tmp_path, content, m
     if content:
         (tmp_path / "map.png").write_bytes(content)
     with pytest.raises(InputError, match=f"map.png: .*{message}"):
-        report.write_report(tmp_path / "report.html", replace(crossed(850, 510), maps=("map.png",)))
+        page_module.write_report(tmp_path / "report.html", replace(crossed(850, 510), maps=("map.png",)))
     assert not (tmp_path / "report.html").exists()

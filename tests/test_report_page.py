@@ -7,7 +7,7 @@ from browser import Browser, browser_path
 from made_study import made_study
 from page import Page, contrast
 
-from fer_dist import report
+from fer_dist.report import page
 
 TOO_SMALL = """
 [...document.querySelectorAll("svg text")].filter(text => {
@@ -29,7 +29,7 @@ UNSEEN = """
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     found = tmp_path_factory.mktemp("report") / "report.html"
-    found.write_text(report.render(made_study(seeds=2, samples=200, sets=("affectnet", "drawn-lab"))))
+    found.write_text(page.render(made_study(seeds=2, samples=200, sets=("affectnet", "drawn-lab"))))
     return found
 
 

@@ -10,7 +10,7 @@ FLOORS = [
     {
         "errors", "config.settings", "config.checks", "config.presets", "data.emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
         "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
-        "config_changes", "findings", "paper_values", "config.torchrun"},
+        "config_changes", "report.findings", "paper_values", "config.torchrun"},
     {
         "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
         "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
@@ -22,10 +22,10 @@ FLOORS = [
         "runs.curves", "source_hash", "distributed.hardware",
      "evaluate.robustness.draws", "evaluate.robustness.blurs", "evaluate.robustness.weather", "evaluate.robustness.corruptions", "evaluate.robustness.regions", "evaluate.robustness.figure",
      "scores.figures.curves", "scores.figures.dots"},
-    {"train.loop", "train.session", "train.checks", "train.inputs", "train.choices", "train.estimate", "evaluate.evaluate", "evaluate.predict", "report",
+    {"train.loop", "train.session", "train.checks", "train.inputs", "train.choices", "train.estimate", "evaluate.evaluate", "evaluate.predict", "report.page",
      "evaluate.robustness.measure", "evaluate.parity",
-     "report_numbers", "report_sentences", "report_summary", "report_remarks", "report_pictures",
-     "report_group_pictures", "report_sections", "tables", "report_tables", "paper_tables"},
+     "report.numbers", "report.sentences", "report.summary", "report_remarks", "report.plots",
+     "report_group_pictures", "report.sections", "report.table", "report.tables", "report.published"},
     {"cli", "config.flags", "shard_commands", "shard_tables", "demo", "bench", "bench_commands", "bench_order",
      "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step", "bench_threads",
      "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",

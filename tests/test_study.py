@@ -17,8 +17,8 @@ from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.errors import WorkError
 from fer_dist.evaluate.evaluate import Result
 from fer_dist.evaluate.results import load_predictions
-from fer_dist.findings import from_json
 from fer_dist.monitor import Terminal
+from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
 from fer_dist.study_check import prepare
 from fer_dist.study_jobs import Records, jobs_of, locked

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fer_dist.findings import Comparison, Model, Result, Study
-from fer_dist.report_numbers import listed, percent, points, span
-from fer_dist.report_sentences import (
+from fer_dist.report.findings import Comparison, Model, Result, Study
+from fer_dist.report.numbers import listed, percent, points, span
+from fer_dist.report.sentences import (
     SIGNIFICANT,
     SPLITS,
     compared,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fer_dist.report_numbers import percent, signed_points, span
+from fer_dist.report.numbers import percent, signed_points, span
 
 Kind = Literal["word", "count", "part", "points", "number", "probability"]
 

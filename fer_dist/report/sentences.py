@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.findings import Comparison, Model, Result, Seeds, Study
-from fer_dist.report_numbers import percent, points, probability, span
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.numbers import percent, points, probability, span
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 SIGNIFICANT = 0.05

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fer_dist.findings import Model, Result, Study
-from fer_dist.report_numbers import duration
-from fer_dist.tables import Cell, Row, Table, count, part, points, word
+from fer_dist.report.findings import Model, Result, Study
+from fer_dist.report.numbers import duration
+from fer_dist.report.table import Cell, Row, Table, count, part, points, word
 
 CORRECTIONS = {"uniform": "training prior removed", "em": "target prior estimated"}
 """Key in detail's prior -> how a report calls it."""

@@ -12,12 +12,12 @@ from typing import Any
 from fer_dist import PACKAGE
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
-from fer_dist.findings import Study, check, to_json
-from fer_dist.report_numbers import duration, unbroken
-from fer_dist.report_sections import Section, all_pictures, all_tables, sections
-from fer_dist.report_summary import summary
+from fer_dist.report.findings import Study, check, to_json
+from fer_dist.report.numbers import duration, unbroken
+from fer_dist.report.sections import Section, all_pictures, all_tables, sections
+from fer_dist.report.summary import summary
+from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
-from fer_dist.tables import SHAPES, to_csv, to_latex
 
 STUDY, REPORT = "study.json", "report.html"
 TEMPLATES = PACKAGE / "templates"

@@ -3,7 +3,6 @@
 Its values hold for its data. Where another set stands in a role, a table says on which data its value was measured.
 """
 
-from fer_dist.findings import Model, Result, Study
 from fer_dist.paper_values import (
     ACCURACIES,
     CLASS_COUNTS,
@@ -14,8 +13,9 @@ from fer_dist.paper_values import (
     TRANSFER_GAIN,
     is_published_set,
 )
-from fer_dist.report_numbers import listed, percent
-from fer_dist.tables import Cell, Row, Table, count, marked, part, place_of, points, word
+from fer_dist.report.findings import Model, Result, Study
+from fer_dist.report.numbers import listed, percent
+from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, points, word
 
 THEIRS = "the study's"
 AGAINST = "the study's against our interval"

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from fer_dist import report_group_pictures as group_pictures
-from fer_dist import report_pictures as pictures
 from fer_dist import report_remarks as remarks
-from fer_dist import report_tables as tables
-from fer_dist.findings import Result, Study
-from fer_dist.paper_tables import paper_tables, stand_in_sentence
 from fer_dist.paper_values import SOURCE
-from fer_dist.report_pictures import Picture
-from fer_dist.report_sentences import first_models, model_sentences, transfer_sentence
-from fer_dist.tables import Table
+from fer_dist.report import plots as pictures
+from fer_dist.report import tables
+from fer_dist.report.findings import Result, Study
+from fer_dist.report.plots import Picture
+from fer_dist.report.published import paper_tables, stand_in_sentence
+from fer_dist.report.sentences import first_models, model_sentences, transfer_sentence
+from fer_dist.report.table import Table
 
 
 @dataclass(frozen=True)
