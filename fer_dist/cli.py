@@ -139,7 +139,7 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _demo(arguments: Arguments) -> None:
-    from fer_dist.demo import DemoConfig, demo
+    from fer_dist.study.demo import DemoConfig, demo
 
     terminal = Terminal()
     try:

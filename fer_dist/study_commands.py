@@ -37,7 +37,7 @@ def study_command(arguments: Arguments) -> None:
 
 
 def _carry_out(arguments: Arguments) -> None:
-    from fer_dist.study_plan import StudyConfig
+    from fer_dist.study.plan import StudyConfig
 
     @dataclass(frozen=True)
     class Flags:
@@ -57,7 +57,7 @@ def _carry_out(arguments: Arguments) -> None:
     name, rest = arguments[0], arguments[1:]
     plan, flags = _built_in(Flags, rest) if name == "paper" else _of_file(Flags, name, rest)
     if flags.print:
-        from fer_dist.study_yaml import as_yaml
+        from fer_dist.study.plan_file import as_yaml
 
         sys.stdout.write(as_yaml(plan))
     elif flags.dry_run:
@@ -67,8 +67,8 @@ def _carry_out(arguments: Arguments) -> None:
 
 
 def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
-    from fer_dist.study_paper import SET, PaperConfig, paper_plan, taken_settings
-    from fer_dist.study_plan import check_plan
+    from fer_dist.study.paper import SET, PaperConfig, paper_plan, taken_settings
+    from fer_dist.study.plan import check_plan
 
     @dataclass(frozen=True)
     class Paper:
@@ -85,7 +85,7 @@ def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
 
 
 def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
-    from fer_dist.study_yaml import load_plan
+    from fer_dist.study.plan_file import load_plan
 
     if path.startswith("-"):
         raise InputError(f"{path}: name a plan first: fer-dist study paper, or fer-dist study PLAN.yaml")
@@ -95,8 +95,8 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
 
 
 def _dry_run(plan: Any, flags: Any) -> None:
-    from fer_dist.study import job_rows
-    from fer_dist.study_check import prepare
+    from fer_dist.study.setup import prepare
+    from fer_dist.study.study import job_rows
 
     rows = job_rows(prepare(plan, flags.config))
     Terminal().table(["job", "state", "about"], rows)
@@ -105,7 +105,7 @@ def _dry_run(plan: Any, flags: Any) -> None:
 
 
 def _run(plan: Any, config: Any, line: str) -> None:
-    from fer_dist.study import study
+    from fer_dist.study.study import study
 
     terminal = Terminal()
     try:

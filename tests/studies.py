@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from fer_dist import study as study_module
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.sources import open_source
-from fer_dist.source_hash import PACKAGE
-from fer_dist.study_jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
+from fer_dist.study import study as study_module
+from fer_dist.study.jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
+from fer_dist.study.source_hash import PACKAGE
 
 SETTINGS = [
     "--preset", "demo", "--set.data.size", "24", "--set.data.crop", "20", "--set.train.batch-size", "20",

@@ -27,7 +27,7 @@ from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.shard_commands import SHARD_COMMANDS
 from fer_dist.storage.places import OnDisk, Output, Place, absolute, below, kind_of, locate, settled
-from fer_dist.study_plan import DataSet, Plan
+from fer_dist.study.plan import DataSet, Plan
 
 NO_PLACES = {
     "run.name", "ray.address", "ray.resources", "checkpoint", "emotions", "dataset", "split", "codes", "preset",

@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from fer_dist import source_hash as module
-from fer_dist.source_hash import reached, source_hash
-from fer_dist.study_jobs import BESIDE_WEIGHTS, CHANGES_NO_RESULT, DRAWS, SOURCES
+from fer_dist.study import source_hash as module
+from fer_dist.study.jobs import BESIDE_WEIGHTS, CHANGES_NO_RESULT, DRAWS, SOURCES
+from fer_dist.study.source_hash import reached, source_hash
 
 
 @pytest.fixture

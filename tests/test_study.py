@@ -11,7 +11,6 @@ from faces import tree, wait_for
 from runs import command, environment
 from studies import found, measured, paper, three_sets, traced, uncounted
 
-from fer_dist import study_jobs
 from fer_dist.cli import main
 from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.errors import WorkError
@@ -20,11 +19,12 @@ from fer_dist.evaluate.results import load_predictions
 from fer_dist.monitor import Terminal
 from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
-from fer_dist.study_check import prepare
-from fer_dist.study_jobs import Records, jobs_of, locked
-from fer_dist.study_plan import StudyConfig
-from fer_dist.study_work import Running, record_evaluation, record_training
-from fer_dist.study_yaml import load_plan
+from fer_dist.study import jobs as jobs_module
+from fer_dist.study.jobs import Records, jobs_of, locked
+from fer_dist.study.plan import StudyConfig
+from fer_dist.study.plan_file import load_plan
+from fer_dist.study.running import Running, record_evaluation, record_training
+from fer_dist.study.setup import prepare
 
 A, B, AB = "synthetic_wild", "synthetic_lab", "synthetic_wild-to-synthetic_lab"
 
@@ -218,7 +218,7 @@ def test_what_scores_a_validation_counts_in_a_training_where_it_chooses_the_weig
 
     last, best = keys("last"), keys("best")
     monkeypatch.setattr(
-        study_jobs, "_code", lambda kind, known=study_jobs._code: known(kind) + "!" * (kind == "evaluate")
+        jobs_module, "_code", lambda kind, known=jobs_module._code: known(kind) + "!" * (kind == "evaluate")
     )
     assert keys("last") == last
     assert not keys("best") & best

@@ -5,25 +5,16 @@ from dataclasses import replace
 import pytest
 from studies import three_sets
 
-from fer_dist import study_check
 from fer_dist.cli import main
 from fer_dist.config.presets import preset
 from fer_dist.distributed.hardware import Arithmetic
 from fer_dist.errors import InputError
-from fer_dist.study_check import with_precision
-from fer_dist.study_paper import PaperConfig, paper_of, taken_settings
-from fer_dist.study_plan import (
-    DataSet,
-    Plan,
-    Robustness,
-    StudyConfig,
-    Training,
-    check_plan,
-    evaluations_of,
-    models_of,
-)
-from fer_dist.study_processes import flags_of
-from fer_dist.study_yaml import as_yaml, load_plan
+from fer_dist.study import setup
+from fer_dist.study.paper import PaperConfig, paper_of, taken_settings
+from fer_dist.study.plan import DataSet, Plan, Robustness, StudyConfig, Training, check_plan, evaluations_of, models_of
+from fer_dist.study.plan_file import as_yaml, load_plan
+from fer_dist.study.setup import with_precision
+from fer_dist.study.side_by_side import flags_of
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +196,7 @@ def test_a_plan_that_leaves_the_arithmetic_open_takes_what_is_fast_where_it_runs
     plan = Plan({"a": DataSet("a")}, {"a": Training("a"), "b": Training("a", set={"train.precision": "tf32"})})
     out, where = tmp_path / "out", StudyConfig(device="cpu")
     hardware = {"ddp": "fp16", "deepspeed": "fp32"}
-    monkeypatch.setattr(study_check, "fastest", lambda device, strategy: Arithmetic(hardware[strategy], "a card"))
+    monkeypatch.setattr(setup, "fastest", lambda device, strategy: Arithmetic(hardware[strategy], "a card"))
     found = with_precision(plan, where, out)
     assert found.set == {"train.precision": "fp16"}
     assert found.trainings == plan.trainings

@@ -13,8 +13,8 @@ from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.errors import InputError
 from fer_dist.monitor import Terminal
 from fer_dist.storage.places import OnDisk, settled
-from fer_dist.study_paper import PaperConfig, paper_of
-from fer_dist.study_plan import Plan, StudyConfig
+from fer_dist.study.paper import PaperConfig, paper_of
+from fer_dist.study.plan import Plan, StudyConfig
 
 SETTINGS = "demo.json"
 NAMES = {"a": "wild", "b": "lab", "c": "six"}
@@ -77,7 +77,7 @@ class _WithoutNeutrality:
 
 def demo(config: DemoConfig, terminal: Terminal) -> Path:
     """Run the demo. Returns the path of its report. Raises InputError where the folder holds another demo."""
-    from fer_dist.study import study
+    from fer_dist.study.study import study
 
     began = time.monotonic()
     config = settled(config)

@@ -21,9 +21,9 @@ from fer_dist.config_changes import MAY_DIFFER
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report.page import TEMPLATES
-from fer_dist.source_hash import reached, source_hash
-from fer_dist.study_check import Setup, config_with_list
-from fer_dist.study_plan import Model, model_name, seeds_of
+from fer_dist.study.plan import Model, model_name, seeds_of
+from fer_dist.study.setup import Setup, config_with_list
+from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal["audit", "train", "evaluate", "parity", "robustness", "measures", "compare", "report"]
 

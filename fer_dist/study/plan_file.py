@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, nearest
-from fer_dist.study_plan import Plan, Settings, faults_of
+from fer_dist.study.plan import Plan, Settings, faults_of
 
 if TYPE_CHECKING:
     import yaml

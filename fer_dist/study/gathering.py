@@ -11,13 +11,13 @@ from fer_dist.distributed.world import pick_device
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.runs.curves import load_curves
 from fer_dist.scores.compare import over_seeds
-from fer_dist.study_plan import Model as PlannedModel
-from fer_dist.study_plan import model_name, seeds_of
+from fer_dist.study.plan import Model as PlannedModel
+from fer_dist.study.plan import model_name, seeds_of
 
 if TYPE_CHECKING:
     # What does the work is no part of the report: source_hash follows imports.
-    from fer_dist.study_check import Setup
-    from fer_dist.study_work import Running
+    from fer_dist.study.running import Running
+    from fer_dist.study.setup import Setup
 
 SHOWN = ("train/", "validation/", "recall/")
 """Curves that say how the training went; those of speed stay in TensorBoard."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fer_dist.config.settings import DataConfig
 from fer_dist.errors import InputError
 from fer_dist.storage.places import OnDisk, Place, below
-from fer_dist.study_plan import Comparison, DataSet, Plan, Robustness, Settings, Training
-from fer_dist.study_yaml import setting
+from fer_dist.study.plan import Comparison, DataSet, Plan, Robustness, Settings, Training
+from fer_dist.study.plan_file import setting
 
 SET = "--set."
 

@@ -19,8 +19,8 @@ from fer_dist.errors import InputError
 from fer_dist.runs.checkpoint import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE, free_bytes
 from fer_dist.storage.places import below, settled
-from fer_dist.study_plan import Model, Plan, StudyConfig, evaluations_of, models_of
-from fer_dist.study_yaml import load_plan
+from fer_dist.study.plan import Model, Plan, StudyConfig, evaluations_of, models_of
+from fer_dist.study.plan_file import load_plan
 from fer_dist.train.checks import check_job
 
 PLAN = "plan.yaml"

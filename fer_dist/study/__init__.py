@@ -1,0 +1,1 @@
+"""A plan carried out: its file, its jobs and their keys, and what they find. Imports training and the report."""
