@@ -1,7 +1,7 @@
 """What `fer-dist bench order` and `bench shuffle` found, as the rows of tables."""
 
-from fer_dist.bench_order import FirstBatchBench, OrderBench, RealBench
-from fer_dist.bench_shuffle import MARKS, CoverageBench, MixBench
+from fer_dist.bench.order import FirstBatchBench, OrderBench, RealBench
+from fer_dist.bench.shuffle import MARKS, CoverageBench, MixBench
 
 Table = tuple[list[str], list[list[str]]]
 """The header, and a list of cells a row."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fer_dist import __version__
-from fer_dist.bench_commands import bench
+from fer_dist.bench.commands import bench
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError, WorkError

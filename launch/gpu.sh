@@ -36,7 +36,7 @@ from statistics import median
 import torch
 from nvidia.dali import fn, types
 
-from fer_dist.bench_peers import dali_draws
+from fer_dist.bench.peers import dali_draws
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.order import sequence

@@ -16,9 +16,9 @@ import torch
 from faces import encoded, faces, shard_set
 from torch import Tensor
 
-from fer_dist import bench_loader, bench_peers
-from fer_dist.bench_loader import FIRST, Contest, LoaderBench, contest_table, our_batches, our_bytes
-from fer_dist.bench_peers import Batches, Common
+from fer_dist.bench import loader, peers
+from fer_dist.bench.loader import FIRST, Contest, LoaderBench, contest_table, our_batches, our_bytes
+from fer_dist.bench.peers import Batches, Common
 from fer_dist.cli import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import EIGHT
@@ -50,9 +50,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def common(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Common:
-    folder = bench_peers.prepare(
-        Reader(shards, EIGHT, drop_extra=True), tmp_path_factory.mktemp("bench") / "set", PICTURES
-    )
+    folder = peers.prepare(Reader(shards, EIGHT, drop_extra=True), tmp_path_factory.mktemp("bench") / "set", PICTURES)
     return Common(folder, replace(PLAIN, rotate_degrees=30, hue=0.05), batch_size=4, threads=1)
 
 
@@ -73,20 +71,20 @@ def test_tars_files_and_chunks_hold_the_same_pictures(shards: Path, common: Comm
     assert sums([path.read_bytes() for path in (common.folder / "files").iterdir()]) == taken
     if not HAS_LITDATA:
         pytest.skip("litdata is not installed, which the extra peers brings; the tars and files are checked")
-    streamed = bench_peers._litdata().StreamingDataset(str(common.folder / "litdata"))
+    streamed = peers._litdata().StreamingDataset(str(common.folder / "litdata"))
     assert sums([sample["image"] for sample in streamed]).keys() == taken.keys()
 
 
 STREAMS: dict[str, Callable[[Common], Batches]] = {
-    "torch": bench_peers.torch_batches,
-    "webdataset": bench_peers.webdataset_batches,
-    "litdata": bench_peers.litdata_batches,
-    "dali": bench_peers.dali_batches,
+    "torch": peers.torch_batches,
+    "webdataset": peers.webdataset_batches,
+    "litdata": peers.litdata_batches,
+    "dali": peers.dali_batches,
     "ours": our_batches,
-    "torch bytes": lambda common: bench_peers.torch_bytes(common, 0),
-    "webdataset bytes": lambda common: bench_peers.webdataset_bytes(common, 0),
-    "litdata bytes": lambda common: bench_peers.litdata_bytes(common, 0),
-    "dali bytes": bench_peers.dali_bytes,
+    "torch bytes": lambda common: peers.torch_bytes(common, 0),
+    "webdataset bytes": lambda common: peers.webdataset_bytes(common, 0),
+    "litdata bytes": lambda common: peers.litdata_bytes(common, 0),
+    "dali bytes": peers.dali_bytes,
     "our bytes": lambda common: our_bytes(common, shuffled=True),
     "our bytes in sequence": lambda common: our_bytes(common, shuffled=False),
 }
@@ -109,7 +107,7 @@ def test_torchvisions_steps_are_those_of_our_graph(views: str) -> None:
     pictures = [encoded(i, "JPEG", 48, "RGB") for i in range(4)]
     waiting = iter([Inputs([np.frombuffer(p, np.uint8) for p in pictures], draw(data, 0, 0, hashed(np.arange(4))))])
     ours = Crops(Graph(data, True, 4, torch.device("cpu"), False, 1), lambda: next(waiting)).next()
-    transform = bench_peers.torchvision_transform(data)
+    transform = peers.torchvision_transform(data)
     theirs: Tensor = torch.stack([transform(picture) for picture in pictures])
     theirs = theirs if views == "expand" else theirs[:, None]
     # In standard deviations, of about 57 grey levels.
@@ -134,7 +132,7 @@ def test_each_has_a_turn_of_its_own_and_runs_warm() -> None:
         finally:
             events.append(f"{name} closes")
 
-    contest = bench_loader.compare("drawn", {"a": lambda: stream("a"), "b": lambda: stream("b")}, ("a",), 16, 2)
+    contest = loader.compare("drawn", {"a": lambda: stream("a"), "b": lambda: stream("b")}, ("a",), 16, 2)
     turns = [[f"{name} opens", *[name] * (FIRST + 2), f"{name} closes"] for name in "abab"]
     assert events == [event for turn in turns for event in turn]
     assert [len(times) for times in contest.microseconds.values()] == [2, 2]
@@ -145,7 +143,7 @@ def test_everything_is_measured_and_a_peer_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "litdata", None)
     flags = LoaderBench(str(shards), 24, 20, samples=PICTURES, pictures=8, batch_size=4, threads=1, repeats=1)
-    contests = list(bench_loader.bench_loader(flags, tmp_path / "set"))
+    contests = list(loader.bench_loader(flags, tmp_path / "set"))
     assert [contest.title for contest in contests] == [
         "the same transforms",
         "reading alone, in one process",
@@ -201,5 +199,5 @@ def test_what_cannot_be_meant_is_said_before_anything_is_written(
 ) -> None:
     flags = replace(LoaderBench(str(shards), 24, 20), **changed)
     with pytest.raises(InputError, match=message):
-        next(bench_loader.bench_loader(flags, tmp_path / "set"))
+        next(loader.bench_loader(flags, tmp_path / "set"))
     assert not (tmp_path / "set").exists()

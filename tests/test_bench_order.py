@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_dist.bench_commands import bench
-from fer_dist.bench_order import bench_first_batch, bench_order, bench_real, read_set, write_set
-from fer_dist.bench_shuffle import (
+from fer_dist.bench.commands import bench
+from fer_dist.bench.order import bench_first_batch, bench_order, bench_real, read_set, write_set
+from fer_dist.bench.shuffle import (
     CLASSES,
     EPOCHS,
     MARKS,

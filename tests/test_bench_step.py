@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_dist.bench_step import STRATEGIES, StepTime, step_table
+from fer_dist.bench.step import STRATEGIES, StepTime, step_table
 from fer_dist.cli import main
 from fer_dist.model import SEResNet18
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from faces import faces, shard_set
 
-from fer_dist.bench_shuffle import CLASSES
+from fer_dist.bench.shuffle import CLASSES
 from fer_dist.config.settings import Config, DataConfig, RunConfig
 from fer_dist.config_changes import differences, keeping_chosen
 from fer_dist.data.emotions import EIGHT, SEVEN

@@ -13,7 +13,7 @@ import pytest
 import tyro
 from faces import faces, shard_set, write
 
-from fer_dist.bench_commands import BENCHES
+from fer_dist.bench.commands import BENCHES
 from fer_dist.cli import COMMANDS, main
 from fer_dist.config.flags import flat
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, RunConfig

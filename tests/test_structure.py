@@ -26,8 +26,8 @@ FLOORS = [
      "evaluate.robustness.measure", "evaluate.parity",
      "report.numbers", "report.sentences", "report.summary", "report_remarks", "report.plots",
      "report_group_pictures", "report.sections", "report.table", "report.tables", "report.published"},
-    {"cli", "config.flags", "shard_commands", "shard_tables", "study.demo", "bench", "bench_commands", "bench_order",
-     "bench_shuffle", "bench_tables", "bench_loader", "bench_peers", "bench_checkpoint", "bench_step", "bench_threads",
+    {"cli", "config.flags", "shard_commands", "shard_tables", "study.demo", "bench.shards", "bench.commands", "bench.order",
+     "bench.shuffle", "bench_tables", "bench.loader", "bench.peers", "bench.checkpoint", "bench.step", "bench.threads",
      "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",
      "study.study", "study.plan", "study.plan_file", "study.paper", "study.setup", "study.jobs", "study.running", "study.side_by_side",
      "study.measuring", "study.gathering", "study_commands"},
@@ -37,7 +37,7 @@ DOORS = {
     "nvidia": {"data.loading.pipeline"},
     "deepspeed": {"train.zero"},
 }
-ANYTHING = {"bench", "bench_loader", "bench_peers", "doctor", "doctor_cluster"}
+ANYTHING = {"bench.shards", "bench.loader", "bench.peers", "doctor", "doctor_cluster"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -37,7 +37,7 @@ def _shards(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Shards, arguments, "bench shards")
-    from fer_dist.bench import bench_shards
+    from fer_dist.bench.shards import bench_shards
 
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
@@ -69,7 +69,7 @@ def _resize(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Resize, arguments, "bench resize")
-    from fer_dist.bench import bench_resize
+    from fer_dist.bench.shards import bench_resize
 
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
@@ -93,7 +93,7 @@ def _audit(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Audit, arguments, "bench audit")
-    from fer_dist.bench import COPIES, bench_audit
+    from fer_dist.bench.shards import COPIES, bench_audit
 
     counts = _integers("--counts", flags.counts)
     found = []
@@ -132,7 +132,7 @@ def _near(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Near, arguments, "bench near")
-    from fer_dist.bench import bench_near
+    from fer_dist.bench.shards import bench_near
     from fer_dist.data.loading.shard_set import open_set
 
     _at_least_one("--count", flags.count)
@@ -164,7 +164,7 @@ def _order(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Order, arguments, "bench order")
-    from fer_dist.bench_order import bench_first_batch, bench_order, bench_real
+    from fer_dist.bench.order import bench_first_batch, bench_order, bench_real
     from fer_dist.bench_tables import first_batch_table, order_table, real_table
 
     counts = _integers("--counts", flags.counts)
@@ -209,7 +209,7 @@ def _shuffle(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Shuffle, arguments, "bench shuffle")
-    from fer_dist.bench_shuffle import bench_coverage, bench_shuffle, expected
+    from fer_dist.bench.shuffle import bench_coverage, bench_shuffle, expected
     from fer_dist.bench_tables import coverage_table, mix_table
 
     lanes, blocks = _integers("--lanes", flags.lanes), _integers("--blocks", flags.blocks)
@@ -227,7 +227,7 @@ def _shuffle(arguments: Arguments) -> None:
 
 
 def _loader(arguments: Arguments) -> None:
-    from fer_dist.bench_loader import LoaderBench, bench_loader, contest_table
+    from fer_dist.bench.loader import LoaderBench, bench_loader, contest_table
 
     @dataclass(frozen=True)
     class Loader:
@@ -250,19 +250,19 @@ def _loader(arguments: Arguments) -> None:
 
 
 def _checkpoint(arguments: Arguments) -> None:
-    from fer_dist.bench_checkpoint import command
+    from fer_dist.bench.checkpoint import command
 
     command(arguments)
 
 
 def _step(arguments: Arguments) -> None:
-    from fer_dist.bench_step import command
+    from fer_dist.bench.step import command
 
     command(arguments)
 
 
 def _threads(arguments: Arguments) -> None:
-    from fer_dist.bench_threads import command
+    from fer_dist.bench.threads import command
 
     command(arguments)
 

@@ -28,7 +28,7 @@ from fer_dist.storage.places import Place
 
 if TYPE_CHECKING:
     # torch and DALI take seconds to import, and --help needs the flags alone.
-    from fer_dist.bench_peers import Batches, Common
+    from fer_dist.bench.peers import Batches, Common
     from fer_dist.data.loading.pipeline import Graph
 
 FIRST = 4
@@ -108,7 +108,7 @@ def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
 
 def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
     """Each comparison when it is done. folder: for the pictures, in three forms; it must not exist yet."""
-    from fer_dist.bench_peers import Common, prepare
+    from fer_dist.bench.peers import Common, prepare
 
     data = DataConfig(size=flags.size, crop=flags.crop, views=flags.views)
     for name in ("samples", "pictures", "batch_size", "threads", "repeats"):
@@ -134,7 +134,7 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
 
 def bench_transforms(common: "Common", pictures: int, repeats: int) -> Contest:
     """Batches of crops, normalised, from each loader."""
-    from fer_dist import bench_peers as peers
+    from fer_dist.bench import peers
 
     exact = replace(common, data=replace(common.data, fused=False))
     fused = replace(common, data=replace(common.data, fused=True))
@@ -152,7 +152,7 @@ def bench_transforms(common: "Common", pictures: int, repeats: int) -> Contest:
 
 def bench_readers(common: "Common", pictures: int, repeats: int) -> list[Contest]:
     """Encoded pictures and labels, the checksum of each picture computed: in one process, and by two workers."""
-    from fer_dist import bench_peers as peers
+    from fer_dist.bench import peers
 
     contests = []
     for workers in (0, peers.WORKERS):
@@ -192,7 +192,7 @@ def compare(
     title: str, contestants: dict[str, Stream], references: tuple[str, ...], pictures: int, repeats: int
 ) -> Contest:
     """Let each give so many pictures in turn, alone: it is opened for its turn. A peer that cannot run is skipped."""
-    from fer_dist.bench_peers import PeerError
+    from fer_dist.bench.peers import PeerError
 
     found: dict[str, list[float]] = {name: [] for name in [*references, *contestants]}
     skipped: dict[str, str] = {}
@@ -268,7 +268,7 @@ def _stage(common: "Common", last: int) -> "Batches":
     """The graph up to some step, fed from memory."""
     from nvidia.dali import fn, types
 
-    from fer_dist.bench_peers import dali_draws
+    from fer_dist.bench.peers import dali_draws
     from fer_dist.data.loading.pipeline import decoded, draws_of, empty_pipeline, steps
 
     graph = _graph(common)
