@@ -149,7 +149,7 @@ def _demo(arguments: Arguments) -> None:
 
 
 def _doctor(arguments: Arguments) -> None:
-    from fer_dist.doctor_finding import Asked
+    from fer_dist.doctor.finding import Asked
 
     @dataclass(frozen=True)
     class Doctor:
@@ -161,7 +161,7 @@ def _doctor(arguments: Arguments) -> None:
         """File for the findings as JSON as well."""
 
     flags = parse(Doctor, arguments, "doctor")
-    from fer_dist.doctor import doctor
+    from fer_dist.doctor.doctor import doctor
 
     doctor(flags.asked, Terminal(), flags.json)
 

@@ -1,6 +1,6 @@
 """What the findings of fer-dist doctor come to, for its tests."""
 
-from fer_dist.doctor_finding import Finding
+from fer_dist.doctor.finding import Finding
 
 
 def state(findings: list[Finding]) -> str:

@@ -15,9 +15,9 @@ from faces import faces, shard_set
 from PIL import Image
 from runs import environment
 
-from fer_dist import doctor, doctor_devices, doctor_machine
 from fer_dist.cli import main
-from fer_dist.doctor_finding import Asked, Finding
+from fer_dist.doctor import devices, doctor, machine
+from fer_dist.doctor.finding import Asked, Finding
 
 HERE = Asked()
 GIB = 1 << 30
@@ -86,9 +86,9 @@ def test_a_check_that_breaks_is_a_fault_and_the_others_are_still_made(healthy, t
 
 
 def test_an_old_python_and_packages_that_are_old_or_missing_are_faults():
-    assert state(doctor_machine.python(HERE, (3, 10, 14))) == "fault"
-    assert state(doctor_machine.python(HERE, (3, 11, 0))) == "ok"
-    found = doctor_machine.packages(HERE, ["torch>=99.1", "no-such-package>=1", "numpy>=2.0"])
+    assert state(machine.python(HERE, (3, 10, 14))) == "fault"
+    assert state(machine.python(HERE, (3, 11, 0))) == "ok"
+    found = machine.packages(HERE, ["torch>=99.1", "no-such-package>=1", "numpy>=2.0"])
     assert [item.state for item in found[:2]] == ["fault", "fault"]
     assert "pip install 'torch>=99.1' pip install 'no-such-package>=1'" in remedies(found)
     assert "numpy" in found[2].found
@@ -107,38 +107,38 @@ def test_an_old_python_and_packages_that_are_old_or_missing_are_faults():
     ],
 )
 def test_versions_are_compared_to_their_last_part(installed, needed, expected, monkeypatch):
-    monkeypatch.setattr(doctor_machine, "version_of", lambda name: installed)
-    assert state(doctor_machine.packages(HERE, [f"one>={needed}"])) == expected
-    assert state(doctor_machine.packages(HERE, [f'one>={needed}; extra == "deepspeed"'])) == expected
+    monkeypatch.setattr(machine, "version_of", lambda name: installed)
+    assert state(machine.packages(HERE, [f"one>={needed}"])) == expected
+    assert state(machine.packages(HERE, [f'one>={needed}; extra == "deepspeed"'])) == expected
 
 
 def test_an_optional_package_that_is_missing_is_no_fault():
-    found = doctor_machine.packages(HERE, ["numpy>=2.0", 'no-such-package>=1; extra == "export"'])
+    found = machine.packages(HERE, ["numpy>=2.0", 'no-such-package>=1; extra == "export"'])
     assert state(found) == "ok"
     assert "not installed: no-such-package (export)" in found[-1].found
 
 
 def test_more_threads_than_cores_time_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
-    assert state(doctor_machine.cores(HERE, tmp_path)) == "warning"
+    assert state(machine.cores(HERE, tmp_path)) == "warning"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert state(doctor_machine.cores(HERE, tmp_path)) == "ok"
+    assert state(machine.cores(HERE, tmp_path)) == "ok"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
-    assert state(doctor_machine.cores(HERE, tmp_path)) == "ok"
+    assert state(machine.cores(HERE, tmp_path)) == "ok"
     (tmp_path / "cpu.max").write_text("100000 100000\n")
-    assert "OMP_NUM_THREADS=1" in remedies(doctor_machine.cores(HERE, tmp_path))
+    assert "OMP_NUM_THREADS=1" in remedies(machine.cores(HERE, tmp_path))
 
 
 def test_threads_that_share_cores_with_others_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
-    assert state(doctor_machine.cores(HERE, tmp_path, lambda: 6.0)) == "warning"
-    assert state(doctor_machine.cores(HERE, tmp_path, lambda: 1.0)) == "ok"
+    assert state(machine.cores(HERE, tmp_path, lambda: 6.0)) == "warning"
+    assert state(machine.cores(HERE, tmp_path, lambda: 1.0)) == "ok"
 
 
 def test_little_memory_is_a_fault():
-    states = [state(doctor_machine.memory(HERE, gib * GIB)) for gib in (1, 3, 16)]
+    states = [state(machine.memory(HERE, gib * GIB)) for gib in (1, 3, 16)]
     assert states == ["fault", "warning", "ok"]
 
 
@@ -155,22 +155,22 @@ def test_a_low_limit_of_open_files_is_found(limit, expected):
 
 def test_enough_open_files_are_fine(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda what: (65536, 65536))
-    assert state(doctor_machine.open_files(HERE)) == "ok"
+    assert state(machine.open_files(HERE)) == "ok"
 
 
 def test_a_small_shared_memory_is_a_fault_where_there_are_gpus_and_slow_elsewhere():
     docker = 64 << 20
-    assert state(doctor_machine.shared_memory(HERE, docker, 64 * GIB, gpus=2)) == "fault"
-    found = doctor_machine.shared_memory(HERE, docker, 64 * GIB, gpus=0)
+    assert state(machine.shared_memory(HERE, docker, 64 * GIB, gpus=2)) == "fault"
+    found = machine.shared_memory(HERE, docker, 64 * GIB, gpus=0)
     assert state(found) == "warning"
     assert "--shm-size" in remedies(found)
     assert "21 GB" in remedies(found)
-    assert state(doctor_machine.shared_memory(HERE, 32 * GIB, 64 * GIB, gpus=2)) == "ok"
+    assert state(machine.shared_memory(HERE, 32 * GIB, 64 * GIB, gpus=2)) == "ok"
 
 
 def test_a_clock_behind_the_files_of_this_package_is_a_fault():
-    assert state(doctor_machine.clock(HERE)) == "ok"
-    assert state(doctor_machine.clock(HERE, now=1e9)) == "fault"
+    assert state(machine.clock(HERE)) == "ok"
+    assert state(machine.clock(HERE, now=1e9)) == "fault"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_clock_behind_the_files_of_this_package_is_a_fault():
     ],
 )
 def test_dali_must_be_one_and_of_the_cuda_of_torch(installed, torch_cuda, expected):
-    found = doctor_devices.dali_fits(installed, torch_cuda)
+    found = devices.dali_fits(installed, torch_cuda)
     assert state(found) == expected
     wanted = "12" if torch_cuda.startswith("12") else "13"
     assert expected == "ok" or f"fer-dist[cuda{wanted}]" in remedies(found)
@@ -192,27 +192,27 @@ def test_dali_must_be_one_and_of_the_cuda_of_torch(installed, torch_cuda, expect
 
 @pytest.mark.parametrize(("version", "expected"), [("570.86.15", "fault"), ("580.65.06", "ok"), ("600.1", "ok")])
 def test_a_driver_older_than_torchs_or_dalis_cuda_is_a_fault(version, expected):
-    assert state(doctor_devices.driver_fits(version, {"torch": "13.0", "DALI": "13"})) == expected
-    assert state(doctor_devices.driver_fits(version, {"torch": "12.8", "DALI": "12"})) == "ok"
-    assert state(doctor_devices.driver_fits("520.61", {"torch": "", "DALI": "12"})) == "fault"
+    assert state(devices.driver_fits(version, {"torch": "13.0", "DALI": "13"})) == expected
+    assert state(devices.driver_fits(version, {"torch": "12.8", "DALI": "12"})) == "ok"
+    assert state(devices.driver_fits("520.61", {"torch": "", "DALI": "12"})) == "fault"
 
 
 def test_a_decoder_that_gives_other_pixels_is_a_fault(monkeypatch):
-    assert state(doctor_devices.decoding(HERE)) == "ok"
+    assert state(devices.decoding(HERE)) == "ok"
     grey = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
-    monkeypatch.setattr(doctor_devices, "decode", lambda content: grey)
-    assert state(doctor_devices.decoding(HERE)) == "fault"
+    monkeypatch.setattr(devices, "decode", lambda content: grey)
+    assert state(devices.decoding(HERE)) == "fault"
 
 
 def test_gloo_on_an_interface_that_is_not_there_is_a_fault(monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    assert state(doctor_devices.collectives(HERE)) == "ok"
+    assert state(devices.collectives(HERE)) == "ok"
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "none7")
-    found = doctor_devices.collectives(HERE)
+    found = devices.collectives(HERE)
     assert state(found) == "fault"
     assert "none7" in found[0].found
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_its_checks_say_so_and_are_no_faults():
-    assert state(doctor_devices.gpu(HERE)) == state(doctor_devices.driver(HERE)) == "not here"
+    assert state(devices.gpu(HERE)) == state(devices.driver(HERE)) == "not here"

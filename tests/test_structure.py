@@ -28,7 +28,7 @@ FLOORS = [
      "report_group_pictures", "report.sections", "report.table", "report.tables", "report.published"},
     {"cli", "config.flags", "shard_commands", "shard_tables", "study.demo", "bench.shards", "bench.commands", "bench.order",
      "bench.shuffle", "bench_tables", "bench.loader", "bench.peers", "bench.checkpoint", "bench.step", "bench.threads",
-     "doctor", "doctor_finding", "doctor_machine", "doctor_devices", "doctor_places", "doctor_cluster",
+     "doctor.doctor", "doctor.finding", "doctor.machine", "doctor.devices", "doctor.places", "doctor.cluster",
      "study.study", "study.plan", "study.plan_file", "study.paper", "study.setup", "study.jobs", "study.running", "study.side_by_side",
      "study.measuring", "study.gathering", "study_commands"},
 ]  # fmt: skip
@@ -37,7 +37,7 @@ DOORS = {
     "nvidia": {"data.loading.pipeline"},
     "deepspeed": {"train.zero"},
 }
-ANYTHING = {"bench.shards", "bench.loader", "bench.peers", "doctor", "doctor_cluster"}
+ANYTHING = {"bench.shards", "bench.loader", "bench.peers", "doctor.doctor", "doctor.cluster"}
 
 
 def modules() -> dict[str, ast.Module]:

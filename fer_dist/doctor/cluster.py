@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist import PACKAGE
-from fer_dist.doctor_finding import Asked, Finding, RayAddress, fault, not_here, ok, warning
+from fer_dist.doctor.finding import Asked, Finding, RayAddress, fault, not_here, ok, warning
 
 CONNECT_SECONDS = 5.0
 NODE_SECONDS, ANSWER_SECONDS = 120.0, 300.0

@@ -14,8 +14,8 @@ from fer_dist.data.images import decode, jpeg_bytes
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs
 from fer_dist.distributed.hardware import fastest
-from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
-from fer_dist.doctor_machine import version_of
+from fer_dist.doctor.finding import Asked, Finding, fault, not_here, ok, warning
+from fer_dist.doctor.machine import version_of
 from fer_dist.errors import InputError
 
 LEAST_DRIVER = {13: 580, 12: 525}

@@ -6,33 +6,34 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fer_dist import PACKAGE, __version__, doctor_cluster, doctor_devices, doctor_machine, doctor_places
+from fer_dist import PACKAGE, __version__
 from fer_dist.config.flags import in_own_words, write_json
-from fer_dist.doctor_finding import Asked, Finding, fault
+from fer_dist.doctor import cluster, devices, machine, places
+from fer_dist.doctor.finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Terminal
 
 Check = Callable[[Asked], list[Finding]]
 
 CHECKS: dict[str, Check] = {
-    "python": doctor_machine.python,
-    "packages": doctor_machine.packages,
-    "cores": doctor_machine.cores,
-    "memory": doctor_machine.memory,
-    "shared memory": doctor_machine.shared_memory,
-    "open files": doctor_machine.open_files,
-    "clock": doctor_machine.clock,
-    "GPU": doctor_devices.gpu,
-    "precision": doctor_devices.precision,
-    "driver": doctor_devices.driver,
-    "DALI": doctor_devices.dali,
-    "decoding": doctor_devices.decoding,
-    "collectives": doctor_devices.collectives,
-    "run root": doctor_places.run_root,
-    "disk": doctor_places.disk,
-    "cache": doctor_places.cache,
-    "data": doctor_places.data,
-    "host name": doctor_cluster.host_name,
+    "python": machine.python,
+    "packages": machine.packages,
+    "cores": machine.cores,
+    "memory": machine.memory,
+    "shared memory": machine.shared_memory,
+    "open files": machine.open_files,
+    "clock": machine.clock,
+    "GPU": devices.gpu,
+    "precision": devices.precision,
+    "driver": devices.driver,
+    "DALI": devices.dali,
+    "decoding": devices.decoding,
+    "collectives": devices.collectives,
+    "run root": places.run_root,
+    "disk": places.disk,
+    "cache": places.cache,
+    "data": places.data,
+    "host name": cluster.host_name,
 }
 """What is looked at on this machine, or on each node; a new check is a line."""
 
@@ -76,12 +77,12 @@ def addressed(asked: Asked) -> Asked:
 def rows_of(asked: Asked) -> list[Row]:
     """All findings: of this machine, or of every node of the cluster."""
     rows = [] if asked.cluster else [Row("", name, item) for name in CHECKS for item in _made(name, asked)]
-    rows += [Row("", "Ray token", item) for item in doctor_cluster.token(asked)]
+    rows += [Row("", "Ray token", item) for item in cluster.token(asked)]
     if asked.ray.address:
-        found, nodes = doctor_cluster.ask(asked, ENTRY)
+        found, nodes = cluster.ask(asked, ENTRY)
         rows += [Row("", "Ray cluster", item) for item in found]
         if asked.cluster and nodes:
-            rows += [Row("", "nodes", item) for item in doctor_cluster.compare(nodes)]
+            rows += [Row("", "nodes", item) for item in cluster.compare(nodes)]
             for address, node in nodes.items():
                 for name, items in node.get("findings", {}).items():
                     rows += [Row(address, name, Finding(**item)) for item in items]
@@ -90,8 +91,8 @@ def rows_of(asked: Asked) -> list[Row]:
 
 def look(asked: Asked) -> dict[str, Any]:
     """What one node has, ready for json: versions, and findings by check."""
-    versions = {name: doctor_machine.version_of(name) for name in COMPARED}
-    python = doctor_machine.python(asked)[0].found.split()[0]
+    versions = {name: machine.version_of(name) for name in COMPARED}
+    python = machine.python(asked)[0].found.split()[0]
     versions |= {"python": python, "fer_dist": f"{__version__} {_code()}"}
     return {"versions": versions, "findings": {name: [asdict(item) for item in _made(name, asked)] for name in CHECKS}}
 
@@ -125,7 +126,7 @@ def _gathered(rows: list[Row]) -> list[Row]:
     for members in groups.values():
         nodes = list(dict.fromkeys(row.node for row in members))
         first = [row for row in members if row.node == nodes[0]]
-        gathered += [replace(row, node=doctor_cluster.shortened(nodes)) for row in first]
+        gathered += [replace(row, node=cluster.shortened(nodes)) for row in first]
     return gathered
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.shard_set import open_set
-from fer_dist.doctor_finding import Asked, Finding, fault, from_message, not_here, ok, warning
+from fer_dist.doctor.finding import Asked, Finding, fault, from_message, not_here, ok, warning
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, default_folder
 from fer_dist.storage.places import folder_at, is_url

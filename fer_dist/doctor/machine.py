@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fer_dist import PACKAGE
 from fer_dist.distributed.hardware import quota_of
-from fer_dist.doctor_finding import Asked, Finding, fault, not_here, ok, warning
+from fer_dist.doctor.finding import Asked, Finding, fault, not_here, ok, warning
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
