@@ -14,7 +14,7 @@ from PIL import Image
 from runs import command
 from test_copies import CHANGES
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection.audit import AuditReport, Group, audit
 from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups

@@ -19,7 +19,7 @@ from torch import Tensor
 from fer_dist.bench import loader, peers
 from fer_dist.bench.loader import FIRST, Contest, LoaderBench, contest_table, our_batches, our_bytes
 from fer_dist.bench.peers import Batches, Common
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import EIGHT
 from fer_dist.data.loading.augment import draw

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fer_dist.bench.step import STRATEGIES, StepTime, step_table
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.model import SEResNet18
 
 

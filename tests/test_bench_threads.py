@@ -8,7 +8,7 @@ import torch
 from runs import drawn_shards
 
 from fer_dist.bench.threads import SplitTime, threads_table
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.distributed import hardware
 
 

@@ -10,7 +10,7 @@ import pytest
 from faces import CountedSource, ListedSource, encoded, folder_release, tree, write
 from PIL import Image
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources import Picture, Sample, open_source

@@ -10,7 +10,7 @@ import pytest
 from faces import faces, shard_set
 from runs import environment
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.flags import Command, listing
 from fer_dist.monitor import Terminal
 

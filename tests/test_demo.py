@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.evaluate.results import load_scores
 
 SMALL = ["--wild-count", "160", "--lab-count", "160", "--test-count", "60"]

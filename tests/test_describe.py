@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN

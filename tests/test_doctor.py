@@ -15,7 +15,7 @@ from faces import faces, shard_set
 from PIL import Image
 from runs import environment
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.doctor import devices, doctor, machine
 from fer_dist.doctor.finding import Asked, Finding
 

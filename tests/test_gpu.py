@@ -5,7 +5,7 @@ import pytest
 import torch
 from runs import arguments, drawn_shards
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader

@@ -10,7 +10,7 @@ import torch
 from faces import Face, faces, shard_set
 from runs import arguments, drawn_shards, ledger
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader, training_loader

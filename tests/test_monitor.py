@@ -9,7 +9,7 @@ from runs import arguments, drawn_shards
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.distributed.hardware import fastest
 from fer_dist.monitor import Message, Terminal
 

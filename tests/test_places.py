@@ -14,7 +14,8 @@ import tyro
 from faces import faces, shard_set, write
 
 from fer_dist.bench.commands import BENCHES
-from fer_dist.cli import COMMANDS, main
+from fer_dist.cli.commands import COMMANDS, main
+from fer_dist.cli.shards import SHARD_COMMANDS
 from fer_dist.config.flags import flat
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, RunConfig
 from fer_dist.data.inspection.audit import audit
@@ -25,7 +26,6 @@ from fer_dist.data.sources import SOURCES
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.opening import resolved, run_folder
-from fer_dist.shard_commands import SHARD_COMMANDS
 from fer_dist.storage.places import OnDisk, Output, Place, absolute, below, kind_of, locate, settled
 from fer_dist.study.plan import DataSet, Plan
 

@@ -10,7 +10,7 @@ import pytest
 from ray_faults import Background
 from runs import arguments, command, drawn_shards, ledger, two_processes, weights
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.evaluate.results import load_scores, predictions_path
 from fer_dist.runs.checkpoint import Checkpoints
 

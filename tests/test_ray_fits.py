@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import RayConfig
 from fer_dist.distributed.cluster import Group, what_lacks
 from fer_dist.distributed.mailbox import Mailbox

@@ -10,7 +10,7 @@ import pytest
 from faces import Face, encoded, faces, shard_set, write
 from safetensors.torch import save_file
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.flags import flat, in_own_words, parse
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, ModelConfig
 from fer_dist.data.emotions import SEVEN

@@ -14,7 +14,7 @@ from page import Page
 from runs import environment
 from small_studies import crossed, scored, transferred, whole_study
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.errors import InputError
 from fer_dist.report import page as page_module
 from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json

@@ -9,7 +9,7 @@ from faces import faces, shard_set
 from runs import drawn_shards
 from torch import nn
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig, RobustnessSettings
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader

@@ -18,7 +18,7 @@ from faces import tree
 from runs import arguments, command, drawn_shards, environment, ledger, weights
 from stores import Web, s3_endpoint, s3_server
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import WorkError
 from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, load_model

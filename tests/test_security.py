@@ -7,7 +7,7 @@ import pytest
 from runs import arguments, drawn_shards
 from stores import served
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, to_json, to_shown_json
 from fer_dist.config_changes import differences
 

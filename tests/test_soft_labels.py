@@ -12,7 +12,7 @@ from faces import Face, faces, shard_set
 from runs import arguments, ledger, weights
 from torch import nn
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.loader import Batch, Loader, Placement, training_loader

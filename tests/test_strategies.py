@@ -16,7 +16,7 @@ from runs import arguments, drawn_shards, environment
 from safetensors.torch import load_file
 from strategies import HALF_WAY, drawn_model
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, RunConfig, TrainConfig
 from fer_dist.errors import InputError
 from fer_dist.runs.checkpoint import Checkpoints

@@ -26,11 +26,11 @@ FLOORS = [
      "evaluate.robustness.measure", "evaluate.parity",
      "report.numbers", "report.sentences", "report.summary", "report_remarks", "report.plots",
      "report_group_pictures", "report.sections", "report.table", "report.tables", "report.published"},
-    {"cli", "config.flags", "shard_commands", "shard_tables", "study.demo", "bench.shards", "bench.commands", "bench.order",
+    {"cli.commands", "config.flags", "cli.shards", "cli.shard_tables", "study.demo", "bench.shards", "bench.commands", "bench.order",
      "bench.shuffle", "bench_tables", "bench.loader", "bench.peers", "bench.checkpoint", "bench.step", "bench.threads",
      "doctor.doctor", "doctor.finding", "doctor.machine", "doctor.devices", "doctor.places", "doctor.cluster",
      "study.study", "study.plan", "study.plan_file", "study.paper", "study.setup", "study.jobs", "study.running", "study.side_by_side",
-     "study.measuring", "study.gathering", "study_commands"},
+     "study.measuring", "study.gathering", "cli.study"},
 ]  # fmt: skip
 DOORS = {
     "ray": {"distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks"},

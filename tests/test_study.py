@@ -11,7 +11,7 @@ from faces import tree, wait_for
 from runs import command, environment
 from studies import found, measured, paper, three_sets, traced, uncounted
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.errors import WorkError
 from fer_dist.evaluate.evaluate import Result

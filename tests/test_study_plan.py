@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from studies import three_sets
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.config.presets import preset
 from fer_dist.distributed.hardware import Arithmetic
 from fer_dist.errors import InputError

@@ -18,7 +18,7 @@ from ray_faults import Background
 from runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
 from safetensors.torch import load_file
 
-from fer_dist.cli import main
+from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.distributed import hardware
 from fer_dist.distributed.hardware import fastest

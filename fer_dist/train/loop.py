@@ -167,6 +167,6 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 if __name__ == "__main__":
     # Entered through the importable name: what lives in __main__ would reach Ray's workers by value.
-    from fer_dist.cli import main
+    from fer_dist.cli.commands import main
 
     sys.exit(main(["train", *sys.argv[1:]]))

@@ -122,10 +122,10 @@ def _describe(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Describe, arguments, "shards describe")
+    from fer_dist.cli.shard_tables import count_table, property_table
     from fer_dist.data.inspection.describe import describe, sheet_rows
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.loading.shard_set import sets_at
-    from fer_dist.shard_tables import count_table, property_table
 
     if flags.per_emotion < 1:
         raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 picture of each")
@@ -180,12 +180,12 @@ def _audit(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Audit, arguments, "shards audit")
+    from fer_dist.cli.shard_tables import audit_json, copy_table, set_table, shared_table
     from fer_dist.data.inspection.audit import audit
     from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.loading.shard_set import sets_at
     from fer_dist.data.shards.leave_out import save_leave_out
-    from fer_dist.shard_tables import audit_json, copy_table, set_table, shared_table
 
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))

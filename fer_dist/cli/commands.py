@@ -8,13 +8,13 @@ from typing import Annotated
 
 from fer_dist import __version__
 from fer_dist.bench.commands import bench
+from fer_dist.cli.shards import shards
+from fer_dist.cli.study import study_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError, WorkError
 from fer_dist.monitor import Terminal, guard_output
-from fer_dist.shard_commands import shards
 from fer_dist.storage.places import Output
-from fer_dist.study_commands import study_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

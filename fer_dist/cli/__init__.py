@@ -1,0 +1,1 @@
+"""What a person types: the table of commands, and a file for each. Imports anything; nothing imports it."""
