@@ -12,7 +12,7 @@ from runs import environment
 
 from fer_dist.cli.commands import main
 from fer_dist.config.flags import Command, listing
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from fer_dist.cli.commands import main
 from fer_dist.distributed.hardware import fastest
-from fer_dist.monitor import Message, Terminal
+from fer_dist.progress import Message, Terminal
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
@@ -75,7 +75,7 @@ def test_without_a_terminal_lines_come_seldom_and_without_colour():
 
 def test_a_line_says_how_far_it_is_and_what_is_left(monkeypatch):
     clock = iter([0.0, 50.0])
-    monkeypatch.setattr("fer_dist.monitor.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("fer_dist.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     terminal = Terminal(stream)
     terminal(Message("steps", 0, 400))

@@ -14,7 +14,7 @@ FLOORS = [
     {
         "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
         "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
-        "data.sources", "model", "train.engine", "distributed.world", "runs.checkpoint", "monitor", "evaluate.results", "scores.figures.canvas",
+        "data.sources", "model", "train.engine", "distributed.world", "runs.checkpoint", "progress", "evaluate.results", "scores.figures.canvas",
         "distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks",
         "runs.opening", "data.shards.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",
         "data.inspection.audit", "data.inspection.clean", "data.loading.tar_view", "storage.store", "storage.cache", "data.loading.remote", "data.loading.shard_set",

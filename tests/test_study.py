@@ -16,7 +16,7 @@ from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.errors import WorkError
 from fer_dist.evaluate.evaluate import Result
 from fer_dist.evaluate.results import load_predictions
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
 from fer_dist.study import jobs as jobs_module

@@ -10,7 +10,7 @@ from typing import Annotated
 from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.errors import InputError
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.runs.folder import RunFolder
 from fer_dist.storage.places import Output, Place, below
 

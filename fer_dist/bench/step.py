@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.errors import InputError, WorkError
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.storage.places import Output
 
 WARM_UP = 2

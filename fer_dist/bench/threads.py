@@ -95,7 +95,7 @@ def bench_threads(bench: ThreadsBench) -> list[SplitTime]:
 def _rate(config: Any, bench: ThreadsBench) -> float:
     """Images a second of a training that is stopped after some steps: the median of what its curves say."""
     from fer_dist.config.settings import with_settings
-    from fer_dist.monitor import Message, Scalars
+    from fer_dist.progress import Message, Scalars
     from fer_dist.train.loop import start
 
     rates: list[float] = []
@@ -115,7 +115,7 @@ def _rate(config: Any, bench: ThreadsBench) -> float:
 
 
 def command(arguments: Arguments) -> None:
-    from fer_dist.monitor import Terminal
+    from fer_dist.progress import Terminal
 
     @dataclass(frozen=True)
     class ThreadsFlags:

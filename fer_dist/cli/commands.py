@@ -13,7 +13,7 @@ from fer_dist.cli.study import study_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick, write_json
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError, WorkError
-from fer_dist.monitor import Terminal, guard_output
+from fer_dist.progress import Terminal, guard_output
 from fer_dist.storage.places import Output
 
 

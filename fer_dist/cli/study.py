@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.errors import InputError
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.storage.places import OnDisk, Output, on_disk
 
 USAGE = """\

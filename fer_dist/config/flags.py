@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
-from fer_dist.monitor import columns
+from fer_dist.progress import columns
 from fer_dist.storage.places import settled
 
 T = TypeVar("T")

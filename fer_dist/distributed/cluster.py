@@ -13,7 +13,7 @@ from typing import Any
 
 from fer_dist.config.settings import RayConfig
 from fer_dist.errors import InputError, WorkError
-from fer_dist.monitor import Message
+from fer_dist.progress import Message
 
 LOCAL = "local"
 """The address of a cluster of one's own, as Ray calls it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fer_dist.monitor import Scalars
+from fer_dist.progress import Scalars
 
 STOP_POLL_SECONDS = 1.0
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_dist.distributed.cluster import Group, connected, shortly
 from fer_dist.errors import InputError, WorkError
-from fer_dist.monitor import Message
+from fer_dist.progress import Message
 
 POLL_SECONDS = 0.5
 

@@ -12,7 +12,7 @@ from typing import Any
 from fer_dist.distributed.cluster import Group, Node, connected, shortly
 from fer_dist.distributed.mailbox import Kind, Line, open_mailbox
 from fer_dist.errors import InputError, SharedError, WorkError
-from fer_dist.monitor import Message
+from fer_dist.progress import Message
 
 POLL_SECONDS = 0.3
 STOP_PATIENCE_SECONDS = 15.0

@@ -11,7 +11,7 @@ from fer_dist.config.flags import in_own_words, write_json
 from fer_dist.doctor import cluster, devices, machine, places
 from fer_dist.doctor.finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 
 Check = Callable[[Asked], list[Finding]]
 

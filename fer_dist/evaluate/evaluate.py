@@ -20,7 +20,7 @@ from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import Predicted, joined_parts, predict
 from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
 from fer_dist.model import SEResNet18
-from fer_dist.monitor import Message, Progress, Scalars
+from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import confusion_figure, save_figure

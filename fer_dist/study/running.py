@@ -12,7 +12,7 @@ from fer_dist.data.loading.loader import name_bad
 from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate.evaluate import Result, evaluate
 from fer_dist.evaluate.results import load_predictions, predictions_path
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.runs.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.runs.curves import seconds_of
 from fer_dist.runs.folder import CONFIG

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
-from fer_dist.monitor import Terminal
+from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import REPORT, STUDY, write_report
 from fer_dist.storage.places import without_secrets

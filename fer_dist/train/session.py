@@ -19,7 +19,7 @@ from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.evaluate import scored
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
-from fer_dist.monitor import Message, Monitor, Progress
+from fer_dist.progress import Message, Monitor, Progress
 from fer_dist.runs.checkpoint import Checkpoints, Entry, Network, Snapshot, build, on_device, snapshot_of
 from fer_dist.runs.folder import RunFolder
 from fer_dist.saver import Saver
