@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fer_dist.config.settings import Config, DataConfig
-from fer_dist.config_changes import differences
+from fer_dist.config.settings import Config, DataConfig, differences
 from fer_dist.data.loading.augment import CORNERS, Augmentation, draw
 from fer_dist.data.loading.order import hashed
 from fer_dist.data.loading.pipeline import Crops, Graph, Inputs

@@ -10,8 +10,7 @@ import pytest
 from faces import faces, shard_set
 
 from fer_dist.bench.shuffle import CLASSES
-from fer_dist.config.settings import Config, DataConfig, RunConfig
-from fer_dist.config_changes import differences, keeping_chosen
+from fer_dist.config.settings import Config, DataConfig, RunConfig, differences, keeping_chosen
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading import mixing
 from fer_dist.data.loading.mixing import MOST_ALIKE, Contents, Mixing, chosen_mixing, expected_mixing

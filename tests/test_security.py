@@ -8,8 +8,7 @@ from runs import arguments, drawn_shards
 from stores import served
 
 from fer_dist.cli.commands import main
-from fer_dist.config.settings import Config, DataConfig, to_json, to_shown_json
-from fer_dist.config_changes import differences
+from fer_dist.config.settings import Config, DataConfig, differences, to_json, to_shown_json
 
 SIGNED = "https://bucket.example/faces/train?X-Amz-Signature=0123hidden"
 

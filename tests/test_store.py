@@ -13,8 +13,7 @@ import torch
 from faces import faces, shard_set
 from stores import Web, s3_endpoint, s3_server, served
 
-from fer_dist.config.settings import Config, DataConfig
-from fer_dist.config_changes import differences
+from fer_dist.config.settings import Config, DataConfig, differences
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
 from fer_dist.data.loading.order import Order, Positions

@@ -10,8 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from fer_dist import __version__
-from fer_dist.config.settings import Config, from_json, to_shown_json
-from fer_dist.config_changes import choices_of, differences, keeping_chosen
+from fer_dist.config.settings import Config, choices_of, differences, from_json, keeping_chosen, to_shown_json
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.places import below, settled

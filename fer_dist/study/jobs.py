@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist import __version__
-from fer_dist.config.settings import Config, RobustnessSettings, to_json
-from fer_dist.config_changes import MAY_DIFFER
+from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_json
 from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report.page import TEMPLATES
