@@ -23,8 +23,7 @@ from runs import SMALL, ledger, two_processes
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.headers import MAX_PIXELS, pixel_count
-from fer_dist.data.images import fault_in
+from fer_dist.data.images import MAX_PIXELS, fault_in, pixel_count
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
 from fer_dist.data.loading.order import Order, Positions
