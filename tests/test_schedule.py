@@ -10,7 +10,7 @@ import torch
 from torch.optim import SGD, lr_scheduler
 
 from fer_dist.config.settings import TrainConfig
-from fer_dist.schedule import learning_rate
+from fer_dist.train.optimizer import learning_rate
 
 STEPS = 7
 """Steps of an epoch: no power of ten, so that epochs do not divide evenly."""

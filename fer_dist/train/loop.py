@@ -20,9 +20,9 @@ from fer_dist.distributed.world import World, joined, pick_device
 from fer_dist.errors import WorkError, is_full
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.opening import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
-from fer_dist.schedule import learning_rate
 from fer_dist.train.checks import check_job
 from fer_dist.train.choices import choose
+from fer_dist.train.optimizer import learning_rate
 from fer_dist.train.session import Job, Session, open_session
 
 

@@ -1,5 +1,6 @@
 """SGD over the parts of a network: which of them train, at what share of the learning rate, and with what decay."""
 
+import math
 from typing import Any
 
 import torch
@@ -53,3 +54,25 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give each group its share of a step's learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group[SHARE]
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """Learning rate of an optimiser step.
+
+    step: 0 for the first step of the run.
+    Warm-up rises linearly from lr / warm-up steps to lr; the schedules count epochs from the start of the run, so that
+    a drop falls where the configuration says. Cosine ends at 0 one step after the last.
+    """
+    epoch = step / steps_per_epoch
+    warmup_steps = config.warmup_epochs * steps_per_epoch
+    if step < warmup_steps:
+        return config.lr * min(1.0, (step + 1) / warmup_steps)
+    if config.schedule == "step":
+        # The small number keeps 30 / 10 from becoming 2.9999 where the division does not come out even.
+        return config.lr * config.gamma ** math.floor(epoch / config.step_epochs + 1e-9)
+    if config.schedule == "exponential":
+        return config.lr * config.gamma**epoch
+    if config.schedule == "cosine":
+        total = config.epochs * steps_per_epoch - warmup_steps
+        return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(total, 1)))
+    return config.lr
