@@ -7,7 +7,7 @@ from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.findings import Result, Study
 from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.plots import Picture, by_set, file_name, numbered, percents, picture, plain, portions
-from fer_dist.report_remarks import correlation_sentence, damage_sentence, hidden_sentence, neutral_sentence
+from fer_dist.report.sentences import correlation_sentence, damage_sentence, hidden_sentence, neutral_sentence
 from fer_dist.scores.figures.curves import damage_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, size_figure
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from small_studies import crossed, scored, table, transferred
 
-from fer_dist import report_remarks as remarks
 from fer_dist.data.emotions import SEVEN
 from fer_dist.report import sentences
+from fer_dist.report import sentences as remarks
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.report.numbers import signed_points, span
 from fer_dist.report.summary import summary

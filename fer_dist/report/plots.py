@@ -11,9 +11,8 @@ import numpy as np
 
 from fer_dist.report.findings import Model, Result, Study
 from fer_dist.report.numbers import listed, percent
-from fer_dist.report.sentences import compared, confusion_sentences, with_interval
+from fer_dist.report.sentences import compared, confusion_sentences, prior_sentence, seeds_sentence, with_interval
 from fer_dist.report.tables import CORRECTIONS
-from fer_dist.report_remarks import prior_sentence, seeds_sentence
 from fer_dist.scores.figures.canvas import confusion_figure, fix_layout
 from fer_dist.scores.figures.curves import curves_figure, reliability_figure, selective_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from fer_dist import report_group_pictures as group_pictures
-from fer_dist import report_remarks as remarks
 from fer_dist.paper_values import SOURCE
 from fer_dist.report import plots as pictures
+from fer_dist.report import sentences as remarks
 from fer_dist.report import tables
 from fer_dist.report.findings import Result, Study
 from fer_dist.report.plots import Picture
