@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from fer_dist import report_group_pictures as group_pictures
 from fer_dist.paper_values import SOURCE
+from fer_dist.report import plots as group_pictures
 from fer_dist.report import plots as pictures
 from fer_dist.report import sentences as remarks
 from fer_dist.report import tables
