@@ -8,9 +8,15 @@ from dataclasses import replace
 import pytest
 from small_studies import scored, transferred
 
-from fer_dist.paper_values import ACCURACIES, CLASS_COUNTS, RELATIVE_TRANSFER_GAIN, TRANSFER_GAIN
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
-from fer_dist.report.published import paper_tables, stand_in_sentence
+from fer_dist.report.published import (
+    ACCURACIES,
+    CLASS_COUNTS,
+    RELATIVE_TRANSFER_GAIN,
+    TRANSFER_GAIN,
+    paper_tables,
+    stand_in_sentence,
+)
 from fer_dist.report.table import Cell, Table, count, escaped, part, place_of, points, to_csv, to_latex, word
 from fer_dist.report.tables import accuracy_table, comparisons_table, measures_table
 

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from fer_dist.paper_values import SOURCE
 from fer_dist.report import plots as group_pictures
 from fer_dist.report import plots as pictures
 from fer_dist.report import sentences as remarks
 from fer_dist.report import tables
 from fer_dist.report.findings import Result, Study
 from fer_dist.report.plots import Picture
-from fer_dist.report.published import paper_tables, stand_in_sentence
+from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
 from fer_dist.report.sentences import first_models, model_sentences, transfer_sentence
 from fer_dist.report.table import Table
 
