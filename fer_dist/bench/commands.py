@@ -164,8 +164,14 @@ def _order(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Order, arguments, "bench order")
-    from fer_dist.bench.order import bench_first_batch, bench_order, bench_real
-    from fer_dist.bench_tables import first_batch_table, order_table, real_table
+    from fer_dist.bench.order import (
+        bench_first_batch,
+        bench_order,
+        bench_real,
+        first_batch_table,
+        order_table,
+        real_table,
+    )
 
     counts = _integers("--counts", flags.counts)
     if min(counts) < 1 or flags.real < 0 or flags.repeats < 1:
@@ -209,8 +215,7 @@ def _shuffle(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Shuffle, arguments, "bench shuffle")
-    from fer_dist.bench.shuffle import bench_coverage, bench_shuffle, expected
-    from fer_dist.bench_tables import coverage_table, mix_table
+    from fer_dist.bench.shuffle import bench_coverage, bench_shuffle, coverage_table, expected, mix_table
 
     lanes, blocks = _integers("--lanes", flags.lanes), _integers("--blocks", flags.blocks)
     if min(*lanes, *blocks, flags.batch_size) < 1:

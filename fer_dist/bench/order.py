@@ -265,3 +265,52 @@ def _memory(kind: str) -> int:
     """
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{kind}:")[1].split()[0]) * 1024
+
+
+Table = tuple[list[str], list[list[str]]]
+"""The header, and a list of cells a row."""
+
+
+def order_table(found: list[OrderBench]) -> Table:
+    """A size of set a row."""
+    header = [
+        "samples",
+        "shards",
+        "manifest MB",
+        "open s",
+        "first batch of an epoch ms",
+        "worst",
+        "any other ms",
+        "worst",
+    ]
+    rows = []
+    for one in found:
+        times = [one.first_milliseconds, one.first_worst_milliseconds]
+        times += [one.later_milliseconds, one.later_worst_milliseconds]
+        size = [f"{one.samples:,}", f"{one.shards:,}", f"{one.manifest_bytes / 1e6:.1f}", f"{one.open_seconds:.3f}"]
+        rows.append([*size, *(f"{time:.2f}" for time in times), f"{one.peak_bytes / 1e6:,.0f}"])
+    return [*header, "peak MB"], rows
+
+
+def real_table(found: RealBench) -> Table:
+    """A set that was really read, in one row; times a sample in microseconds."""
+    row = {
+        "samples": f"{found.samples:,}",
+        "shards": f"{found.shards:,}",
+        "tars MB": f"{found.tar_bytes / 1e6:,.0f}",
+        "write s": f"{found.write_seconds:.1f}",
+        "open s": f"{found.open_seconds:.3f}",
+        "order µs each": f"{found.order_microseconds:.2f}",
+        "read µs each": f"{found.read_microseconds:.2f}",
+        "delivered": f"{found.delivered:,}",
+        "once and whole": f"{found.right:,}",
+        "own MB": f"{found.own_bytes / 1e6:,.0f}",
+    }
+    return list(row), [list(row.values())]
+
+
+def first_batch_table(found: FirstBatchBench) -> Table:
+    """The wait for the first crops, in one row."""
+    row = [f"{found.pictures:,}", str(found.repeats), f"{found.start_seconds:.4f}", f"{found.resumed_seconds:.4f}"]
+    header = ["pictures", "n", "first batch at step 0 s", "in the middle of the last epoch s", "ratio"]
+    return header, [[*row, f"{found.ratio:.3f}"]]

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from fer_dist.bench.order import Table
 from fer_dist.data.loading.mixing import Contents, chosen_mixing
 from fer_dist.data.loading.order import Integers, Order
 
@@ -183,3 +184,20 @@ def _note(unseen: np.ndarray, seen: np.ndarray, epoch: int) -> None:
     """Add the share that was never seen, where its epoch is one of MARKS."""
     if epoch + 1 in MARKS:
         unseen[MARKS.index(epoch + 1)] += 1 - seen.mean()
+
+
+def mix_table(expected: MixBench, found: list[MixBench]) -> Table:
+    """The expectation, and then an order on a layout a row; pairs that meet again as a multiple of the expectation."""
+    header = ["set", "lanes", "block", "chi-square", "worst batch", "neighbours' correlation", "pairs met again"]
+    rows = [[expected.layout, "", "", f"{expected.chi_square:.2f}", "", f"{expected.correlation:.3f}", "1.00"]]
+    for one in found:
+        order = [f"{one.lanes}", f"{one.block:,}"] if one.lanes else ["", ""]
+        mix = [f"{one.chi_square:.2f}", f"{one.worst_chi_square:.1f}", f"{one.correlation:.3f}"]
+        rows.append([one.layout, *order, *mix, f"{one.pairs / expected.pairs:.2f}"])
+    return header, rows
+
+
+def coverage_table(found: list[CoverageBench]) -> Table:
+    """A layout a row: the share of the samples that were never seen."""
+    header = ["never seen, %", "seeds", *(f"after {mark} epoch{'s' * (mark > 1)}" for mark in MARKS)]
+    return header, [[one.layout, str(one.seeds), *(f"{100 * share:.4f}" for share in one.unseen)] for one in found]
