@@ -248,7 +248,7 @@ def killed_processes(run: Run, steps: int, kills: int, folder: Path, method: str
     """
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["pytest", "PIL.Image", "nvidia.dali.fn", "fer_dist.data.loader"])
+        context.set_forkserver_preload(["pytest", "PIL.Image", "nvidia.dali.fn", "fer_dist.data.loading.loader"])
     random = np.random.default_rng(SEED)
     ledger: Ledger = {}
     at, starts = 0, []

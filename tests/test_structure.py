@@ -125,6 +125,6 @@ def test_nothing_unpickles():
 
 
 def test_python_m_enters_through_the_importable_name():
-    text = (PACKAGE / "train.py").read_text()
-    assert "from fer_dist.cli import main" in text
-    assert text.index("__main__") < text.index("from fer_dist.cli import main")
+    text = (PACKAGE / "train" / "__main__.py").read_text()
+    assert "from fer_dist.cli.commands import main" in text
+    assert text.index("__main__") < text.index("from fer_dist.cli.commands import main")

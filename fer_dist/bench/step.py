@@ -92,7 +92,7 @@ def bench_step(bench: StepBench) -> list[StepTime]:
         settings, found = Path(folder) / "settings.json", Path(folder) / "found.json"
         settings.write_text(json.dumps(asdict(bench) | {"device": device}))
         group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(bench.workers)]
-        line = [*group, "-m", "fer_dist.bench_step", str(settings), str(found)]
+        line = [*group, "-m", "fer_dist.bench.step", str(settings), str(found)]
         ended = subprocess.run(line, capture_output=True, text=True)
         if ended.returncode or not found.is_file():
             errors = [text for text in ended.stderr.splitlines() if "Error" in text]

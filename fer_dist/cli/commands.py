@@ -193,7 +193,3 @@ def _report(error: BaseException) -> int:
     if text:
         sys.stderr.write(f"fer-dist: {in_own_words(text)}\n")
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -38,7 +38,7 @@ CHECKS: dict[str, Check] = {
 """What is looked at on this machine, or on each node; a new check is a line."""
 
 COMPARED = ("torch", "torchvision", "ray", "numpy", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "deepspeed")
-ENTRY = "from fer_dist import doctor, doctor_cluster; doctor_cluster.answer(doctor.look)"
+ENTRY = "from fer_dist.doctor import cluster, doctor; cluster.answer(doctor.look)"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
 
 STUDY, REPORT = "study.json", "report.html"
-TEMPLATES = PACKAGE / "templates"
+TEMPLATES = PACKAGE / "report" / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 

@@ -6,7 +6,6 @@ user can get wrong before a folder, a GPU or a cluster is touched, and then star
 
 import json
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -163,10 +162,3 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-if __name__ == "__main__":
-    # Entered through the importable name: what lives in __main__ would reach Ray's workers by value.
-    from fer_dist.cli.commands import main
-
-    sys.exit(main(["train", *sys.argv[1:]]))

@@ -66,7 +66,7 @@ class Sample:
     """One labelled picture of a release, before it is read.
 
     key:     unique in its split; letters, digits and `_-/%~` only (see `clean_key`).
-    emotion: a name from `fer_dist.emotions`.
+    emotion: a name from `fer_dist.data.emotions`.
     path:    the file that holds the picture.
     offset, length: where in that file it lies, in bytes; length 0 means the whole file.
     facts:   what else the release says and the shard's json shall hold; the names stand above.
