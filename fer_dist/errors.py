@@ -1,6 +1,5 @@
 """The errors that a user sees as one line instead of a traceback."""
 
-import errno
 from collections.abc import Collection
 from difflib import get_close_matches
 
@@ -9,11 +8,6 @@ def nearest(name: str, known: Collection[str]) -> str:
     """For a message about a name that is not known: what a person may have meant, and what there is."""
     near = get_close_matches(name, known, n=1)
     return (f"did you mean {near[0]}? " if near else "") + f"There are: {', '.join(known)}"
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a disk, or what a user may put on it, is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class InputError(Exception):

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fer_dist.config.settings import Config, ModelConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.runs import checkpoint as checkpoint_module
 from fer_dist.runs.checkpoint import (
@@ -30,6 +29,7 @@ from fer_dist.runs.checkpoint import (
     load_network,
     network_of,
 )
+from fer_dist.storage.writing import write_atomically
 
 NETWORK = network_of(Config(model=ModelConfig(width=16)))
 

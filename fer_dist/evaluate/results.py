@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
-from fer_dist.runs.folder import SCORES, one_at_a_time
+from fer_dist.runs.folder import SCORES
 from fer_dist.scores.metrics import Predictions
+from fer_dist.storage.writing import one_at_a_time, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow

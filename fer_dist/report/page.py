@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist import PACKAGE
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Study, check, to_json
 from fer_dist.report.numbers import duration, unbroken
@@ -18,6 +17,7 @@ from fer_dist.report.sections import Section, all_pictures, all_tables, sections
 from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
+from fer_dist.storage.writing import write_atomically
 
 STUDY, REPORT = "study.json", "report.html"
 TEMPLATES = PACKAGE / "report" / "templates"

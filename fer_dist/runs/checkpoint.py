@@ -6,7 +6,6 @@ each file. What is not listed, or does not match its hash, is passed over for th
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,10 +21,10 @@ from torch import Tensor
 
 from fer_dist.config.settings import Config
 from fer_dist.data.emotions import EIGHT, SEVEN
-from fer_dist.data.shards.manifest import write_atomically
-from fer_dist.errors import InputError, WorkError, is_full
+from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
+from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
 
@@ -134,7 +133,7 @@ class Checkpoints:
         target = self.folder / str(snapshot.step)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-        _flush_folder(self.folder)
+        flush_folder(self.folder)
         files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         if self.home:
             self.home.check_owner()
@@ -277,14 +276,6 @@ def _by_score(entry: Entry) -> tuple[float, int]:
 def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     # The format knows only row-major tensors; channels_last weights are put in order, and back by load_state_dict.
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Saver:

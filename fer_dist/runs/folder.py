@@ -4,21 +4,19 @@ Of a run in a store everything is written to the local copy first, as if that we
 checkpoint are sent before the list that names them, so that the store never lists what it does not hold.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
+from fer_dist.storage.writing import one_at_a_time, write_atomically
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -255,15 +253,6 @@ def entered(place: str, scratch: str = "") -> RunFolder:
     except WorkError as error:
         raise InputError(str(error)) from None
     return folder
-
-
-@contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same path waiting. Its folder exists."""
-    # A file of its own: the path itself is replaced or removed meanwhile, and a lock on that would guard nothing.
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from fer_dist.config.settings import Config, choices_of, differences, from_json,
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.places import below, settled
+from fer_dist.storage.writing import free_bytes
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
 """Settings that name a file whose content decides as much as its path, and where its sha256 is kept."""
@@ -127,21 +127,6 @@ def _check_disk(folder: RunFolder) -> None:
     free = free_bytes(folder.path, "--run.scratch" if folder.store else "--run.root")
     if free < BYTES_FREE:
         raise InputError(f"{folder.path}: only {free >> 20} MiB free on its disk; a run needs {BYTES_FREE >> 20} MiB")
-
-
-def free_bytes(folder: Path, flag: str) -> int:
-    """Of the disk on which a folder is to be made. Raises InputError that names the flag where it cannot be made."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not nearest.is_dir():
-        raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
-    # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
-    probe = nearest / f".{folder.name}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}") from None
-    return shutil.disk_usage(nearest).free
 
 
 def choices_kept(config: Config) -> dict[str, Any]:

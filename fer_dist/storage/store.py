@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fer_dist.errors import InputError, WorkError, is_full
+from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import WEB, Location, without_secrets
+from fer_dist.storage.writing import is_full
 
 Result = TypeVar("Result")
 

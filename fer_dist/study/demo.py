@@ -8,11 +8,12 @@ from pathlib import Path
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.shards.manifest import MANIFEST, write_atomically
+from fer_dist.data.shards.manifest import MANIFEST
 from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.storage.places import OnDisk, settled
+from fer_dist.storage.writing import write_atomically
 from fer_dist.study.paper import PaperConfig, paper_of
 from fer_dist.study.plan import Plan, StudyConfig
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from fer_dist import __version__
 from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_json
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.report.page import TEMPLATES
+from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.plan import Model, model_name, seeds_of
 from fer_dist.study.setup import Setup, config_with_list
 from fer_dist.study.source_hash import reached, source_hash
@@ -235,14 +235,6 @@ class Records:
             return self.out / "runs" / str(name)
         plain = self.out / "runs" / job.model
         return plain.with_name(f"{job.model}-{job.key[:8]}") if plain.exists() else plain
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, empty where there is none."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 @contextmanager

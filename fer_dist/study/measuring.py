@@ -24,7 +24,8 @@ from fer_dist.scores.compare import paired, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import Predictions, scores
 from fer_dist.storage.places import below
-from fer_dist.study.jobs import Job, file_hash
+from fer_dist.storage.writing import file_hash
+from fer_dist.study.jobs import Job
 from fer_dist.study.plan import Model
 from fer_dist.study.running import Running, finish, predictions_of
 

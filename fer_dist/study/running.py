@@ -19,7 +19,8 @@ from fer_dist.runs.folder import CONFIG
 from fer_dist.runs.opening import load_config
 from fer_dist.scores.metrics import Predictions
 from fer_dist.storage.places import below
-from fer_dist.study.jobs import Job, Records, differing, file_hash, settings_of
+from fer_dist.storage.writing import file_hash
+from fer_dist.study.jobs import Job, Records, differing, settings_of
 from fer_dist.study.plan import Model
 from fer_dist.study.setup import Setup, config_with_list
 from fer_dist.train.loop import start

@@ -4,14 +4,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import REPORT, STUDY, write_report
 from fer_dist.storage.places import without_secrets
+from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.gathering import findings
-from fer_dist.study.jobs import Job, Records, file_hash, jobs_of, locked, settings_of
+from fer_dist.study.jobs import Job, Records, jobs_of, locked, settings_of
 from fer_dist.study.measuring import measure
 from fer_dist.study.plan import Plan, StudyConfig
 from fer_dist.study.plan_file import as_yaml

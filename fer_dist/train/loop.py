@@ -16,9 +16,10 @@ from fer_dist.config.settings import Config, from_json, to_json, with_settings
 from fer_dist.distributed.hardware import float32_on_cuda, torch_threads
 from fer_dist.distributed.mailbox import Line
 from fer_dist.distributed.world import World, joined, pick_device
-from fer_dist.errors import WorkError, is_full
+from fer_dist.errors import WorkError
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.opening import check_run_folder, choices_kept, going_on, open_run_folder, resolved, run_folder
+from fer_dist.storage.writing import is_full
 from fer_dist.train.checks import check_job
 from fer_dist.train.choices import choose
 from fer_dist.train.optimizer import learning_rate

@@ -24,17 +24,10 @@ from fer_dist.data.build.holdout import cut_validation
 from fer_dist.data.build.listing import Listing, NothingLeftError, Progress, list_samples, reasons
 from fer_dist.data.build.pack import Packed, PackTask, pack
 from fer_dist.data.processes import core_count, in_processes
-from fer_dist.data.shards.manifest import (
-    MANIFEST,
-    Manifest,
-    Shard,
-    index_path,
-    load_manifest,
-    save_manifest,
-    write_atomically,
-)
+from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
 from fer_dist.data.sources import Source, names_found
-from fer_dist.errors import InputError, is_full
+from fer_dist.errors import InputError
+from fer_dist.storage.writing import is_full, write_atomically
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"

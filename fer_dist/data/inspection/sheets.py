@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from fer_dist.data.images import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.errors import InputError
+from fer_dist.storage.writing import write_atomically
 
 SIDE = 96
 """Side of a tile in pixels: twice that of FER2013's faces, and enough to judge an expression."""

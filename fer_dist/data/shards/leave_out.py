@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
-from fer_dist.data.shards.manifest import Manifest, write_atomically
+from fer_dist.data.shards.manifest import Manifest
 from fer_dist.errors import InputError
+from fer_dist.storage.writing import write_atomically
 
 REMEDY = "write it anew with: fer-dist shards audit PATH... --write-clean FILE"
 

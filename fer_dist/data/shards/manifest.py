@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fer_dist.errors import InputError
+from fer_dist.storage.writing import write_atomically
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -183,19 +183,3 @@ def key_of(name: str) -> str:
     """The key of a tar member: its name up to the first dot of the last path component, as WebDataset cuts it."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.split(".", 1)[0]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: temporary name, flush to disk, rename. A pipe gets what is written as it comes."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

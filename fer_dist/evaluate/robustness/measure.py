@@ -19,7 +19,6 @@ from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSetti
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.loading.order import Hashes, Positions, cut, hashed, sample_id, sequence
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluation_data, reading
@@ -30,6 +29,7 @@ from fer_dist.evaluate.robustness.regions import ALL_REGIONS, hide, share_of
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import save_figure
+from fer_dist.storage.writing import write_atomically
 
 CHOICE = 0x726F627573740001
 """Part of the hash that picks the subset of a set: no other draw has it."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_dist.data.shards.manifest import write_atomically
 from fer_dist.scores.metrics import normalised_by_row
+from fer_dist.storage.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
