@@ -36,11 +36,12 @@ from fer_dist.data.build import listing as listing_module
 from fer_dist.data.build import pack as pack_module
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.build.holdout import cut_validation
-from fer_dist.data.build.listing import LineSorter, list_samples, sample_of
+from fer_dist.data.build.listing import list_samples, sample_of
 from fer_dist.data.shards.manifest import Manifest, index_path, load_index, load_manifest
 from fer_dist.data.shards.tar import header
 from fer_dist.data.sources import LeftOut, Sample, open_source
 from fer_dist.errors import InputError
+from fer_dist.storage.lines import LineSorter
 
 
 def build(raw: Path, out: Path, source: str = "folder", **options: object) -> list[Manifest]:

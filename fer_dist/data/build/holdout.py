@@ -5,8 +5,9 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
-from fer_dist.data.build.listing import DIGEST, LineSorter, Listing, sample_of
+from fer_dist.data.build.listing import DIGEST, Listing, sample_of
 from fer_dist.errors import InputError
+from fer_dist.storage.lines import LineSorter
 
 SALT = "fer_dist val "
 """Set before what is hashed, so that the choice has nothing to do with the order of the samples in the shards."""

@@ -13,7 +13,7 @@ from tarfile import TarError
 from typing import Any
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.build.listing import LineSorter, Progress
+from fer_dist.data.build.listing import Progress
 from fer_dist.data.emotions import emotion_of_word
 from fer_dist.data.images import TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
@@ -22,6 +22,7 @@ from fer_dist.data.shards.labels import facts_in, number_in
 from fer_dist.data.shards.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
 from fer_dist.errors import InputError, WorkError
+from fer_dist.storage.lines import LineSorter
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tarfile import TarError
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from fer_dist.data.build.listing import LineSorter, Progress
+from fer_dist.data.build.listing import Progress
 from fer_dist.data.emotions import WORDS, emotion_of_word
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
@@ -33,6 +33,7 @@ from fer_dist.data.shards.manifest import (
 from fer_dist.data.shards.tar import leads_out, read_members, read_samples
 from fer_dist.data.sources import names_found
 from fer_dist.errors import InputError
+from fer_dist.storage.lines import LineSorter
 
 LABELS = ("cls", "json")
 
