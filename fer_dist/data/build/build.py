@@ -21,12 +21,13 @@ import PIL
 import fer_dist
 from fer_dist.data.build.faces import FaceFlags, check_faces
 from fer_dist.data.build.holdout import cut_validation
-from fer_dist.data.build.listing import Listing, NothingLeftError, Progress, list_samples, reasons
+from fer_dist.data.build.listing import Listing, NothingLeftError, list_samples, reasons
 from fer_dist.data.build.pack import Packed, PackTask, pack
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
 from fer_dist.data.sources import Source, names_found
 from fer_dist.errors import InputError
+from fer_dist.progress import Tally
 from fer_dist.storage.writing import is_full, write_atomically
 
 BUILDING = ".building"
@@ -63,7 +64,7 @@ class BuildOptions(BuildFlags):
     command: str = ""
 
 
-def build_shards(source: Source, out: Path, options: BuildOptions, progress: Progress | None = None) -> list[Manifest]:
+def build_shards(source: Source, out: Path, options: BuildOptions, progress: Tally | None = None) -> list[Manifest]:
     """Write one shard set for each split of a release, as OUT/<split>/.
 
     progress: called with the files listed (total None), then with the samples written and their total.
@@ -203,7 +204,7 @@ def _check_targets(out: Path, dataset: str, splits: list[str], overwrite: bool) 
 
 
 def _pack_all(
-    source: Source, building: Path, listing: Listing, options: BuildOptions, progress: Progress | None
+    source: Source, building: Path, listing: Listing, options: BuildOptions, progress: Tally | None
 ) -> dict[str, list[Packed]]:
     """Write all shards of all splits; returns them by split, in order."""
     total = sum(lines.count for lines in listing.samples.values())

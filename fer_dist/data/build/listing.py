@@ -10,18 +10,15 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fer_dist.data.images import extension_of
 from fer_dist.data.sources import LeftOut, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.progress import Tally
 from fer_dist.storage.lines import LineSorter
-
-Progress = Callable[[int, int | None], None]
-"""Called with what is done and the total, None where that is not known."""
-
 
 DIGEST = 64
 """Characters of the hash at the head of a line."""
@@ -117,7 +114,7 @@ class Listing:
                 yield line_of(same[0] if not number else _renamed(same[0], digest))
 
 
-def list_samples(source: Source, folder: Path, progress: Progress | None = None) -> Listing:
+def list_samples(source: Source, folder: Path, progress: Tally | None = None) -> Listing:
     """Stream the samples of a release into a listing.
 
     folder: an empty folder for the sorted runs.

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.build.listing import Progress
 from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.scan import Origin, Scan, scan_sets
 from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.errors import InputError
+from fer_dist.progress import Tally
 
 Integers = NDArray[np.int64]
 Kind = Literal["exact", "near"]
@@ -117,7 +117,7 @@ def audit(
     places: Sequence[str | Path | ShardSet],
     similar: float = SIMILAR,
     workers: int = 0,
-    progress: Progress | None = None,
+    progress: Tally | None = None,
 ) -> AuditReport:
     """Compare every picture of these sets with every other one, by way of an index.
 

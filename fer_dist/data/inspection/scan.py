@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.build.listing import Progress
 from fer_dist.data.inspection.fingerprint import FEATURES, fingerprint
 from fer_dist.data.loading.order import Integers, Positions
 from fer_dist.data.loading.reader import Reader, Samples
@@ -19,6 +18,7 @@ from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import Manifest
 from fer_dist.errors import InputError
+from fer_dist.progress import Tally
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Scan:
                 yield place, number, key, Origin(alone, position)
 
 
-def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progress: Progress | None = None) -> Scan:
+def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progress: Tally | None = None) -> Scan:
     """Decode every picture of the sets once.
 
     scratch: a folder for the features, 126 bytes a picture; the scan needs it as long as it lives.

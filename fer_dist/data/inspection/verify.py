@@ -13,7 +13,6 @@ from tarfile import TarError
 from typing import Any
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.build.listing import Progress
 from fer_dist.data.emotions import emotion_of_word
 from fer_dist.data.images import TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
@@ -22,6 +21,7 @@ from fer_dist.data.shards.labels import facts_in, number_in
 from fer_dist.data.shards.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
 from fer_dist.errors import InputError, WorkError
+from fer_dist.progress import Tally
 from fer_dist.storage.lines import LineSorter
 
 
@@ -50,7 +50,7 @@ class VerifyReport:
         return not self.faults
 
 
-def verify_shards(place: str | Path, progress: Progress | None = None) -> VerifyReport:
+def verify_shards(place: str | Path, progress: Tally | None = None) -> VerifyReport:
     """Check sizes, hashes, indexes, labels, counts and keys, and decode each picture.
 
     place: of a shard set (see location.py); shards in a store are fetched for it, whatever a cache has, one by one.
@@ -63,7 +63,7 @@ def verify_shards(place: str | Path, progress: Progress | None = None) -> Verify
         return _verified(found, stored or (), Path(scratch), progress)
 
 
-def _verified(found: ShardSet, stored: Collection[str], scratch: Path, progress: Progress | None) -> VerifyReport:
+def _verified(found: ShardSet, stored: Collection[str], scratch: Path, progress: Tally | None) -> VerifyReport:
     """stored: names of the files that lie there."""
     manifest = found.manifest
     unnamed = {name for name in stored if name.endswith(".tar")} - {shard.file for shard in found.whole.shards}

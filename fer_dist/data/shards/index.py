@@ -11,7 +11,6 @@ from tarfile import TarError
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from fer_dist.data.build.listing import Progress
 from fer_dist.data.emotions import WORDS, emotion_of_word
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
@@ -33,6 +32,7 @@ from fer_dist.data.shards.manifest import (
 from fer_dist.data.shards.tar import leads_out, read_members, read_samples
 from fer_dist.data.sources import names_found
 from fer_dist.errors import InputError
+from fer_dist.progress import Tally
 from fer_dist.storage.lines import LineSorter
 
 LABELS = ("cls", "json")
@@ -43,7 +43,7 @@ def index_shards(
     emotions: Sequence[str] | None = None,
     dataset: str = "",
     split: str = "",
-    progress: Progress | None = None,
+    progress: Tally | None = None,
 ) -> Manifest:
     """Make a folder of tars a shard set.
 
@@ -121,7 +121,7 @@ def _workers(tars: list[Path]) -> int:
     return min(core_count(), 1 + sum(tar.stat().st_size for tar in tars) // (256 << 20))
 
 
-def _mend(folder: Path, names: tuple[str, ...], progress: Progress | None) -> Manifest:
+def _mend(folder: Path, names: tuple[str, ...], progress: Tally | None) -> Manifest:
     manifest = load_manifest(folder)
     if names and names != manifest.emotions:
         raise InputError(
