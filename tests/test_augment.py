@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.draws import hashed, sample_id
 from fer_dist.data.loading.augment import CORNERS, Augmentation, draw
-from fer_dist.data.loading.order import hashed, sample_id
 
 CONFIG = DataConfig(flip=True, views="random_one")
 RANGES = {"angle": (0, 30), "brightness": (1, 0.2), "contrast": (1, 0.2), "saturation": (1, 0.2), "hue": (0, 18)}

@@ -21,9 +21,9 @@ from fer_dist.bench.loader import FIRST, Contest, LoaderBench, contest_table, ou
 from fer_dist.bench.peers import Batches, Common
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.draws import hashed
 from fer_dist.data.emotions import EIGHT
 from fer_dist.data.loading.augment import draw
-from fer_dist.data.loading.order import hashed
 from fer_dist.data.loading.pipeline import Crops, Graph, Inputs
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError

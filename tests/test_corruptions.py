@@ -10,7 +10,7 @@ import torch
 from faces import face
 from PIL import Image
 
-from fer_dist.data.loading.order import hashed
+from fer_dist.data.draws import hashed
 from fer_dist.evaluate.robustness.blurs import SOURCE_SIDE, clipped_zoom, convolved, disk, displaced, gaussian, smeared
 from fer_dist.evaluate.robustness.corruptions import (
     CORRUPTIONS,

@@ -16,10 +16,11 @@ import torch
 from faces import faces, shard_set, wait_for
 
 from fer_dist.config.settings import DataConfig
+from fer_dist.data.draws import hashed
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.loader import Batch, Loader, Placement, training_loader
-from fer_dist.data.loading.order import Order, hashed
+from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import LeaveOut, save_leave_out
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from fer_dist.config.settings import Config, DataConfig, differences
+from fer_dist.data.draws import hashed
 from fer_dist.data.loading.augment import CORNERS, Augmentation, draw
-from fer_dist.data.loading.order import hashed
 from fer_dist.data.loading.pipeline import Crops, Graph, Inputs
 
 CPU = torch.device("cpu")

@@ -12,9 +12,10 @@ from faces import Face, faces, folder_release, shard_set
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.draws import sample_id
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, open_reader, training_loader
-from fer_dist.data.loading.order import Order, Positions, sample_id
+from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import MANIFEST, index_path, load_manifest, save_manifest
 from fer_dist.data.sources import open_source

@@ -11,10 +11,11 @@ from faces import faces, shard_set
 
 from fer_dist.bench.shuffle import CLASSES
 from fer_dist.config.settings import Config, DataConfig, RunConfig, differences, keeping_chosen
+from fer_dist.data.draws import Integers
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading import mixing
 from fer_dist.data.loading.mixing import MOST_ALIKE, Contents, Mixing, chosen_mixing, expected_mixing
-from fer_dist.data.loading.order import Integers, Order, default_lanes
+from fer_dist.data.loading.order import Order, default_lanes
 from fer_dist.data.loading.reader import MOST_OPEN, Reader
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.leave_out import LeaveOut, save_leave_out

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_dist.data.loading.order import Integers, Order, Positions, default_lanes, hashed, permuted, sequence
+from fer_dist.data.draws import Integers, hashed
+from fer_dist.data.loading.order import Order, Positions, default_lanes, permuted, sequence
 from fer_dist.errors import InputError
 
 # A busy machine is no failure.

@@ -7,8 +7,9 @@ from itertools import combinations
 import numpy as np
 
 from fer_dist.bench.order import Table
+from fer_dist.data.draws import Integers
 from fer_dist.data.loading.mixing import Contents, chosen_mixing
-from fer_dist.data.loading.order import Integers, Order
+from fer_dist.data.loading.order import Order
 
 CLASSES = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 """How often each class comes, in proportion: FER2013's training split, whose rarest is one in 66."""

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer_dist.data.draws import Integers, hashed
 from fer_dist.data.images import DECODE_ERRORS
 from fer_dist.data.inspection.sheets import Row, Tile
-from fer_dist.data.loading.order import Integers, Positions, hashed
+from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.shards.manifest import load_manifest

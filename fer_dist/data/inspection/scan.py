@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.draws import Integers
 from fer_dist.data.inspection.fingerprint import FEATURES, fingerprint
-from fer_dist.data.loading.order import Integers, Positions
+from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.data.processes import core_count, in_processes

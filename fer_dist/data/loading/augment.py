@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.loading.order import Hashes, as_shares, folded, hashed
+from fer_dist.data.draws import Hashes, as_shares, folded, hashed
 
 Floats = NDArray[np.float32]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.loading.order import LEAST_BLOCK, Integers, Order, check_lanes, default_lanes
+from fer_dist.data.draws import Integers
+from fer_dist.data.loading.order import LEAST_BLOCK, Order, check_lanes, default_lanes
 
 MOST_ALIKE = 0.1
 """Correlation of the class counts of neighbouring batches from which an order counts as badly mixed."""

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.draws import Hashes, Integers
 from fer_dist.data.emotions import columns_of, emotion_of_word
 from fer_dist.data.loading.mixing import Contents
-from fer_dist.data.loading.order import Hashes, Integers, Positions
+from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.remote import RemoteShards
 from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.loading.tar_view import OpenedTar

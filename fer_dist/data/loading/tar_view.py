@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_dist.data.draws import sample_id
 from fer_dist.data.images import is_sound
-from fer_dist.data.loading.order import sample_id
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.shards.manifest import PICTURES, index_path, key_of, load_index_lines
 from fer_dist.data.shards.tar import is_member_at

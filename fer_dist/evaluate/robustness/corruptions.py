@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fer_dist.data.loading.order import Hashes
+from fer_dist.data.draws import Hashes
 from fer_dist.evaluate.robustness.blurs import (
     defocus_blur,
     elastic_transform,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_dist.data.loading.order import Hashes, hashed
+from fer_dist.data.draws import Hashes, hashed
 
 GOLDEN, FIRST, SECOND = (bits - (1 << 64) for bits in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 """The constants of splitmix64, as the signed numbers that torch has."""

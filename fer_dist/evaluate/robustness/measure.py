@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
+from fer_dist.data.draws import Hashes, hashed, sample_id
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
-from fer_dist.data.loading.order import Hashes, Positions, cut, hashed, sample_id, sequence
+from fer_dist.data.loading.order import Positions, cut, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_dist.data.loading.order import Hashes, uniform
+from fer_dist.data.draws import Hashes, uniform
 
 if TYPE_CHECKING:
     # A report names regions, and is made where no network runs.
