@@ -15,6 +15,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import check_named
+from fer_dist.data.shards.place import listed
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import Predicted, joined_parts, predict
@@ -25,7 +26,7 @@ from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered
 from fer_dist.scores.figures.canvas import confusion_figure, save_figure
 from fer_dist.scores.metrics import Predictions, scores
-from fer_dist.storage.places import listed, settled, without_secrets
+from fer_dist.storage.places import settled, without_secrets
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""

@@ -5,23 +5,13 @@ Every field that holds one is a Place, an OnDisk or an Output, and every datacla
 """
 
 import dataclasses
-import fnmatch
 import os
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
-from braceexpand import braceexpand
-
 from fer_dist.errors import InputError
-
-MOST_NAMES = 10_000_000
-"""Names of one brace pattern: more is a slip of the keyboard, and would fill the memory."""
-
-SHOWN = 3
-"""Names that a message lists before it counts the others."""
 
 WEB = ("http", "https")
 
@@ -143,37 +133,13 @@ def absolute(text: str) -> str:
 
 def below(place: str, name: str) -> str:
     """A folder or a file in a place."""
-    address, mark, query = place.partition("?") if _protocol(place) in WEB else (place, "", "")
+    address, mark, query = place.partition("?") if protocol_of(place) in WEB else (place, "", "")
     return f"{address.rstrip('/')}/{name}{mark}{query}"
-
-
-def locate(text: str) -> Location:
-    """Read what a user gave as a place of shards. Raises InputError where no such place can be meant."""
-    protocol = _protocol(text)
-    if protocol in ("file", "local"):
-        protocol, text = "", absolute(text)
-    if not protocol and os.path.isdir(text):
-        return Location("", os.path.normpath(text))
-    query = ""
-    if protocol in WEB:
-        text, mark, query = text.partition("?")
-        query = mark + query
-    folder, _, last = text.rstrip("/").rpartition("/") if not text.endswith("/") else (text.rstrip("/"), "", "")
-    if last.endswith(".json"):
-        return Location(protocol, folder or ".", last, query=query)
-    if not (re.search(r"[*?\[{]", last) or last.endswith(".tar")):
-        return Location(protocol, text.rstrip("/") or "/", query=query)
-    if re.search(r"[*{]", folder) and not os.path.isdir(folder):
-        raise InputError(
-            f"{without_secrets(text)}: a pattern may stand for file names only, and the shards of a set lie in one "
-            "folder; give each folder by itself"
-        )
-    return Location(protocol, folder or ".", pattern=last, query=query)
 
 
 def folder_at(url: str) -> Location:
     """A folder of a store, whatever its name looks like."""
-    protocol = _protocol(url)
+    protocol = protocol_of(url)
     address, mark, query = url.partition("?") if protocol in WEB else (url, "", "")
     return Location(protocol, address.rstrip("/"), query=mark + query)
 
@@ -194,40 +160,7 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(\w+://[^\s'\"?]*)\?[^\s'\"<>)]*", r"\1", text)
 
 
-def chosen(location: Location, files: Collection[str], stored: Collection[str] = ()) -> set[str]:
-    """The file names that the location means.
-
-    files: names in the manifest. stored: names in the store, where it can be listed.
-    Raises InputError that names what the pattern means and the manifest lacks, or where nothing is meant.
-    """
-    if not location.pattern:
-        return set(files)
-    known = set(files)
-    meant: set[str] = set()
-    # A file may be called as if it were a pattern.
-    for pattern in [location.pattern] if location.pattern in known else _expanded(location):
-        if pattern not in known and re.search(r"[*?\[]", pattern):
-            meant.update(fnmatch.filter(known, pattern), fnmatch.filter(stored, pattern))
-        else:
-            meant.add(pattern)
-    lacking = sorted(name for name in meant - known if name.endswith(".tar") or name not in stored)
-    if lacking:
-        raise InputError(
-            f"{location}: the manifest beside it does not have {listed(lacking)}; "
-            "give a pattern of shards that it has, or index the set again"
-        )
-    if not meant & known:
-        raise InputError(f"{location}: matches none of the {len(known)} shards there, as {min(known)}")
-    return meant & known
-
-
-def listed(names: Collection[str]) -> str:
-    """The first names, and how many there are beside them."""
-    first = sorted(names)[:SHOWN]
-    return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
-
-
-def _protocol(text: str) -> str:
+def protocol_of(text: str) -> str:
     """Of a URL, in lower case; empty for a path."""
     return text.partition("://")[0].lower() if is_url(text) else ""
 
@@ -292,16 +225,3 @@ def _check_half_address(text: str) -> None:
     half = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+", text)
     if half:
         raise InputError(f"{text}: neither a path nor an address; an address begins with {half[1]}://")
-
-
-def _expanded(location: Location) -> list[str]:
-    """The patterns without braces that a pattern with braces stands for."""
-    names = 1
-    for start, end in re.findall(r"\{(-?\d+)\.\.(-?\d+)[.}]", location.pattern):
-        names *= abs(int(end) - int(start)) + 1
-    if names > MOST_NAMES:
-        raise InputError(f"{location}: stands for {names:,} names; at most {MOST_NAMES:,} make sense")
-    try:
-        return list(braceexpand(location.pattern))
-    except ValueError:
-        raise InputError(f"{location}: a brace is missing; as faces-train-{{000000..000063}}.tar") from None
