@@ -14,7 +14,8 @@ from PIL import Image
 
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.shards.manifest import Manifest, Member, Shard, save_index, save_manifest
-from fer_dist.data.sources import LeftOut, Picture, Sample, read_whole
+from fer_dist.data.sources.reading import read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Sample
 
 WORDS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's class folders, in the order of its codes."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources.source import open_source
 
 SMALL = [
     "--data.size", "24", "--data.crop", "20", "--model.width", "16", "--train.batch-size", "24", "--train.epochs", "2",

@@ -13,7 +13,7 @@ import pytest
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources.source import open_source
 from fer_dist.study import study as study_module
 from fer_dist.study.jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
 from fer_dist.study.source_hash import PACKAGE

@@ -32,8 +32,8 @@ from release_affectnet import (
 from releases import Maker, Release, picture, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import LeftOut, Sample, Source, open_source
 from fer_dist.data.sources.affectnet import PUBLISHED, code_in
+from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 
 

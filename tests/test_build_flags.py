@@ -13,7 +13,7 @@ from PIL import Image
 from fer_dist.cli.commands import main
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import Picture, Sample, open_source
+from fer_dist.data.sources.source import Picture, Sample, open_source
 
 EDGE = "face box reached beyond the picture: cut at its edge"
 

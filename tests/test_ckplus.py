@@ -21,8 +21,8 @@ from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import Sample, open_source
 from fer_dist.data.sources.ckplus import PUBLISHED, SEQUENCES
+from fer_dist.data.sources.source import Sample, open_source
 from fer_dist.errors import InputError
 
 CODE_ORDER = ("neutrality", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.fingerprint import FEATURES, Fingerprint, fingerprint, mirrored
-from fer_dist.data.sources import Sample, open_source
+from fer_dist.data.sources.source import Sample, open_source
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 BICUBIC = Image.Resampling.BICUBIC

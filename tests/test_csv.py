@@ -15,7 +15,7 @@ from releases import Maker, Release, seen
 from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import Sample, Source, open_source
+from fer_dist.data.sources.source import Sample, Source, open_source
 from fer_dist.errors import InputError
 
 

@@ -22,7 +22,8 @@ from fer_dist.data.inspection.describe import DatasetDescription, Looked, Sizes,
 from fer_dist.data.loading.shard_set import sets_at
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
-from fer_dist.data.sources import ALL, LeftOut, Sample, fer2013, open_source
+from fer_dist.data.sources import fer2013
+from fer_dist.data.sources.source import ALL, LeftOut, Sample, open_source
 from fer_dist.errors import InputError
 
 

@@ -13,8 +13,8 @@ from releases import Maker, picture, seen
 from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import open_source
 from fer_dist.data.sources.expw import PUBLISHED
+from fer_dist.data.sources.source import open_source
 from fer_dist.errors import InputError
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from releases import picture, seen
 
-from fer_dist.data.build.faces import FaceFlags, LeftOutError, check_faces, fitted, mend_box, square_around
+from fer_dist.data.build.faces import FaceFlags, check_faces, fitted, mend_box, square_around
 from fer_dist.data.images import png_bytes
-from fer_dist.data.sources import Picture
+from fer_dist.data.sources.source import LeftOutError, Picture
 from fer_dist.errors import InputError
 
 

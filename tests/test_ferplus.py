@@ -16,7 +16,7 @@ from release_ferplus import COLUMNS, MAKERS, labels_with_boxes, table_beside_pic
 from releases import Maker, picture_bytes, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import LeftOut, Sample, Source, open_source
+from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
 from fer_dist.data.sources.votes import Rule, judge
 from fer_dist.errors import InputError
 

@@ -31,7 +31,7 @@ from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.manifest import index_path
 from fer_dist.data.shards.tar import is_member_at, read_members
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources.source import open_source
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.checkpoint import build, load_model, network_of

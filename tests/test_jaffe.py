@@ -13,9 +13,9 @@ from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import open_source
 from fer_dist.data.sources.folds import FoldOptions, cut_folds
 from fer_dist.data.sources.jaffe import PUBLISHED
+from fer_dist.data.sources.source import open_source
 from fer_dist.errors import InputError
 
 

@@ -25,7 +25,7 @@ from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import SOURCES, open_source
+from fer_dist.data.sources.source import SOURCES, open_source
 from fer_dist.evaluate.evaluate import evaluate
 from fer_dist.evaluate.results import load_predictions
 from fer_dist.runs.checkpoint import load_network

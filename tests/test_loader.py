@@ -18,7 +18,7 @@ from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader, op
 from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import MANIFEST, index_path, load_manifest, save_manifest
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources.source import open_source
 from fer_dist.errors import InputError
 
 STUDY = DataConfig(size=24, crop=20, flip=True, block=4)

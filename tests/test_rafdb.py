@@ -23,8 +23,8 @@ from releases import Maker, Release, seen
 from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import Picture, Source, open_source
 from fer_dist.data.sources.rafdb import PUBLISHED
+from fer_dist.data.sources.source import Picture, Source, open_source
 from fer_dist.errors import InputError
 
 

@@ -11,7 +11,7 @@ from test_sources import samples_of
 
 from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import SOURCES, open_source
+from fer_dist.data.sources.source import SOURCES, open_source
 from fer_dist.data.sources.splits import split_of
 from fer_dist.errors import InputError
 

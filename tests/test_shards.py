@@ -39,7 +39,7 @@ from fer_dist.data.build.holdout import cut_validation
 from fer_dist.data.build.listing import list_samples, sample_of
 from fer_dist.data.shards.manifest import Manifest, index_path, load_index, load_manifest
 from fer_dist.data.shards.tar import header
-from fer_dist.data.sources import LeftOut, Sample, open_source
+from fer_dist.data.sources.source import LeftOut, Sample, open_source
 from fer_dist.errors import InputError
 from fer_dist.storage.lines import LineSorter
 

@@ -17,7 +17,8 @@ from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.build.faces import FaceFlags, fitted
 from fer_dist.data.emotions import CODES
 from fer_dist.data.shards.manifest import key_of
-from fer_dist.data.sources import LeftOut, Sample, Source, clean_key, open_source, read_whole
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.sources import Sample, Source, open_source
+from fer_dist.data.sources.source import Sample, Source, open_source
 from fer_dist.data.sources.synthetic import STYLES
 from fer_dist.errors import InputError
 

@@ -12,7 +12,7 @@ from release_tcce import HEADER, MAKERS, performed_seven, performed_six, rated, 
 from releases import Maker, picture_bytes, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.sources import LeftOut, Sample, Source, open_source
+from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 
 

@@ -12,7 +12,7 @@ from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.manifest import index_path, load_index, load_manifest, save_manifest
-from fer_dist.data.sources import open_source
+from fer_dist.data.sources.source import open_source
 from fer_dist.errors import InputError
 
 EMOTIONS = ("fear", "sad", "happy")

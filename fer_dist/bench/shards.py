@@ -24,7 +24,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.processes import in_processes
-from fer_dist.data.sources import LeftOut, Picture, Sample, Source, open_source
+from fer_dist.data.sources.source import LeftOut, Picture, Sample, Source, open_source
 from fer_dist.errors import InputError
 
 PROCESSES = 2

@@ -21,7 +21,7 @@ def shards(arguments: Arguments) -> None:
 
 def _build(arguments: Arguments) -> None:
     from fer_dist.data.build.build import BuildFlags, BuildOptions, build_shards
-    from fer_dist.data.sources import SOURCES, open_source, options_of
+    from fer_dist.data.sources.source import SOURCES, open_source, options_of
 
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):

@@ -25,9 +25,10 @@ from fer_dist.data.build.listing import Listing, NothingLeftError, list_samples,
 from fer_dist.data.build.pack import Packed, PackTask, pack
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
-from fer_dist.data.sources import Source, names_found
+from fer_dist.data.sources.source import Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
+from fer_dist.storage.folders import names_found
 from fer_dist.storage.writing import is_full, write_atomically
 
 BUILDING = ".building"

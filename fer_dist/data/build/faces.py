@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from fer_dist.data.images import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
-from fer_dist.data.sources import Picture
+from fer_dist.data.sources.source import LeftOutError, Picture
 from fer_dist.errors import InputError
 
 Box = tuple[int, int, int, int]
@@ -15,10 +15,6 @@ Box = tuple[int, int, int, int]
 
 LARGEST = 8192
 """Pixels of the longest side that --resize makes; no network looks at more, and a typing mistake fills a disk."""
-
-
-class LeftOutError(Exception):
-    """A picture that does not become a sample; the text is the reason."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fer_dist.data.images import extension_of
-from fer_dist.data.sources import LeftOut, Sample, Source
+from fer_dist.data.sources.source import LeftOut, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.lines import LineSorter

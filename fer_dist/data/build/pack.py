@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from fer_dist.data.build.faces import FaceFlags, LeftOutError, fitted
+from fer_dist.data.build.faces import FaceFlags, fitted
 from fer_dist.data.build.listing import name_of, sample_of
 from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter
-from fer_dist.data.sources import Picture, Sample, Source
+from fer_dist.data.sources.source import LeftOutError, Picture, Sample, Source
 from fer_dist.storage.writing import write_atomically
 
 UNREAD = ("no such file", "cannot be read")

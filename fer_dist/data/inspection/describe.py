@@ -23,7 +23,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources import ALL, SOURCES, source_module
+from fer_dist.data.sources.source import ALL, SOURCES, source_module
 from fer_dist.errors import InputError
 
 MOST_LOOKED_AT = 2000

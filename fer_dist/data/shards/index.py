@@ -30,9 +30,9 @@ from fer_dist.data.shards.manifest import (
     save_manifest,
 )
 from fer_dist.data.shards.tar import leads_out, read_members, read_samples
-from fer_dist.data.sources import names_found
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
+from fer_dist.storage.folders import names_found
 from fer_dist.storage.lines import LineSorter
 
 LABELS = ("cls", "json")

@@ -18,23 +18,13 @@ from numpy.typing import NDArray
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import EXTENSIONS, is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
 from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, remarks_on_unused, told
-from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
 
 EMOTIONS = tuple(CODES["affectnet"].values())
 SEVEN = tuple(emotion for emotion in EMOTIONS if emotion != "contempt")

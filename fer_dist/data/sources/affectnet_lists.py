@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import LeftOut, Picture, Sample, clean_key, names_found, read_whole, readable
-from fer_dist.data.sources.files import path_below
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Sample
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import names_found, path_below, readable
 
 COLUMNS = (
     "subDirectory_filePath",

@@ -13,21 +13,11 @@ from math import isfinite
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES, emotion_of_word
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
-from fer_dist.data.sources.files import entries_of, folders_in, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
 
 NEUTRAL = "0"
 EIGHT = tuple(CODES["ckplus"].values())

@@ -13,22 +13,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    dataset_name,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
-from fer_dist.data.sources.files import path_below, refuse_other_kinds
+from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole, refuse_other_kinds
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import names_found, path_below, readable
 from fer_dist.storage.places import OnDisk
 
 METADATA = "metadata.csv"

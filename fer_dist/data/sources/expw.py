@@ -12,20 +12,11 @@ from math import isfinite
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.codes import counting_fault
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import folder_at, names_found, readable
 
 ROOTS = (".", "data", "ExpW", "ExpW/data")
 LISTS = ("label/label.lst", "label.lst")

@@ -10,23 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES, emotion_of_word
-from fer_dist.data.sources import (
-    NO_OPTIONS,
-    LeftOut,
-    NoOptions,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.files import entries_of, folders_in, images_below, is_folder, refuse_other_kinds
+from fer_dist.data.sources.reading import clean_key, images_below, read_whole, refuse_other_kinds
+from fer_dist.data.sources.source import NO_OPTIONS, LeftOut, NoOptions, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folders_in, is_folder, names_found, readable
 
 LOOKED_AT = 1000
 """First lines of a csv whose labels are looked at before the rest is read."""

@@ -12,21 +12,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-from fer_dist.data.sources import (
-    ALL,
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    fer2013,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
-from fer_dist.data.sources.files import folders_in, images_below
+from fer_dist.data.sources import fer2013
+from fer_dist.data.sources.reading import clean_key, images_below, read_whole
+from fer_dist.data.sources.source import ALL, LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_of
 from fer_dist.data.sources.votes import (
     EMOTIONS,
@@ -41,6 +29,7 @@ from fer_dist.data.sources.votes import (
     table_rows,
 )
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import folder_at, folders_in, names_found, readable
 
 PUBLISHED: Published = {
     # The majority rule, eight emotions, votes of fer2013new.csv, each image name once. Where only the label.csv files

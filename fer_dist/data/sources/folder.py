@@ -7,23 +7,12 @@ from pathlib import Path
 
 from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    dataset_name,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
-from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of file names and labels, as hubs write them beside images that lie in no class folders."""

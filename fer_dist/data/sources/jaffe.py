@@ -8,21 +8,11 @@ from pathlib import Path
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
-from fer_dist.data.sources.files import entries_of
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, names_found, readable
 
 EMOTIONS = tuple(CODES["jaffe"].values())
 NAME = re.compile(rf"([A-Z]{{2}})\.({'|'.join(CODES['jaffe'])})[0-9]\.[0-9]{{1,3}}", re.IGNORECASE)

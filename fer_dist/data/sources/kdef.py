@@ -13,20 +13,11 @@ from typing import Literal
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
-from fer_dist.data.sources.files import entries_of, is_folder
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
+from fer_dist.data.sources.reading import read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, is_folder, names_found, readable
 
 GENDERS = {"F": "female", "M": "male"}
 
@@ -128,8 +119,8 @@ class Kdef:
         """Raises LeftOutError, which the packer takes as a reason, for a black picture."""
         from PIL import ImageStat
 
-        from fer_dist.data.build.faces import LeftOutError
         from fer_dist.data.images import decode
+        from fer_dist.data.sources.source import LeftOutError
 
         picture = read_whole(sample)
         if ImageStat.Stat(decode(picture.content).convert("L")).mean[0] < DARKEST:

@@ -13,22 +13,12 @@ from typing import Any, Literal
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.files import entries_of, folders_in, is_folder
+from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
 
 ROOTS = (".", "basic", "raf-basic", "RAF-DB", "RAF-DB/basic")
 """Where EmoLabel may stand below RAW."""

@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from fer_dist.data.sources import readable
-from fer_dist.data.sources.files import folders_in, images_below
+from fer_dist.data.sources.reading import images_below
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import folders_in, readable
 
 WORDS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.sources import LeftOut, Picture, Published, Sample
 from fer_dist.data.sources.drawn.face import SUPERSAMPLING, Actions, Identity, Look, View, draw_face, mix, shade
 from fer_dist.data.sources.drawn.scenery import draw_background, occlude, photograph_lab, photograph_wild
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample
 from fer_dist.errors import InputError
 
 PICTURES_PER_SUBJECT = 20

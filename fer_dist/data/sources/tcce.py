@@ -12,21 +12,11 @@ from typing import Literal
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources import (
-    LeftOut,
-    Picture,
-    Published,
-    Sample,
-    Source,
-    clean_key,
-    folder_at,
-    names_found,
-    read_whole,
-    readable,
-)
 from fer_dist.data.sources.excel import excel_sheets
-from fer_dist.data.sources.files import files_below, images_below
+from fer_dist.data.sources.reading import clean_key, images_below, read_whole
+from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
+from fer_dist.storage.folders import files_below, folder_at, names_found, readable
 
 NAME = re.compile(r"(?P<performer>[0-9]{2})(?P<performance>[0-3])(?P<view>[1-3])(?P<letter>[a-g0])[0-9]{2}", re.I)
 PERFORMANCES = {"0": "neutral", "1": "theatric", "2": "FACS", "3": "personal event"}

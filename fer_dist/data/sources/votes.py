@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist.data.emotions import CODES, emotion_of_word
-from fer_dist.data.sources import LeftOut, fer2013
+from fer_dist.data.sources import fer2013
+from fer_dist.data.sources.source import LeftOut
 from fer_dist.data.sources.splits import split_of
 from fer_dist.errors import InputError
 

@@ -1,4 +1,4 @@
-"""The files of a release on disk: what is walked, and what is passed over as junk, by one rule for all sources."""
+"""What folders hold: what is walked and what is passed over as junk by one rule, and names for messages."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer_dist.data.images import is_picture_name
 from fer_dist.errors import InputError
 
 JUNK = frozenset(
@@ -17,14 +16,6 @@ JUNK = frozenset(
     )
 )
 """What macOS, Windows and Synology's boxes leave in folders and archives, in lower case."""
-
-OTHER_KINDS = {
-    b"PK\3\4": "an archive or an Excel file",
-    b"\xd0\xcf\x11\xe0": "an Excel file",
-    b"PAR1": "a parquet file",
-    b"\x1f\x8b": "an archive",
-}
-"""First bytes of what people take for a csv file -> what it is."""
 
 
 def is_junk(name: str) -> bool:
@@ -60,19 +51,6 @@ def files_below(folder: str | Path) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in sorted(names) if not is_junk(name))
 
 
-def images_below(folder: str | Path) -> Iterator[str]:
-    """Paths of all files below a folder that are images by their extension, in order."""
-    return filter(is_picture_name, files_below(folder))
-
-
-def refuse_other_kinds(table: Path) -> None:
-    """Raises InputError for a file that is no text, as people give it for a csv file."""
-    with table.open("rb") as stream:
-        start = stream.read(4)
-    if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
-        raise InputError(f"{table}: {kind}; unpack it, or save the table in it as a csv file, and give that")
-
-
 def path_below(given: str, *roots: str) -> str:
     """A path out of a table, as one below the root that it starts from; empty where it leaves all of the roots.
 
@@ -92,3 +70,24 @@ def path_below(given: str, *roots: str) -> str:
         if full.startswith(root.rstrip("/") + "/"):
             return os.path.relpath(full, root)
     return ""
+
+
+def readable(name: str) -> str:
+    """A file name as text that every JSON reader takes: bytes that are not UTF-8 become the replacement character."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def names_found(folder: Path, most: int = 8) -> str:
+    """What lies in a folder, for an error message: the first names in order, and how many more."""
+    names = sorted(readable(name) for name in os.listdir(folder))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "nothing"
+
+
+def folder_at(raw: str) -> Path:
+    """The folder of a release. Raises InputError where there is none."""
+    folder = Path(raw)
+    if not folder.is_dir():
+        is_file = "a file, but this release is a folder; unpack it first where it is an archive"
+        raise InputError(f"{raw}: {is_file if folder.exists() else 'no such folder'}")
+    return folder

@@ -1,0 +1,76 @@
+"""What several sources share: reading an image file, keys and names, tables that are none."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from fer_dist.data.images import is_picture_name
+from fer_dist.data.sources.source import Picture, Sample
+from fer_dist.errors import InputError
+from fer_dist.storage.folders import files_below, readable
+
+
+def read_whole(sample: Sample) -> Picture:
+    """The picture file itself: JPEG and PNG bytes unchanged, every other format as PNG without loss.
+
+    The extension follows the first bytes, so that a PNG under the name .jpg becomes .png.
+    Raises OSError where the file cannot be read, ValueError where it does not decode.
+    """
+    from fer_dist.data.images import extension_of, to_png
+
+    with open(sample.path, "rb") as stream:
+        content = stream.read()
+    extension = extension_of(content)
+    if extension:
+        return Picture(content, extension)
+    return Picture(to_png(content), "png", original=readable(os.path.basename(sample.path)))
+
+
+def clean_key(name: str) -> str:
+    """A key that tar readers and DALI's index agree on: dots, blanks and the like become %XX, long names are cut.
+
+    name: a relative path without its extension.
+    Returns at most 90 characters; a cut name ends in ~ and 16 digits of its hash.
+    """
+    key = quote(name, safe="/-_~", errors="surrogateescape").replace(".", "%2E")
+    if key.startswith("__"):
+        # webdataset skips members whose path begins with __NAME__, which it keeps for its own notes.
+        key = "%5F" + key[1:]
+    if len(key) > 90:
+        key = key[:73] + "~" + hashlib.sha256(key.encode()).hexdigest()[:16]
+    return key
+
+
+def dataset_name(given: str, raw: Path) -> str:
+    """The name of a data set that has none of its own: what the user gave, or else the file's or folder's name.
+
+    Raises InputError where the given name cannot be part of a file name.
+    """
+    if given and not re.fullmatch(r"[A-Za-z0-9_-]+", given):
+        raise InputError(f"dataset {given!r}: use letters, digits, - and _ only, for it becomes part of file names")
+    return given or re.sub(r"[^a-z0-9_]+", "-", raw.resolve().stem.lower()).strip("-") or "faces"
+
+
+OTHER_KINDS = {
+    b"PK\3\4": "an archive or an Excel file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"PAR1": "a parquet file",
+    b"\x1f\x8b": "an archive",
+}
+"""First bytes of what people take for a csv file -> what it is."""
+
+
+def images_below(folder: str | Path) -> Iterator[str]:
+    """Paths of all files below a folder that are images by their extension, in order."""
+    return filter(is_picture_name, files_below(folder))
+
+
+def refuse_other_kinds(table: Path) -> None:
+    """Raises InputError for a file that is no text, as people give it for a csv file."""
+    with table.open("rb") as stream:
+        start = stream.read(4)
+    if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
+        raise InputError(f"{table}: {kind}; unpack it, or save the table in it as a csv file, and give that")
