@@ -264,7 +264,8 @@ class Monitor:
         values |= {f"recall/{name}": value for name, value in scores["recall"].items() if value is not None}
         self._scalars(values, step)
         if self._writer:
-            from fer_dist.scores.figures.canvas import confusion_figure, figure_pixels
+            from fer_dist.scores.figures.canvas import figure_pixels
+            from fer_dist.scores.figures.confusion import confusion_figure
 
             figure = confusion_figure(scores["confusion"], scores["emotions"], f"epoch {epoch}", scores["masked"])
             self._writer.add_image("confusion", figure_pixels(figure), step, dataformats="HWC")

@@ -9,7 +9,8 @@ from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.scores.compare import over_seeds, paired, without
 from fer_dist.scores.detail import detail
-from fer_dist.scores.metrics import Predictions, scores
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import Predictions
 
 SHARES = {
     "affectnet": (0.06, 0.03, 0.02, 0.09, 0.10, 0.45, 0.25),

@@ -6,7 +6,8 @@ import numpy as np
 
 from fer_dist.data.emotions import SEVEN
 from fer_dist.report.findings import Comparison, Model, Result, Study
-from fer_dist.scores.metrics import Predictions, scores
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import Predictions
 
 
 def table(matrix, emotions=SEVEN, masked=()):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fer_dist.data.emotions import SEVEN
-from fer_dist.scores.metrics import Predictions
+from fer_dist.scores.table import Predictions
 
 RAFDB_TEST = (329, 74, 160, 1185, 478, 162, 680)
 """Pictures by emotion of RAF-DB's test split, the most uneven of the sets in use."""

@@ -21,7 +21,7 @@ from fer_dist.data.shards.leave_out import LeaveOut, check_named, load_leave_out
 from fer_dist.data.shards.manifest import index_path, load_manifest
 from fer_dist.errors import InputError
 from fer_dist.evaluate.results import load_predictions, load_scores
-from fer_dist.scores.metrics import select
+from fer_dist.scores.table import select
 
 SMALL = DataConfig(size=24, crop=20)
 CUTS = ((0, 9), (9, 16), (16, 18), (18, 40))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
-from fer_dist.scores.metrics import Predictions
+from fer_dist.scores.table import Predictions
 
 
 def table(labels, probabilities, masked=(), emotions=None):

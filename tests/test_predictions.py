@@ -11,7 +11,8 @@ import pytest
 
 from fer_dist.errors import InputError
 from fer_dist.evaluate.results import load_predictions, load_scores, predictions_path, save_predictions, save_scores
-from fer_dist.scores.metrics import Predictions, scores
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import Predictions
 
 EMOTIONS = ("happiness", "anger", "neutrality")
 

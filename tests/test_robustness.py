@@ -25,7 +25,8 @@ from fer_dist.evaluate.robustness.measure import all_harms, choose, robustness, 
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, build, on_device
 from fer_dist.scores.figures.canvas import figure_pixels
-from fer_dist.scores.metrics import scores, select
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import select
 
 CPU = torch.device("cpu")
 NETWORK = Network(SEVEN, 24, 20, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 16, 16, False)

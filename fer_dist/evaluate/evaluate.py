@@ -24,8 +24,10 @@ from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.runs.folder import entered
-from fer_dist.scores.figures.canvas import confusion_figure, save_figure
-from fer_dist.scores.metrics import Predictions, scores
+from fer_dist.scores.figures.canvas import save_figure
+from fer_dist.scores.figures.confusion import confusion_figure
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import settled, without_secrets
 
 PARTS_A_WORKER = 4

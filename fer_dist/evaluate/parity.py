@@ -15,7 +15,8 @@ from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluation_data
 from fer_dist.evaluate.predict import predict
 from fer_dist.runs.checkpoint import Network
-from fer_dist.scores.metrics import Predictions, accuracy, confusion, predicted
+from fer_dist.scores.metrics import accuracy, confusion
+from fer_dist.scores.table import Predictions, predicted
 
 BATCH = 256
 

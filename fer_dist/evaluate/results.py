@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import SCORES
-from fer_dist.scores.metrics import Predictions
+from fer_dist.scores.table import Predictions
 from fer_dist.storage.writing import one_at_a_time, write_atomically
 
 if TYPE_CHECKING:

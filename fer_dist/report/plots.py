@@ -24,7 +24,8 @@ from fer_dist.report.sentences import (
     with_interval,
 )
 from fer_dist.report.tables import CORRECTIONS
-from fer_dist.scores.figures.canvas import confusion_figure, fix_layout
+from fer_dist.scores.figures.canvas import fix_layout
+from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.figures.curves import curves_figure, damage_figure, reliability_figure, selective_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 

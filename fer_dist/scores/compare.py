@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_dist.errors import InputError
 from fer_dist.scores.intervals import Array
-from fer_dist.scores.metrics import Predictions, labelled, predicted, select
+from fer_dist.scores.table import Predictions, labelled, predicted, select
 
 HEADLINE = ("accuracy", "mean_over_classes", "macro_f1")
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from fer_dist.scores.groups import by_attribute
 from fer_dist.scores.imbalance import over_predicted, rank_correlation
-from fer_dist.scores.metrics import Predictions, confusion, labelled, plain, recall, reliability, selective
+from fer_dist.scores.metrics import confusion, plain, recall, reliability, selective
 from fer_dist.scores.priors import prior_scores
+from fer_dist.scores.table import Predictions, labelled
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Top probabilities above which a prediction counts, along the selective curve."""

@@ -6,18 +6,8 @@ from typing import Any
 import numpy as np
 
 from fer_dist.scores.intervals import LEVEL, Array, difference, interval, wilson
-from fer_dist.scores.metrics import (
-    Predictions,
-    accuracy,
-    confusion,
-    ends,
-    labelled,
-    mean_over_classes,
-    plain,
-    recall,
-    select,
-    support,
-)
+from fer_dist.scores.metrics import accuracy, confusion, ends, mean_over_classes, plain, recall, support
+from fer_dist.scores.table import Predictions, labelled, select
 
 MOST_GROUPS = 20
 """An attribute of more different values is no grouping: names of files, ages in years, subjects of a large set."""

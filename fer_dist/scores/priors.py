@@ -7,7 +7,8 @@ import numpy as np
 
 from fer_dist.errors import InputError
 from fer_dist.scores.intervals import Array
-from fer_dist.scores.metrics import Predictions, accuracy, confusion, labelled, macro_f1, mean_over_classes, support
+from fer_dist.scores.metrics import accuracy, confusion, macro_f1, mean_over_classes, support
+from fer_dist.scores.table import Predictions, labelled
 
 TOLERANCE = 1e-6
 """The estimate stands when no emotion's part changes by more in one round."""

@@ -22,7 +22,8 @@ from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.runs.checkpoint import Network, load_model, on_device
 from fer_dist.scores.compare import paired, without
 from fer_dist.scores.detail import detail
-from fer_dist.scores.metrics import Predictions, scores
+from fer_dist.scores.metrics import scores
+from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.jobs import Job

@@ -17,7 +17,7 @@ from fer_dist.runs.checkpoint import Checkpoints, load_network, network_of
 from fer_dist.runs.curves import seconds_of
 from fer_dist.runs.folder import CONFIG
 from fer_dist.runs.opening import load_config
-from fer_dist.scores.metrics import Predictions
+from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.jobs import Job, Records, differing, settings_of
