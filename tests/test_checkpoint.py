@@ -16,19 +16,8 @@ from fer_dist.config.settings import Config, ModelConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.errors import InputError
 from fer_dist.runs import checkpoint as checkpoint_module
-from fer_dist.runs.checkpoint import (
-    LIST,
-    MODEL,
-    OPTIMIZER,
-    STATE,
-    Checkpoints,
-    Network,
-    Snapshot,
-    build,
-    load_model,
-    load_network,
-    network_of,
-)
+from fer_dist.runs.checkpoint import LIST, MODEL, OPTIMIZER, STATE, Checkpoints, Snapshot, load_model, load_network
+from fer_dist.runs.network import Network, build, network_of
 from fer_dist.storage.writing import write_atomically
 
 NETWORK = network_of(Config(model=ModelConfig(width=16)))

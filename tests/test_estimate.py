@@ -8,7 +8,7 @@ import torch
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, with_settings
 from fer_dist.distributed.world import World
-from fer_dist.runs.checkpoint import build, network_of
+from fer_dist.runs.network import build, network_of
 from fer_dist.train import estimate as module
 from fer_dist.train.engine import Engine
 from fer_dist.train.estimate import SECONDS_ON_CPU, STEPS, _affordable, _memory, _time_steps

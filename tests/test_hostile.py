@@ -34,7 +34,8 @@ from fer_dist.data.shards.tar import is_member_at, read_members
 from fer_dist.data.sources.source import open_source
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.checkpoint import build, load_model, network_of
+from fer_dist.runs.checkpoint import load_model
+from fer_dist.runs.network import build, network_of
 from fer_dist.train.engine import Engine
 
 PLAIN = DataConfig(

@@ -14,7 +14,7 @@ from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluation_data
 from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.predict import predict
-from fer_dist.runs.checkpoint import build, network_of, on_device
+from fer_dist.runs.network import build, network_of, on_device
 from fer_dist.scores.table import Predictions
 
 CPU = torch.device("cpu")

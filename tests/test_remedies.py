@@ -15,7 +15,7 @@ from fer_dist.config.flags import flat, in_own_words, parse
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, ModelConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
-from fer_dist.runs.checkpoint import build, network_of
+from fer_dist.runs.network import build, network_of
 
 
 def test_a_remedy_names_the_flag_that_the_command_at_hand_has(

@@ -23,7 +23,8 @@ from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, co
 from fer_dist.evaluate.robustness.figure import robustness_figure
 from fer_dist.evaluate.robustness.measure import all_harms, choose, robustness, summary, to_crops, to_pixels
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, hide
-from fer_dist.runs.checkpoint import Checkpoints, Network, Snapshot, build, on_device
+from fer_dist.runs.checkpoint import Checkpoints, Snapshot
+from fer_dist.runs.network import Network, build, on_device
 from fer_dist.scores.figures.canvas import figure_pixels
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import select

@@ -21,8 +21,9 @@ from stores import Web, s3_endpoint, s3_server
 from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import WorkError
-from fer_dist.runs.checkpoint import Checkpoints, Network, Saver, Snapshot, load_model
+from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, load_model
 from fer_dist.runs.folder import LIST, RunFolder, entered
+from fer_dist.runs.network import Network
 from fer_dist.storage import store as stores
 from fer_dist.storage.store import Patience, Store
 

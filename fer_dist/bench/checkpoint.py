@@ -59,7 +59,8 @@ class CheckpointCost:
 def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> CheckpointCost:
     """Measure; the checkpoint's background work falls into the turn that began with it."""
     from fer_dist.distributed.world import World, pick_device
-    from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, build, network_of, on_device
+    from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot
+    from fer_dist.runs.network import build, network_of, on_device
     from fer_dist.train.engine import Engine
     from fer_dist.train.estimate import noise
 

@@ -134,7 +134,7 @@ def run_rank(bench: StepBench, found: Path) -> None:
 
     from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
     from fer_dist.distributed.world import joined, pick_device
-    from fer_dist.runs.checkpoint import build, network_of, on_device
+    from fer_dist.runs.network import build, network_of, on_device
     from fer_dist.train.choices import choose
     from fer_dist.train.engine import Engine
     from fer_dist.train.estimate import noise

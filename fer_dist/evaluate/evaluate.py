@@ -22,8 +22,9 @@ from fer_dist.evaluate.predict import Predicted, joined_parts, predict
 from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
 from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
-from fer_dist.runs.checkpoint import Network, load_model, on_device
+from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import entered
+from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.metrics import scores

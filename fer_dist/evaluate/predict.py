@@ -14,7 +14,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import float32_on_cuda
 from fer_dist.distributed.world import World
-from fer_dist.runs.checkpoint import Network
+from fer_dist.runs.network import Network
 from fer_dist.scores.table import Predictions
 
 NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}

@@ -19,7 +19,8 @@ from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import save_leave_out
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.evaluate.parity import parity, predict_in_half
-from fer_dist.runs.checkpoint import Network, load_model, on_device
+from fer_dist.runs.checkpoint import load_model
+from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.compare import paired, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import scores

@@ -13,9 +13,10 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.evaluate.evaluate import Result, evaluate
 from fer_dist.evaluate.results import load_predictions, predictions_path
 from fer_dist.progress import Terminal
-from fer_dist.runs.checkpoint import Checkpoints, load_network, network_of
+from fer_dist.runs.checkpoint import Checkpoints, load_network
 from fer_dist.runs.curves import seconds_of
 from fer_dist.runs.folder import CONFIG
+from fer_dist.runs.network import network_of
 from fer_dist.runs.opening import load_config
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import below

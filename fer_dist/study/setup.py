@@ -16,7 +16,7 @@ from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
-from fer_dist.runs.checkpoint import build, network_of, shape_differences
+from fer_dist.runs.network import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
 from fer_dist.storage.places import below, settled
 from fer_dist.storage.writing import free_bytes

@@ -12,7 +12,7 @@ from fer_dist.config.settings import Config, with_settings
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF, Arithmetic, cores, cost_of, fastest, weakest
 from fer_dist.distributed.world import World
-from fer_dist.runs.checkpoint import Network, build, network_of
+from fer_dist.runs.network import Network, build, network_of
 
 SECONDS_AN_IMAGE, SECONDS_A_PIXEL = 0.25e-3, 40e-9
 """What reading, decoding and augmenting an image takes one core, by the pixels that it is resized to."""

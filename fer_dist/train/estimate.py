@@ -13,7 +13,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import HALF, float32_on_cuda, torch_threads
 from fer_dist.distributed.world import World, pick_device
-from fer_dist.runs.checkpoint import build, on_device
+from fer_dist.runs.network import build, on_device
 from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.train.checks import check_job
 from fer_dist.train.choices import choose

@@ -12,7 +12,8 @@ from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.runs.checkpoint import Network, load_network, network_of, shape_differences
+from fer_dist.runs.checkpoint import load_network
+from fer_dist.runs.network import Network, network_of, shape_differences
 
 CACHE_SHARE = 0.9
 """Of the cache of a remote set, for the tars that are drawn from at once; the rest is for those that come next."""

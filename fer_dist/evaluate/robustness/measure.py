@@ -27,8 +27,9 @@ from fer_dist.evaluate.predict import evaluating, mask_of
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, hide, share_of
-from fer_dist.runs.checkpoint import Network, load_model, on_device
+from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import entered
+from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.storage.writing import write_atomically
 
