@@ -11,9 +11,8 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate.evaluate import evaluation_data
 from fer_dist.evaluate.parity import parity, predict_in_half
-from fer_dist.evaluate.predict import predict
+from fer_dist.evaluate.predict import evaluation_data, predict
 from fer_dist.runs.network import build, network_of, on_device
 from fer_dist.scores.table import Predictions
 

@@ -17,7 +17,8 @@ from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate.evaluate import evaluation_data, predict
+from fer_dist.evaluate.evaluate import predict
+from fer_dist.evaluate.predict import evaluation_data
 from fer_dist.evaluate.results import load_scores
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure

@@ -18,8 +18,8 @@ from fer_dist.data.shards.leave_out import check_named
 from fer_dist.data.shards.place import listed
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
-from fer_dist.evaluate.predict import Predicted, joined_parts, predict
-from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
+from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict
+from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores, scored
 from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import load_model
@@ -27,7 +27,6 @@ from fer_dist.runs.folder import entered
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import settled, without_secrets
 
@@ -98,19 +97,6 @@ def _check_different(names: list[str], places: tuple[str, ...]) -> None:
             f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
             'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'
         )
-
-
-def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
-    """The scores of a set's table, and how many pictures a list left out of it."""
-    return scores(predictions) | {"left_out": reader.left_out}
-
-
-def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
-    """The settings of `data`, with the input that the network was trained with."""
-    mean, std = network.mean, network.std
-    return replace(
-        data, size=network.size, crop=network.crop, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
-    )
 
 
 @dataclass(frozen=True)

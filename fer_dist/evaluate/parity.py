@@ -12,8 +12,7 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate.evaluate import evaluation_data
-from fer_dist.evaluate.predict import predict
+from fer_dist.evaluate.predict import evaluation_data, predict
 from fer_dist.runs.network import Network
 from fer_dist.scores.metrics import accuracy, confusion
 from fer_dist.scores.table import Predictions, predicted

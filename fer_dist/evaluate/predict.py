@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.loader import Loader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
@@ -99,3 +100,11 @@ def _column(values: list[Any]) -> np.ndarray:
         # What is a number here and a word there is a word.
         values = [None if value is None else str(value) for value in values]
     return np.array(values, dtype=object if None in values else None)
+
+
+def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
+    """The settings of `data`, with the input that the network was trained with."""
+    mean, std = network.mean, network.std
+    return replace(
+        data, size=network.size, crop=network.crop, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
+    )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import SCORES
+from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.writing import one_at_a_time, write_atomically
 
@@ -142,3 +144,8 @@ def _values(column: "pyarrow.ChunkedArray") -> npt.NDArray[Any]:
     values: npt.NDArray[Any] = column.to_numpy()
     is_text = values.dtype == object and column.null_count == 0 and all(isinstance(value, str) for value in values)
     return values.astype(str) if is_text else values
+
+
+def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
+    """The scores of a set's table, and how many pictures a list left out of it."""
+    return scores(predictions) | {"left_out": reader.left_out}

@@ -16,9 +16,8 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import SharedError, WorkError
-from fer_dist.evaluate.evaluate import scored
 from fer_dist.evaluate.predict import predict
-from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores
+from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores, scored
 from fer_dist.progress import Message, Monitor, Progress
 from fer_dist.runs.checkpoint import Checkpoints, Entry, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import RunFolder

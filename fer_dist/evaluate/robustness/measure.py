@@ -22,8 +22,8 @@ from fer_dist.data.loading.order import Positions, cut, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
-from fer_dist.evaluate.evaluate import evaluation_data, reading
-from fer_dist.evaluate.predict import evaluating, mask_of
+from fer_dist.evaluate.evaluate import reading
+from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, hide, share_of
