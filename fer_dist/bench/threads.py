@@ -96,7 +96,7 @@ def _rate(config: Any, bench: ThreadsBench) -> float:
     """Images a second of a training that is stopped after some steps: the median of what its curves say."""
     from fer_dist.config.settings import with_settings
     from fer_dist.progress import Message, Scalars
-    from fer_dist.train.loop import start
+    from fer_dist.train.start import start
 
     rates: list[float] = []
 

@@ -75,7 +75,7 @@ def _train(arguments: Arguments) -> None:
         terminal.close()
         sys.stdout.write(found)
         return
-    from fer_dist.train.loop import start
+    from fer_dist.train.start import start
 
     try:
         folder = start(flags.config, name, flags.resume, terminal)

@@ -24,7 +24,7 @@ from fer_dist.storage.writing import file_hash
 from fer_dist.study.jobs import Job, Records, differing, settings_of
 from fer_dist.study.plan import Model
 from fer_dist.study.setup import Setup, config_with_list
-from fer_dist.train.loop import start
+from fer_dist.train.start import start
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from fer_dist.study.setup import PLAN, Setup, prepare
 from fer_dist.study.side_by_side import train_side_by_side
 from fer_dist.train.estimate import estimate
 from fer_dist.train.inputs import open_inputs
-from fer_dist.train.loop import stop_on_signals
+from fer_dist.train.start import stop_on_signals
 
 
 def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:
