@@ -20,11 +20,14 @@ from fer_dist.progress import Terminal
 from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
 from fer_dist.study import jobs as jobs_module
-from fer_dist.study.jobs import Records, jobs_of, locked
+from fer_dist.study.evaluating import record_evaluation
+from fer_dist.study.jobs import jobs_of
 from fer_dist.study.plan import StudyConfig
 from fer_dist.study.plan_file import load_plan
-from fer_dist.study.running import Running, record_evaluation, record_training
+from fer_dist.study.records import Records, locked
+from fer_dist.study.running import Running
 from fer_dist.study.setup import prepare
+from fer_dist.study.training import record_training
 
 A, B, AB = "synthetic_wild", "synthetic_lab", "synthetic_wild-to-synthetic_lab"
 

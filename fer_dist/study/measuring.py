@@ -27,9 +27,10 @@ from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
+from fer_dist.study.evaluating import predictions_of
 from fer_dist.study.jobs import Job
 from fer_dist.study.plan import Model
-from fer_dist.study.running import Running, finish, predictions_of
+from fer_dist.study.running import Running, finish
 
 LIST = "leave-out.jsonl"
 MOST_VALUES = 20

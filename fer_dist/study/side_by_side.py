@@ -12,7 +12,8 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, WorkError
 from fer_dist.study.jobs import Job
-from fer_dist.study.running import Running, preset_of, record_training, training_config
+from fer_dist.study.running import Running
+from fer_dist.study.training import preset_of, record_training, training_config
 
 POLL_SECONDS = 0.2
 

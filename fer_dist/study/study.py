@@ -10,14 +10,17 @@ from fer_dist.report.numbers import duration
 from fer_dist.report.page import REPORT, STUDY, write_report
 from fer_dist.storage.places import without_secrets
 from fer_dist.storage.writing import file_hash, write_atomically
+from fer_dist.study.evaluating import evaluate_jobs
 from fer_dist.study.gathering import findings
-from fer_dist.study.jobs import Job, Records, jobs_of, locked, settings_of
+from fer_dist.study.jobs import Job, jobs_of, settings_of
 from fer_dist.study.measuring import measure
 from fer_dist.study.plan import Plan, StudyConfig
 from fer_dist.study.plan_file import as_yaml
-from fer_dist.study.running import Running, evaluate_jobs, finish, train
+from fer_dist.study.records import Records, locked
+from fer_dist.study.running import Running, finish
 from fer_dist.study.setup import PLAN, Setup, prepare
 from fer_dist.study.side_by_side import train_side_by_side
+from fer_dist.study.training import train
 from fer_dist.train.estimate import estimate
 from fer_dist.train.inputs import open_inputs
 from fer_dist.train.start import stop_on_signals
