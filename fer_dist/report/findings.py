@@ -174,3 +174,47 @@ def check(study: Study) -> None:
 def _model(entry: dict[str, Any]) -> Model:
     curves = {name: [(step, value) for step, value in points] for name, points in entry.pop("curves").items()}
     return Model(**entry, curves=curves)
+
+
+def first_models(study: Study) -> list[Model]:
+    """One model of each group, the first, which stands for its other seeds."""
+    groups: dict[str, Model] = {}
+    for model in study.models:
+        groups.setdefault(model.group_name, model)
+    return list(groups.values())
+
+
+def results_of(study: Study, model: Model) -> list[Result]:
+    return [result for result in study.results if result.model == model.name]
+
+
+def own_result(results: list[Result], model: Model) -> Result | None:
+    """The model's result on the set that it was trained on: test before validation before any other split."""
+    own = [result for result in results if result.dataset == model.trained_on]
+    order = {"test": 0, "val": 1}
+    return min(own, key=lambda result: order.get(result.split, 2), default=None)
+
+
+def compared(study: Study, comparison: Comparison) -> tuple[Result, Result]:
+    """The results with and without."""
+    results = {(result.model, result.dataset, result.split): result for result in study.results}
+    place = (comparison.dataset, comparison.split)
+    return results[comparison.with_model, *place], results[comparison.without_model, *place]
+
+
+def seen_sets(study: Study, model: Model) -> set[str]:
+    """The data sets that a model or one that it started from was trained on."""
+    models = {other.name: other for other in study.models}
+    seen, name = {model.trained_on}, model.started_from
+    visited: set[str] = set()
+    while name in models and name not in visited:
+        visited.add(name)
+        seen.add(models[name].trained_on)
+        name = models[name].started_from
+    return seen
+
+
+def seeds_of(study: Study, model: Model, result: Result) -> Seeds | None:
+    """The values of the model's group on the result's set, where there are several."""
+    found = [seeds for seeds in study.seeds if (seeds.group, seeds.set_name) == (model.group_name, result.set_name)]
+    return found[0] if found and found[0].values["n"] > 1 else None

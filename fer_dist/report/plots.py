@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.findings import Model, Result, Study
+from fer_dist.report.findings import Model, Result, Study, compared
 from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.sentences import (
-    compared,
     confusion_sentences,
     correlation_sentence,
     damage_sentence,

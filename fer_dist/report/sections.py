@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from fer_dist.report import plots as group_pictures
-from fer_dist.report import plots as pictures
-from fer_dist.report import sentences as remarks
-from fer_dist.report import tables
-from fer_dist.report.findings import Result, Study
+from fer_dist.report import plots, sentences, tables
+from fer_dist.report.findings import Result, Study, first_models
 from fer_dist.report.plots import Picture
 from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
-from fer_dist.report.sentences import first_models, model_sentences, transfer_sentence
+from fer_dist.report.sentences import model_sentences, transfer_sentence
 from fer_dist.report.table import Table
 
 
@@ -47,7 +44,7 @@ def sections(study: Study) -> list[Section]:
 def _published(study: Study, first: list[Result]) -> Section:
     introduction = (
         f"Its tables ({SOURCE}) in their own numbering. Within, above, below: where its value lies against our 95 % "
-        f"interval, which covers the choice of test pictures. {stand_in_sentence(study)}"
+        f"interval, which covers the choice of test plots. {stand_in_sentence(study)}"
     )
     return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
 
@@ -61,7 +58,7 @@ def _overall(study: Study, first: list[Result]) -> Section:
 def _transfer(study: Study, first: list[Result]) -> Section:
     found = tuple(transfer_sentence(study, comparison) for comparison in study.comparisons)
     shown = _filled(tables.comparisons_table(study))
-    return Section("transfer", "What transfer brings", "", found, shown, tuple(pictures.transfer_picture(study)))
+    return Section("transfer", "What transfer brings", "", found, shown, tuple(plots.transfer_picture(study)))
 
 
 def _seeds(study: Study, first: list[Result]) -> Section:
@@ -71,7 +68,7 @@ def _seeds(study: Study, first: list[Result]) -> Section:
     )
     several = any(seeds.values["n"] > 1 for seeds in study.seeds)
     shown = _filled(tables.seeds_table(study)) if several else ()
-    return Section("seeds", "Several seeds", introduction, (), shown, tuple(pictures.seeds_picture(study)))
+    return Section("seeds", "Several seeds", introduction, (), shown, tuple(plots.seeds_picture(study)))
 
 
 def _confusions(study: Study, first: list[Result]) -> Section:
@@ -80,7 +77,7 @@ def _confusions(study: Study, first: list[Result]) -> Section:
         "colour, the more. Grey: no value."
     )
     others = [result for result in study.results if result not in first]
-    some, more = (tuple(pictures.confusion_pictures(of)) for of in (first, others))
+    some, more = (tuple(plots.confusion_pictures(of)) for of in (first, others))
     return Section("confusions", "Where the models err", introduction, pictures=some, more=more)
 
 
@@ -89,9 +86,9 @@ def _frequencies(study: Study, first: list[Result]) -> Section:
         "Whether emotions with many training pictures are recognised better, and whether some are predicted more "
         "often than they occur: right of the dotted line. No mark: never predicted, or not in the set."
     )
-    drawn = (*group_pictures.size_pictures(study, first), *group_pictures.frequency_pictures(first))
+    drawn = (*plots.size_pictures(study, first), *plots.frequency_pictures(first))
     shown = _filled(tables.over_predicted_table(first))
-    found = _said(remarks.neutral_sentence, first)
+    found = _said(sentences.neutral_sentence, first)
     return Section("frequencies", "Rare and frequent emotions", introduction, found, shown, drawn)
 
 
@@ -101,30 +98,30 @@ def _priors(study: Study, first: list[Result]) -> Section:
         "take that out: once with all emotions equally likely, once with their frequency in the test set as estimated "
         "from the predictions alone (Saerens et al. 2002)."
     )
-    drawn, shown = tuple(pictures.prior_picture(first)), _filled(tables.prior_table(first))
-    found = _said(remarks.prior_sentence, first)
+    drawn, shown = tuple(plots.prior_picture(first)), _filled(tables.prior_table(first))
+    found = _said(sentences.prior_sentence, first)
     return Section("priors", "Corrected for class frequencies", introduction, found, shown, drawn)
 
 
 def _certainty(study: Study, first: list[Result]) -> Section:
     introduction = (
         "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
-        "model is right more often than it says, below it less often; large marks stand for many pictures. The second "
+        "model is right more often than it says, below it less often; large marks stand for many plots. The second "
         "shows how much better the certain predictions are: each mark keeps those above one threshold."
     )
-    drawn = tuple(pictures.certainty_pictures(first))
-    found = _said(remarks.certainty_sentence, first) if drawn else ()
+    drawn = tuple(plots.certainty_pictures(first))
+    found = _said(sentences.certainty_sentence, first) if drawn else ()
     return Section("certainty", "How far a probability can be trusted", introduction, found, (), drawn)
 
 
 def _groups(study: Study, first: list[Result]) -> Section:
-    introduction = "Accuracy by what the releases say of the people and the pictures. Small groups have wide intervals."
+    introduction = "Accuracy by what the releases say of the people and the plots. Small groups have wide intervals."
     found = tuple(
-        remarks.gap_sentence(result, attribute, entry)
+        sentences.gap_sentence(result, attribute, entry)
         for result in first
         for attribute, entry in ((result.detail or {}).get("by_attribute") or {}).items()
     )
-    drawn = tuple(group_pictures.attribute_pictures(first))
+    drawn = tuple(plots.attribute_pictures(first))
     shown = _filled(tables.attributes_table(first))
     return Section("attributes", "By attribute", introduction, tuple(filter(None, found)), shown, drawn)
 
@@ -134,22 +131,22 @@ def _damage(study: Study, first: list[Result]) -> Section:
         "Errors under common corruptions in five severities (Hendrycks and Dietterich 2019), and what hiding a part of "
         "the face costs. A region matters by itself only where it costs more than as much of the picture elsewhere."
     )
-    found = (*_said(remarks.damage_sentence, first), *_said(remarks.hidden_sentence, first))
-    drawn, shown = tuple(group_pictures.damage_pictures(first)), _filled(tables.robustness_table(first))
+    found = (*_said(sentences.damage_sentence, first), *_said(sentences.hidden_sentence, first))
+    drawn, shown = tuple(plots.damage_pictures(first)), _filled(tables.robustness_table(first))
     return Section("damage", "Damaged and hidden pictures", introduction, found, shown, drawn)
 
 
 def _copies(study: Study, first: list[Result]) -> Section:
     introduction = "Test pictures that the audit found in a training set as well, counted and left out."
-    found, shown = _said(remarks.copies_sentence, first), _filled(tables.copies_table(first))
+    found, shown = _said(sentences.copies_sentence, first), _filled(tables.copies_table(first))
     return Section("copies", "With and without copies", introduction, found, shown)
 
 
 def _training(study: Study, first: list[Result]) -> Section:
     models = first_models(study)
     names = {model.name for model in models}
-    some = tuple(pictures.curve_pictures(models))
-    more = tuple(pictures.curve_pictures(model for model in study.models if model.name not in names))
+    some = tuple(plots.curve_pictures(models))
+    more = tuple(plots.curve_pictures(model for model in study.models if model.name not in names))
     introduction = (
         "Training accuracy is measured on augmented pictures while the weights still change; validation accuracy on "
         "plain ones after each epoch."
@@ -159,7 +156,7 @@ def _training(study: Study, first: list[Result]) -> Section:
 
 def _data(study: Study, first: list[Result]) -> Section:
     shown = (*_filled(tables.counts_table(study)), *_filled(tables.left_out_table(study)))
-    return Section("data", "Data sets", tables=shown, pictures=tuple(group_pictures.counts_pictures(study)))
+    return Section("data", "Data sets", tables=shown, pictures=tuple(plots.counts_pictures(study)))
 
 
 def _models(study: Study, first: list[Result]) -> Section:

@@ -5,20 +5,12 @@ from typing import Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study, compared, own_result, results_of
 from fer_dist.report.numbers import percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 SIGNIFICANT = 0.05
-
-
-def first_models(study: Study) -> list[Model]:
-    """One model of each group, the first, which stands for its other seeds."""
-    groups: dict[str, Model] = {}
-    for model in study.models:
-        groups.setdefault(model.group_name, model)
-    return list(groups.values())
 
 
 def model_sentences(study: Study, model: Model) -> list[str]:
@@ -33,17 +25,6 @@ def model_sentences(study: Study, model: Model) -> list[str]:
     clauses += [crossing_clause(own, other) for other in others]
     balance = class_balance_sentence(own)
     return ["; ".join(clauses) + ".", *([balance] if balance else [])]
-
-
-def results_of(study: Study, model: Model) -> list[Result]:
-    return [result for result in study.results if result.model == model.name]
-
-
-def own_result(results: list[Result], model: Model) -> Result | None:
-    """The model's result on the set that it was trained on: test before validation before any other split."""
-    own = [result for result in results if result.dataset == model.trained_on]
-    order = {"test": 0, "val": 1}
-    return min(own, key=lambda result: order.get(result.split, 2), default=None)
 
 
 def crossing_clause(own: Result, other: Result) -> str:
@@ -126,25 +107,6 @@ def intervals_are_apart(first: Result, second: Result) -> bool:
     return bool(high < other_low or other_high < low)
 
 
-def compared(study: Study, comparison: Comparison) -> tuple[Result, Result]:
-    """The results with and without."""
-    results = {(result.model, result.dataset, result.split): result for result in study.results}
-    place = (comparison.dataset, comparison.split)
-    return results[comparison.with_model, *place], results[comparison.without_model, *place]
-
-
-def seen_sets(study: Study, model: Model) -> set[str]:
-    """The data sets that a model or one that it started from was trained on."""
-    models = {other.name: other for other in study.models}
-    seen, name = {model.trained_on}, model.started_from
-    visited: set[str] = set()
-    while name in models and name not in visited:
-        visited.add(name)
-        seen.add(models[name].trained_on)
-        name = models[name].started_from
-    return seen
-
-
 def corrected_accuracy(result: Result) -> float | None:
     """Accuracy with the training set's class frequencies removed; None where it was not measured."""
     prior = (result.detail or {}).get("prior")
@@ -153,12 +115,6 @@ def corrected_accuracy(result: Result) -> float | None:
 
 def with_interval(result: Result) -> str:
     return f"{percent(result.scores['accuracy'])} ({span(result.scores['accuracy_interval'])})"
-
-
-def seeds_of(study: Study, model: Model, result: Result) -> Seeds | None:
-    """The values of the model's group on the result's set, where there are several."""
-    found = [seeds for seeds in study.seeds if (seeds.group, seeds.set_name) == (model.group_name, result.set_name)]
-    return found[0] if found and found[0].values["n"] > 1 else None
 
 
 def _verdict(paired: dict[str, Any] | None, are_apart: bool, noun: str) -> str:

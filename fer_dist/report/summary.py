@@ -4,21 +4,20 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fer_dist.report.findings import Comparison, Model, Result, Study
-from fer_dist.report.numbers import listed, percent, points, span
-from fer_dist.report.sentences import (
-    SIGNIFICANT,
-    SPLITS,
+from fer_dist.report.findings import (
+    Comparison,
+    Model,
+    Result,
+    Study,
     compared,
-    corrected_accuracy,
     first_models,
     own_result,
     results_of,
     seeds_of,
     seen_sets,
-    transfer_sentence,
-    with_interval,
 )
+from fer_dist.report.numbers import listed, percent, points, span
+from fer_dist.report.sentences import SIGNIFICANT, SPLITS, corrected_accuracy, transfer_sentence, with_interval
 
 MOST_NAMED = 4
 """Models or crossings that a sentence of the summary names one by one; of more it gives the range or the mean."""
