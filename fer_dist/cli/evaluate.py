@@ -1,0 +1,61 @@
+"""fer-dist evaluate."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fer_dist.config.flags import Arguments, flat, parse, write_json
+from fer_dist.progress import Terminal
+from fer_dist.storage.places import Output
+
+
+def evaluate_command(arguments: Arguments) -> None:
+    from fer_dist.config.settings import EvaluateConfig, RobustnessSettings
+
+    @dataclass(frozen=True)
+    class Evaluate:
+        """Score every model on every set. Writes predictions, scores and confusion matrices into the run folders."""
+
+        config: Annotated[EvaluateConfig, flat()]
+        robustness: bool = False
+        """Test each model also on harmed pictures and hidden regions of the face. Writes robustness/ and a figure."""
+
+        robustness_samples: int = RobustnessSettings.samples
+        """Pictures of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
+
+        json: Output = ""
+        """File for the table of scores as JSON as well."""
+
+    flags = parse(Evaluate, arguments, "evaluate")
+    from fer_dist.data.loading.loader import name_bad
+    from fer_dist.evaluate.evaluate import evaluate
+    from fer_dist.evaluate.robustness.measure import Robustness, evaluate_robustness, robustness_table
+
+    robustness = RobustnessSettings(samples=flags.robustness_samples)
+    terminal = Terminal()
+    harmed: list[Robustness] = []
+    try:
+        results = evaluate(flags.config, terminal.count("evaluations"), terminal)
+        if flags.robustness:
+            harmed = evaluate_robustness(flags.config, robustness, terminal.count("harmed batches"))
+    finally:
+        terminal.close()
+    for result in results:
+        if result.bad:
+            named = name_bad(result.bad)
+            terminal.say(f"{result.model} on {result.dataset}: left out {len(result.bad)} that did not decode: {named}")
+    measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
+    rows = []
+    for result in results:
+        low, high = result.scores["accuracy_interval"]
+        interval = f"{100 * low:.2f} to {100 * high:.2f}"
+        numbers = [f"{100 * result.scores[name]:.2f}" for name in measures]
+        masked = ", ".join(result.scores["masked"]) or "-"
+        rows.append(
+            [result.model, result.dataset, str(result.scores["samples"]), numbers[0], interval, *numbers[1:], masked]
+        )
+    header = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
+    terminal.table(header, rows)
+    if harmed:
+        terminal.table(*robustness_table(harmed))
+    if flags.json:
+        write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])

@@ -1,0 +1,55 @@
+"""fer-dist train."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+from fer_dist.config.flags import Arguments, flat, parse
+from fer_dist.config.torchrun import launched
+from fer_dist.errors import InputError
+from fer_dist.progress import Terminal
+
+
+def train_command(arguments: Arguments) -> None:
+    from fer_dist.config.checks import check
+    from fer_dist.config.presets import PRESETS, preset
+    from fer_dist.config.settings import Config
+
+    @dataclass(frozen=True)
+    class Train:
+        """Train a network."""
+
+        config: Annotated[Config, flat()]
+        resume: bool = False
+        """Go on with run.name from its newest checkpoint; a run that does not exist yet is begun."""
+
+        dry_run: bool = False
+        """Print the configuration, the steps, and an estimate of time and memory, and stop."""
+
+    name = arguments[0] if arguments else ""
+    if name in ("", "--help", "-h"):
+        sys.stdout.write(f"usage: fer-dist train PRESET [--section.field VALUE ...]\n\npresets: {', '.join(PRESETS)}\n")
+        sys.stdout.write("fer-dist train PRESET --help lists the flags\n")
+        if not name:
+            raise InputError(f"name a preset: {', '.join(PRESETS)}")
+        return
+    flags = parse(Train, arguments[1:], f"train {name}", preset(name))
+    # What reads the flags is light; a setting that cannot be meant is answered before what trains is imported.
+    check(flags.config)
+    terminal = Terminal()
+    if flags.dry_run:
+        from fer_dist.train.estimate import dry_run
+
+        terminal.say("timing a few steps for the estimate")
+        found = dry_run(flags.config, name, terminal.count("steps"))
+        terminal.close()
+        sys.stdout.write(found)
+        return
+    from fer_dist.train.start import start
+
+    try:
+        folder = start(flags.config, name, flags.resume, terminal)
+    finally:
+        terminal.close()
+    if launched().rank == 0:
+        terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")
