@@ -93,7 +93,7 @@ def _audit(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Audit, arguments, "bench audit")
-    from fer_dist.bench.shards import COPIES, bench_audit
+    from fer_dist.bench.audit import COPIES, bench_audit
 
     counts = _integers("--counts", flags.counts)
     found = []
@@ -132,7 +132,7 @@ def _near(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Near, arguments, "bench near")
-    from fer_dist.bench.shards import bench_near
+    from fer_dist.bench.audit import bench_near
     from fer_dist.data.loading.shard_set import open_set
 
     _at_least_one("--count", flags.count)

@@ -1,39 +1,23 @@
 """Measurements behind `fer-dist bench`."""
 
-import multiprocessing
 import os
-import resource
 import shutil
 import statistics
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.images import decode, jpeg_bytes, png_bytes
-from fer_dist.data.inspection.audit import audit
-from fer_dist.data.inspection.copies import Features, near_pairs
-from fer_dist.data.inspection.fingerprint import fingerprint
-from fer_dist.data.loading.order import Positions
-from fer_dist.data.loading.reader import Reader
-from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.processes import in_processes
-from fer_dist.data.sources.source import LeftOut, Picture, Sample, Source, open_source
+from fer_dist.data.sources.source import LeftOut, Source, open_source
 from fer_dist.errors import InputError
 
 PROCESSES = 2
 CHUNK = 1024
-
-COPIES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
-"""How the copies that an audit is tried on are made; the first is exact, the others near."""
-
-PICTURES_PER_COPY = 100
 
 
 @dataclass(frozen=True)
@@ -65,35 +49,6 @@ class ResizeBench:
     @property
     def ratio(self) -> float:
         return self.one_seconds / self.two_seconds
-
-
-@dataclass(frozen=True)
-class AuditBench:
-    """An audit of drawn pictures, some of which are copies of others.
-
-    peak_bytes: of the process that compares, its own and what it maps; each of the two that decode needs less.
-    planted, found: copies by how they were made. false_alarms: pictures in a group of copies that belong to none.
-    """
-
-    pictures: int
-    seconds: float
-    peak_bytes: int
-    planted: dict[str, int]
-    found: dict[str, int]
-    false_alarms: int
-
-
-@dataclass(frozen=True)
-class NearBench:
-    """Near copies made of the pictures of a set, one kind at a time, and looked for among all of them.
-
-    found: how many of the pictures were paired with their own copy. others: pairs of a picture with the copy of
-    another one, of which the picture itself is no near copy: false alarms, unless a person sees the same photograph.
-    """
-
-    pictures: int
-    found: dict[str, int]
-    others: dict[str, int]
 
 
 def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3) -> ShardBench:
@@ -129,129 +84,12 @@ def bench_resize(raw: str, out: Path, source: str, resize: int, repeats: int = 3
     return ResizeBench(pictures, repeats, statistics.median(one), statistics.median(two))
 
 
-def bench_audit(count: int, folder: Path) -> AuditBench:
-    """Draw pictures with copies among them, build shards, and audit these in a fresh process.
-
-    folder: for the shards, 5 KB a picture; it must not exist yet.
-    """
-    build_shards(Drawn(count), folder, BuildOptions(workers=PROCESSES))
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_audit_drawn, count, folder / "train").result()
-
-
-def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
-    """Make near copies of pictures of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
-
-    place: of a shard set, or what `open_set` gave. count: how many pictures at most.
-    """
-    found = opened(place)
-    originals = [content for content in _pictures_of(found, count) if not fingerprint(content).is_blank]
-    if not originals:
-        raise InputError(f"{found.location}: all of its pictures are blank")
-    features = _features_of(originals)
-    before = near_pairs(features)
-    known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))
-    hit, others = {}, {}
-    for how in COPIES[1:]:
-        copies = _features_of([changed(_grey_or_rgb(decode(content)), how).content for content in originals])
-        pairs = near_pairs(np.concatenate([features, copies]))
-        first, second = pairs.first, pairs.second - len(originals)
-        across = (first < len(originals)) & (second >= 0)
-        hits = set(zip(first[across].tolist(), second[across].tolist(), strict=True))
-        hit[how] = sum(one == other for one, other in hits)
-        others[how] = sum(one != other and (min(one, other), max(one, other)) not in known for one, other in hits)
-    return NearBench(len(originals), hit, others)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Pictures of random light and shade, 40x40; after every hundredth comes a copy of it."""
-
-    count: int
-    dataset: str = "drawn"
-    variant: str = "random pictures with copies among them"
-    emotions: tuple[str, ...] = ("happiness",)
-    remarks: tuple[str, ...] = ()
-
-    def samples(self) -> Iterator[Sample | LeftOut]:
-        for number in range(self.count):
-            yield Sample(f"{number:09d}", "train", "happiness", str(number))
-
-    def read(self, sample: Sample) -> Picture:
-        number = int(sample.path)
-        how = copied(number)
-        return changed(_draw(number - 1 if how else number), how)
-
-
-def copied(number: int) -> str:
-    """How the drawn picture of this number was copied from the one before it; empty where it was not."""
-    turn, rest = divmod(number, PICTURES_PER_COPY)
-    return COPIES[turn % len(COPIES)] if rest == 1 else ""
-
-
-def changed(image: Image.Image, how: str) -> Picture:
-    """A copy of a picture, made in one of the ways of COPIES. image: grey or RGB."""
-    if "mirrored" in how:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if how == "smaller" or "larger" in how:
-        scale = 0.75 if how == "smaller" else 1.5
-        image = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.BICUBIC)
-    if "compressed" in how:
-        return Picture(jpeg_bytes(image, 50), "jpg")
-    return Picture(png_bytes(image), "png")
-
-
 def _build_seconds(release: Source, out: Path, options: BuildOptions) -> float:
     start = time.perf_counter()
     build_shards(release, out, options)
     seconds = time.perf_counter() - start
     shutil.rmtree(out)
     return seconds
-
-
-def _draw(number: int) -> Image.Image:
-    noise = np.random.default_rng(number).integers(0, 256, (7, 7), dtype=np.uint8)
-    return Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC)
-
-
-def _audit_drawn(count: int, folder: Path) -> AuditBench:
-    start = time.perf_counter()
-    report = audit([folder], workers=PROCESSES)
-    seconds = time.perf_counter() - start
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    planted = {how: sum(copied(number) == how for number in _copies(count)) for how in COPIES}
-    found = dict.fromkeys(COPIES, 0)
-    false_alarms = 0
-    for group in report.groups:
-        numbers = sorted(int(picture.key) for picture in group.members)
-        how = copied(numbers[-1])
-        if how and numbers == [numbers[-1] - 1, numbers[-1]]:
-            found[how] += 1
-        else:
-            false_alarms += len(numbers)
-    return AuditBench(count, seconds, peak_bytes, planted, found, false_alarms)
-
-
-def _pictures_of(shards: ShardSet, count: int) -> Iterator[bytes]:
-    reader = Reader(shards, shards.manifest.emotions)
-    ends = np.cumsum(reader.counts)
-    places = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
-    shard = np.searchsorted(ends, places, side="right")
-    position = places - (ends - reader.counts)[shard]
-    for content in reader.read(Positions(shard, position)).content:
-        yield content.tobytes()
-
-
-def _features_of(pictures: list[bytes]) -> Features:
-    return np.stack([fingerprint(content).features for content in pictures]).astype(np.float16)
-
-
-def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
-
-
-def _copies(count: int) -> range:
-    return range(1, count, PICTURES_PER_COPY)
 
 
 def _chunks(paths: list[str]) -> Iterator[list[str]]:
