@@ -56,7 +56,7 @@ def finished(sets, ran, tmp_path_factory):
 def test_what_a_job_runs_counts_in_its_key(finished, ran):
     assert set(ran) == {"audit", "train", "evaluate", "parity", "measures", "compare", "report"}
     assert {"data.clean", "study_measures"} <= ran["audit"]
-    assert {"engine", "data.order"} <= ran["train"]
+    assert {"train.engine", "data.loading.order"} <= ran["train"]
     assert {"report_group_pictures", "figures"} <= ran["report"]
     assert not any(uncounted(ran).values()), uncounted(ran)
 

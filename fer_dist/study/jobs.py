@@ -29,16 +29,20 @@ CHANGES_NOTHING = MAY_DIFFER - {"train.compress"}
 """What may be another when a run goes on; but gradients in bfloat16 give other weights."""
 
 CHANGES_NO_RESULT = frozenset({
-    "errors", "monitor", "flags", "presets", "config", "config_changes", "config_checks", "job_checks", "runs",
-    "run_folder", "saver", "mailbox", "ray_jobs", "ray_cluster", "ray_tasks", "data.cache", "data.remote", "data.store",
-    "data.location",
+    "errors", "progress", "train.monitor", "train.checks", "data.loading.remote", "runs.opening", "runs.folder",
+    "config.flags", "config.presets", "config.settings", "config.checks",
+    "storage.places", "storage.writing", "storage.store", "storage.cache",
+    "distributed.mailbox", "distributed.workers", "distributed.cluster", "distributed.tasks",
 })  # fmt: skip
 """Modules that show, store, fetch or refuse. Presets and settings count by their values, which stand in a job's key."""
 
-DRAWS = frozenset({"figures", "figures_robustness"})
+DRAWS = frozenset({"scores.figures.canvas", "scores.figures.confusion", "evaluate.robustness.figure"})
 """They draw what lies beside a result."""
 
-BESIDE_WEIGHTS = frozenset({"evaluate", "predicting", "predictions", "metrics", "intervals", "curves"})
+BESIDE_WEIGHTS = frozenset({
+    "evaluate.evaluate", "evaluate.predict", "evaluate.results", "scores.table", "scores.metrics", "scores.intervals",
+    "runs.curves",
+})  # fmt: skip
 """How a validation is scored, and how long it all took, changes no weight, and a training is dear. Which checkpoint is
 the best hangs on the scores, though: see "best by"."""
 
@@ -61,18 +65,18 @@ class Sources:
         return reached(self.entries, self.less) | set(self.alone)
 
 
-NETWORK = ("checkpoint", "data.loader", "predictions")
+NETWORK = ("runs.checkpoint", "data.loading.loader", "evaluate.results")
 """What a job needs that runs a network on a set once more, and compares with what an evaluation said."""
 
 SOURCES: dict[Kind, Sources] = {
-    "audit": Sources(("data.audit", "data.clean", "data.leave_out"), ("study_measures",)),
-    "train": Sources(("train",), less=CHANGES_NO_RESULT | DRAWS | BESIDE_WEIGHTS),
-    "evaluate": Sources(("evaluate",)),
-    "parity": Sources(("parity", *NETWORK), ("study_measures",)),
-    "robustness": Sources(("robustness", *NETWORK), ("study_measures",)),
-    "measures": Sources(("detail", "compare", "predictions"), ("study_measures",)),
-    "compare": Sources(("compare", "predictions"), ("study_measures",)),
-    "report": Sources(("study_results", "report"), less=CHANGES_NO_RESULT),
+    "audit": Sources(("data.inspection.audit", "data.inspection.clean", "data.shards.leave_out"), ("study.measuring",)),
+    "train": Sources(("train.loop",), less=CHANGES_NO_RESULT | DRAWS | BESIDE_WEIGHTS),
+    "evaluate": Sources(("evaluate.evaluate",)),
+    "parity": Sources(("evaluate.parity", *NETWORK), ("study.measuring",)),
+    "robustness": Sources(("evaluate.robustness.measure", *NETWORK), ("study.measuring",)),
+    "measures": Sources(("scores.detail", "scores.compare", "evaluate.results"), ("study.measuring",)),
+    "compare": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
+    "report": Sources(("study.gathering", "report.page"), less=CHANGES_NO_RESULT),
 }
 
 
