@@ -1,4 +1,4 @@
-"""What a person sees of a run: TensorBoard, a progress bar, plain lines. The one file that prints."""
+"""What a person sees of any work: a progress bar, plain lines, tables. The one file that prints."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Measurements behind `fer-dist bench`."""
+"""Measurements behind `fer-dist bench shards` and `bench resize`: what a build costs, and what it saves."""
 
 import os
 import shutil

@@ -1,4 +1,7 @@
-"""Every setting, once: frozen dataclasses whose fields carry their help; config_checks.py refuses what cannot be."""
+"""Every setting, once: frozen dataclasses whose fields carry their help; checks.py refuses what cannot be.
+
+At the end: which of them may be others when a run goes on, and which it chooses by itself and then keeps.
+"""
 
 import dataclasses
 from dataclasses import dataclass, field, replace

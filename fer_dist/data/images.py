@@ -1,4 +1,9 @@
-"""Encoded pictures: of what kind they are, whether they decode, and their change into PNG without loss."""
+"""Encoded images: of what kind they are, what their headers say, whether they decode, and their change into PNG.
+
+DALI reads the headers of a batch on several threads, and where one makes no sense, it may leave the others running on
+memory that is gone: the process dies. So only what passes here goes into a batch. Damage behind the headers is found by
+the decoder, which reports it, or by nobody: a JPEG has no checksum, and zeros among its coefficients are only grey.
+"""
 
 import io
 import struct

@@ -1,6 +1,6 @@
 """report.html: what a study found, in one file that needs nothing else; its figures, tables and values beside it.
 
-It measures nothing: scores come with the study. report_sections.py puts it together from sentences, tables and figures.
+It measures nothing: scores come with the study. sections.py puts it together from sentences, tables and figures.
 The same study gives the same bytes.
 """
 

@@ -1,7 +1,4 @@
-"""Pictures of models in a report: figures of their scores, with the words for who sees them and for who does not.
-
-Those of classes, groups and damage are in report_group_pictures.py.
-"""
+"""Figures of models in a report: of their scores, classes, groups and harmed images, with words for who sees none."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

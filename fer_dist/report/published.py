@@ -1,6 +1,8 @@
-"""The published study's tables with our values beside them, and where its values lie against our intervals.
+"""What the published study found, number by number, and its tables with our values beside them.
 
-Its values hold for its data. Where another set stands in a role, a table says on which data its value was measured.
+Source: Huang et al. 2023, Scientific Reports. Its models: "a" trained on AffectNet, "b" on RAF-DB, "a-b" on the first
+and then the second. Its sets: "a" AffectNet, "b" RAF-DB, "c" the Asian set. Its values hold for its data. Where another
+set stands in a role, a table says on which data its value was measured.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A report's sentences about models, made from scores: how good, how that carries over, what transfer brings."""
+"""A report's sentences about models: how good, how that carries over, what transfer brings, and what lies behind."""
 
 from typing import Any
 

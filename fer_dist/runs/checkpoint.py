@@ -1,5 +1,7 @@
 """Checkpoints that are whole or not there: safetensors and json, written first, listed last. No pickle.
 
+`Saver` writes them beside the training: the loop waits for a copy in memory, not for the disk or a store.
+
 A run's `checkpoints/` holds a folder for each step and `list.json`, which names the complete ones with the sha256 of
 each file. What is not listed, or does not match its hash, is passed over for the one before.
 """

@@ -1,4 +1,4 @@
-"""The jobs of a study in their order, each with a key of its content, and the record of those that are done.
+"""The jobs of a study in their order, each with a key of its content.
 
 A key is the sha256 of all that a job's result depends on: what its sets hold, its settings, the keys of the jobs before
 it, and the part of this program that it runs. What has the same key has the same result, and is not done again.

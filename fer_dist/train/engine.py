@@ -1,4 +1,4 @@
-"""One optimiser step: forward, loss, backward, update. How ranks share it is the strategy's: ddp.py or zero.py."""
+"""One optimiser step: forward, loss, backward, update. How ranks share it is the strategy's: DDP's here, or zero.py."""
 
 import inspect
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""SGD over the parts of a network: which of them train, at what share of the learning rate, and with what decay."""
+"""SGD over the parts of a network: which of them train, at what rate in which step, and with what decay."""
 
 import math
 from typing import Any

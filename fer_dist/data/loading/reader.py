@@ -42,7 +42,7 @@ class Samples:
 
     content: the encoded picture of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
-    sound:   whether each picture may go into a batch untried (see headers.py).
+    sound:   whether each picture may go into a batch untried (see images.py).
     origins: the tar of each, and its position there.
     targets: float32 [n, K], each row sums to 1; None where soft labels were not asked for.
     """
@@ -86,7 +86,7 @@ class Reader:
         leave_out: str = "",
         soft: bool = False,
     ) -> None:
-        """place: of a shard set (see location.py), or what `open_set` gave; a remote one is cached where the settings
+        """place: of a shard set (see places.py), or what `open_set` gave; a remote one is cached where the settings
         say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
         leave_out: file of pictures to leave out (see leave_out.py), empty for none. soft: samples come with targets.

@@ -43,7 +43,7 @@ class OpenedTar:
             raise self._stale("samples stand twice or out of their order")
 
     def sample(self, position: int) -> tuple[NDArray[np.uint8], int, bool]:
-        """Encoded picture and label of a sample, and whether the picture's headers are sound (see headers.py).
+        """Encoded picture and label of a sample, and whether the picture's headers are sound (see images.py).
 
         The label is an index into the set's emotions, or a number beyond them: that of the .cls, or of the .json where
         there is no .cls. Raises InputError, naming shard and key.

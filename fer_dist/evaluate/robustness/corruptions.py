@@ -1,7 +1,7 @@
 """Seventeen common corruptions of pictures in five severities, the same for a sample in any batch.
 
 The set, its groups and its constants are those of ImageNet-C, but for elastic_transform. Lengths scale with the side of
-the picture (see corruption_blurs.py); grey levels, shares and qualities are the same at any size. Not here: frost,
+the picture (see blurs.py); grey levels, shares and qualities are the same at any size. Not here: frost,
 which needs photographs of ice, and spatter. Results are rounded to whole grey levels; ImageNet-C cuts them off, and
 keeps its pictures as JPEG of quality 85.
 Source: Hendrycks and Dietterich 2019, "Benchmarking neural network robustness to common corruptions and perturbations";

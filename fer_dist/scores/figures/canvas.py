@@ -1,6 +1,6 @@
 """Figures as matplotlib objects without its global state, and their forms: files, pixels, SVG for a page.
 
-Here is the confusion matrix; figures_curves.py, figures_classes.py and figures_accuracy.py have the others.
+What all figures share is here; the files beside it have one kind each.
 """
 
 import io
