@@ -1,37 +1,27 @@
 """What the design says of the package's structure, held against the code itself."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 
-import fer_dist
+from fer_dist import PACKAGE
 
-PACKAGE = Path(fer_dist.__file__).parent
-FLOORS = [
-    {
-        "errors", "config.settings", "config.checks", "config.presets", "data.emotions", "schedule", "scores.metrics", "data.loading.order", "data.loading.augment",
-        "storage.places", "data", "scores.intervals", "scores.priors", "scores.imbalance", "scores.groups", "scores.detail", "scores.compare",
-        "config_changes", "report.findings", "paper_values", "config.torchrun"},
-    {
-        "data.shards.manifest", "data.build.listing", "data.build.holdout", "data.shards.tar", "data.build.pack", "data.build.faces", "data.images",
-        "data.processes", "data.build.build", "data.inspection.verify", "data.shards.index", "data.loading.reader", "data.loading.pipeline", "data.loading.loader",
-        "data.sources", "model", "train.engine", "distributed.world", "runs.checkpoint", "progress", "evaluate.results", "scores.figures.canvas",
-        "distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks",
-        "runs.opening", "data.shards.leave_out", "data.inspection.describe", "data.inspection.sheets", "data.inspection.fingerprint", "data.inspection.copies", "data.inspection.scan",
-        "data.inspection.audit", "data.inspection.clean", "data.loading.tar_view", "storage.store", "storage.cache", "data.loading.remote", "data.loading.shard_set",
-        "data.headers", "data.shards.labels", "data.loading.mixing", "runs.folder", "saver", "train.optimizer", "ddp", "train.zero",
-        "runs.curves", "study.source_hash", "distributed.hardware",
-     "evaluate.robustness.draws", "evaluate.robustness.blurs", "evaluate.robustness.weather", "evaluate.robustness.corruptions", "evaluate.robustness.regions", "evaluate.robustness.figure",
-     "scores.figures.curves", "scores.figures.dots"},
-    {"train.loop", "train.session", "train.checks", "train.inputs", "train.choices", "train.estimate", "evaluate.evaluate", "evaluate.predict", "report.page",
-     "evaluate.robustness.measure", "evaluate.parity",
-     "report.numbers", "report.sentences", "report.summary", "report_remarks", "report.plots",
-     "report_group_pictures", "report.sections", "report.table", "report.tables", "report.published"},
-    {"cli.commands", "config.flags", "cli.shards", "cli.shard_tables", "study.demo", "bench.shards", "bench.commands", "bench.order",
-     "bench.shuffle", "bench_tables", "bench.loader", "bench.peers", "bench.checkpoint", "bench.step", "bench.threads",
-     "doctor.doctor", "doctor.finding", "doctor.machine", "doctor.devices", "doctor.places", "doctor.cluster",
-     "study.study", "study.plan", "study.plan_file", "study.paper", "study.setup", "study.jobs", "study.running", "study.side_by_side",
-     "study.measuring", "study.gathering", "cli.study"},
-]  # fmt: skip
+FLOORS = (
+    {"cli"},
+    {"study", "bench"},
+    {"train", "report"},
+    {"evaluate"},
+    {"runs", "doctor"},
+    {"data", "distributed"},
+    {"scores", "config"},
+    {"storage"},
+    {"model", "progress", "errors"},
+)
+"""Packages and files of the root, from the top: each imports only what lies below it."""
+
+ENTRY = ("train.__main__", "cli.commands")
+"""The one arrow upward: python -m fer_dist.train is the command."""
+
 DOORS = {
     "ray": {"distributed.cluster", "distributed.mailbox", "distributed.workers", "distributed.tasks"},
     "nvidia": {"data.loading.pipeline"},
@@ -39,20 +29,13 @@ DOORS = {
 }
 ANYTHING = {"bench.shards", "bench.loader", "bench.peers", "doctor.doctor", "doctor.cluster"}
 
+MOST_NAMES = 20
+
 
 def modules() -> dict[str, ast.Module]:
-    """Dotted name below the package -> parsed file, less its `if __name__` block: an entry may call what is above."""
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        name = (
-            ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__").replace("__init__", "")
-        )
-        tree = ast.parse(path.read_text())
-        tree.body = [
-            node for node in tree.body if not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))
-        ]
-        found[name] = tree
-    return found
+    """Dotted name below the package -> parsed file, whole. A package's own file has the package's name."""
+    paths = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+    return {name.removesuffix("__init__").rstrip("."): ast.parse(path.read_text()) for path, name in paths.items()}
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -67,44 +50,70 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def own_imports(tree: ast.AST, known: set[str]) -> set[str]:
-    short = {name.removeprefix("fer_dist.") for name in imported(tree) if name.startswith("fer_dist.")}
-    return {name for name in short if name in known}
-
-
-def floor_of(name: str) -> int:
-    name = "data.sources" if name.startswith("data.sources") else name
-    return next(number for number, names in enumerate(FLOORS) if name in names)
-
-
-def test_each_file_imports_its_own_floor_or_a_lower_one():
+def arrows() -> set[tuple[str, str]]:
+    """(file, file that it imports), but for ENTRY and the files of packages, which hold a docstring."""
     known = modules()
-    wrong = [
-        f"{name} imports {other}"
+    packages = {".".join(path.parent.relative_to(PACKAGE).parts) for path in PACKAGE.rglob("__init__.py")}
+    found = {
+        (name, other)
         for name, tree in known.items()
-        if name
-        for other in own_imports(tree, set(known))
-        if floor_of(other) > floor_of(name)
-    ]
-    assert not wrong
+        for other in {module.removeprefix("fer_dist.") for module in imported(tree) if module.startswith("fer_dist.")}
+        if other in known and other not in packages
+    }
+    return found - {ENTRY}
 
 
-def test_no_file_imports_itself_through_others():
-    known = modules()
-    edges = {name: own_imports(tree, set(known)) - {name} for name, tree in known.items()}
+def circles(edges: set[tuple[str, str]]) -> list[str]:
+    """Names from which arrows lead back to themselves."""
+    below: dict[str, set[str]] = {}
+    for one, other in edges:
+        below.setdefault(one, set()).add(other)
 
-    def reaches(start: str) -> set[str]:
+    def reached(start: str) -> set[str]:
         seen: set[str] = set()
-        waiting = list(edges[start])
+        waiting = list(below[start])
         while waiting:
             name = waiting.pop()
             if name not in seen:
                 seen.add(name)
-                waiting += edges[name]
+                waiting += below.get(name, ())
         return seen
 
-    # A package's __init__ is imported by what lies in it; only files count here.
-    assert not [name for name in edges if name not in ("", "data", "data.sources") and name in reaches(name)]
+    return sorted(name for name in below if name in reached(name))
+
+
+def floors() -> Mapping[str, int]:
+    return {name: number for number, names in enumerate(FLOORS) for name in names}
+
+
+def test_every_package_has_a_floor_and_imports_only_lower_ones():
+    of, top = floors(), {name.split(".")[0] for name in modules()} - {""}
+    assert top == set(of)
+    wrong = [
+        f"{one} imports {other}"
+        for one, other in arrows()
+        if one.split(".")[0] != other.split(".")[0] and of[one.split(".")[0]] >= of[other.split(".")[0]]
+    ]
+    assert not wrong
+
+
+def test_no_file_and_no_package_imports_itself_through_others():
+    edges = arrows()
+    assert circles(edges) == []
+    folders = {(one.rpartition(".")[0], other.rpartition(".")[0]) for one, other in edges}
+    assert circles({(one, other) for one, other in folders if one != other}) == []
+
+
+def test_a_circle_is_seen():
+    assert circles({("a", "b"), ("b", "c"), ("c", "b"), ("d", "a")}) == ["b", "c"]
+
+
+def test_the_root_stays_small_and_a_package_says_what_it_is_for():
+    assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__"]) <= MOST_NAMES
+    for path in PACKAGE.rglob("__init__.py"):
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        assert path.parent == PACKAGE or len(tree.body) == 1, f"{path}: holds more than its docstring"
 
 
 def test_each_framework_has_one_door():
@@ -125,6 +134,6 @@ def test_nothing_unpickles():
 
 
 def test_python_m_enters_through_the_importable_name():
-    text = (PACKAGE / "train" / "__main__.py").read_text()
+    text = Path(PACKAGE / "train" / "__main__.py").read_text()
     assert "from fer_dist.cli.commands import main" in text
     assert text.index("__main__") < text.index("from fer_dist.cli.commands import main")
