@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import arguments, drawn_shards
-from stores import served
+from support.runs import arguments, drawn_shards
+from support.stores import served
 
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, differences, to_json, to_shown_json

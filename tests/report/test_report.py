@@ -1,0 +1,217 @@
+"""The report: one whole file that holds what was measured and leaves out what was not; and the files beside it."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from support.faces import tree
+from support.page import Page
+from support.runs import environment
+from support.small_studies import crossed, scored, transferred, whole_study
+
+from fer_dist.cli.commands import main
+from fer_dist.errors import InputError
+from fer_dist.report import page as page_module
+from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json
+from fer_dist.report.numbers import span
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a report, with all that lies beside it."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    page_module.write_report(folder / "report.html", whole_study())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return (made / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
+    parsed = Page(page)
+    texts = parsed.values("svg", "aria-label")
+    assert parsed.tags.count("svg") == len(texts) == 6
+    assert texts[0].startswith("Accuracy with its 95 % interval, without and with transfer.")
+    assert 'Confusion matrix of wild <to> "lab" & $x$ on lab-test' in texts[1]
+    assert "Recognised: surprise 96.8 %, fear 100.0 %" in texts[3]
+    assert "neutrality" not in texts[3]
+    ids = [value for _, name, value in parsed.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r"#([\w-]+)\)", page)) | {link[1:] for link in parsed.values("use", "xlink:href")}
+    assert set() < used <= set(ids)
+
+
+def test_every_table_has_a_caption_and_every_header_cell_a_scope(page):
+    parsed = Page(page)
+    assert parsed.tags.count("table") == parsed.tags.count("caption") == 5
+    assert parsed.tags.count("th") == len(parsed.values("th", "scope"))
+
+
+def test_the_page_asks_no_other_host_for_anything(page):
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|<iframe|<img", without_names)
+    links = [value for _, name, value in Page(page).attributes if name in ("src", "href", "xlink:href")]
+    assert all(link.startswith("#") for link in links)
+
+
+def test_the_page_holds_its_numbers_and_names(page):
+    text = " ".join("".join(Page(page).text).replace("\N{NO-BREAK SPACE}", " ").split())
+    for expected in (
+        "Wild & lab",
+        "Starting from wild instead of scratch brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %)",
+        f"wild reaches 94.3 % ({span(whole_study().results[2].scores['accuracy_interval'])}) on film.",
+        "The set lacks neutrality: masked, and never predicted.",
+        "11,267,143",
+        "1.4 h",
+        "1,239",
+        "fer-dist train paper --run.name wild",
+        "0123abc",
+        "torch 2.9",
+        "one H200",
+    ):
+        assert expected in text, expected
+
+
+def test_the_same_study_gives_the_same_page(page):
+    assert page_module.render(whole_study()) == page
+
+
+def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
+    text = page_module.render(crossed(850, 510))
+    Page(text)
+    assert "What transfer brings" not in text
+    assert "Data sets" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"results": (Result("other", "lab", scored(5, 10)),)}, "'other', which is not among its models: wild, lab"),
+        ({"comparisons": (Comparison("wild", "lab", "lab"),)}, "'wild' is compared on lab-test, but has no result"),
+        ({"models": (Model("lab", "lab"), Model("lab", "lab"))}, "comes twice"),
+    ],
+)
+def test_a_study_that_does_not_fit_together_is_an_input_error(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        page_module.write_report(tmp_path / "report.html", replace(transferred(880, 760), **change))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
+    scores = {"samples": 1000, "accuracy": 0.8, "accuracy_interval": [0.77, 0.82]}
+    study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scores), Result("wild", "lab", scores)))
+    text = page_module.render(study)
+    parsed = Page(text)
+    assert parsed.tags.count("svg") == 0
+    assert "On its own test set, wild reaches 80.0" in text
+    assert "Where the models err" not in text
+
+
+def test_a_study_without_results_is_a_page_that_says_so_little():
+    parsed = Page(page_module.render(Study("nothing yet", (), ())))
+    assert "0 models, 0 results" in "".join(parsed.text)
+    assert not parsed.values("nav", "hidden")
+
+
+def test_figures_tables_and_values_lie_beside_the_page(made):
+    assert from_json((made / "study.json").read_bytes()) == whole_study()
+    names = {path.name for path in (made / "figures").iterdir()}
+    assert {"transfer.png", "transfer.svg", "counts-train.svg", "confusion-wild-film-test.png"} <= names
+    assert "confusion-wild__to___lab_____x_-lab-test.png" in names
+    assert len(names) == 2 * 6
+    assert {path.stem for path in (made / "tables").glob("*.csv")} == {
+        "accuracy",
+        "measures",
+        "comparisons",
+        "class-counts",
+        "models",
+    }
+    assert len(list((made / "tables").glob("*.tex"))) == 5
+
+
+def test_the_page_is_made_again_from_its_values_alone_and_is_the_same(made, tmp_path):
+    shutil.copy(made / "study.json", tmp_path / "study.json")
+    code = (
+        "import sys; from fer_dist.cli import main; code = main(['study', 'report', sys.argv[1]]);"
+        "sys.exit(code or (set(sys.modules) & {'torch', 'nvidia', 'ray', 'pyarrow', 'fer_dist.train'}) or 0)"
+    )
+    words = [sys.executable, "-c", code, f"{tmp_path}/"]
+    ended = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert (ended.returncode, ended.stderr) == (0, f"report:  {tmp_path / 'report.html'}\n")
+
+    def content(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert content(tmp_path) == content(made)
+
+
+WHOLE = to_json(whole_study())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read .* name the folder of a finished study"),
+        ("", "not a study as this version writes it"),
+        (WHOLE[: len(WHOLE) // 2], "not a study as this version writes it"),
+        (WHOLE.replace('"format": 1', '"format": 2'), "written in another format than 1; make the study again"),
+        (WHOLE.replace('"hardware"', '"machine"'), "not a study as this version writes it .*machine"),
+        (WHOLE.replace('"scores": {', '"scores": 1, "x": {', 1), "not a study as this version writes it"),
+        (WHOLE.replace(f'"accuracy": {json.loads(WHOLE)["results"][0]["scores"]["accuracy"]}', '"accuracy": "x"'),
+         "holds values that make no page"),
+        ("\0\xff", "not a study as this version writes it"),
+    ],
+)  # fmt: skip
+def test_a_study_json_that_makes_no_page_is_one_line_and_touches_nothing(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "study.json").write_text(content, encoding="latin-1", errors="replace")
+    before = tree(tmp_path)
+    assert main(["study", "report", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"fer-dist: {tmp_path / 'study.json'}: .*{message}", line)
+    assert tree(tmp_path) == before
+
+
+def test_models_whose_names_make_the_same_file_keep_their_own(tmp_path):
+    models = (Model("A b", "A b"), Model("a_b", "A b"))
+    study = Study("S", models, (Result("A b", "A b", scored(5, 10)), Result("a_b", "A b", scored(7, 10))))
+    page_module.write_report(tmp_path / "report.html", study)
+    files = sorted(path.name for path in (tmp_path / "figures").glob("*.png"))
+    assert files == ["confusion-A_b-A_b-test.png", "confusion-a_b-A_b-test-2.png"]
+
+
+def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page):
+    parsed = Page(page)
+    levels = [int(tag[1]) for tag in parsed.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    links, ids = parsed.values("a", "href"), parsed.values("h2", "id")
+    assert [link[1:] for link in links] == [name for name in ids if name != "contents"]
+
+
+def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
+    assert "Where the network looks" not in page
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "block-1_wild.png").write_bytes(page_module.PNG_START + b"rest")
+    study = replace(crossed(850, 510), maps=("maps/block-1_wild.png",))
+    text = page_module.render(study, tmp_path)
+    assert "Where the network looks" in text
+    assert Page(text).values("img", "alt") == ["Feature maps: block 1 wild"]
+    assert Page(text).values("img", "src")[0].startswith("data:image/png;base64,iVBORw0KGgp")
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"GIF89a", "not a PNG")])
+def test_a_feature_map_that_is_no_picture_is_an_input_error(tmp_path, content, message):
+    if content:
+        (tmp_path / "map.png").write_bytes(content)
+    with pytest.raises(InputError, match=f"map.png: .*{message}"):
+        page_module.write_report(tmp_path / "report.html", replace(crossed(850, 510), maps=("map.png",)))
+    assert not (tmp_path / "report.html").exists()

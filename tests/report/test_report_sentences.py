@@ -1,0 +1,270 @@
+"""The report's sentences follow the numbers."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from support.small_studies import crossed, scored, table, transferred
+
+from fer_dist.data.emotions import SEVEN
+from fer_dist.report import sentences
+from fer_dist.report import sentences as remarks
+from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.numbers import signed_points, span
+from fer_dist.report.summary import summary
+from fer_dist.scores.metrics import scores
+
+SHOWN = "more than the 95 % intervals."
+CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."
+NOT_SHOWN = "less than the 95 % intervals: a {} is not shown."
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "samples", "expected"),
+    [
+        (880, 760, 1000, f"brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %), {SHOWN}"),
+        (760, 880, 1000, f"costs 12.0 points on lab (from 88.0 % to 76.0 %, relative 13.6 %), {SHOWN}"),
+        (
+            770,
+            760,
+            1000,
+            f"brings 1.0 points on lab (from 76.0 % to 77.0 %, relative 1.3 %), {NOT_SHOWN.format('gain')}",
+        ),
+        (
+            760,
+            770,
+            1000,
+            f"costs 1.0 points on lab (from 77.0 % to 76.0 %, relative 1.3 %), {NOT_SHOWN.format('loss')}",
+        ),
+        (760, 760, 1000, "makes no difference on lab: 76.0 % with both."),
+        (2, 0, 2, f"brings 100.0 points on lab (from 0.0 % to 100.0 %), {NOT_SHOWN.format('gain')}"),
+    ],
+)
+def test_the_transfer_sentence_follows_the_numbers(after, before, samples, expected):
+    study = transferred(after, before, samples)
+    found = sentences.transfer_sentence(study, study.comparisons[0])
+    assert found == f"Starting from wild instead of scratch {expected}"
+
+
+def test_models_of_different_sets_are_not_said_to_differ_by_their_start():
+    study = replace(transferred(880, 760), models=(Model("wild to lab", "lab", "wild"), Model("lab", "elsewhere")))
+    assert sentences.transfer_sentence(study, study.comparisons[0]).startswith(
+        "Using wild to lab instead of lab brings"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (510, "on lab it falls to 51.0 % ({}), 34.0 points less."),
+        (950, "on lab it rises to 95.0 % ({}), 10.0 points more."),
+        (840, "on lab it falls to 84.0 % ({}), 1.0 points less, within the 95 % intervals."),
+        (850, "on lab it stays at 85.0 % ({})."),
+    ],
+)
+def test_the_crossing_sentence_follows_the_numbers(other, expected):
+    study = crossed(850, other)
+    sentence = sentences.model_sentences(study, study.models[0])[0]
+    start, _, clause = sentence.partition("; ")
+    assert start == f"wild reaches 85.0 % ({span(study.results[0].scores['accuracy_interval'])}) on its own test set"
+    assert clause == expected.format(span(study.results[1].scores["accuracy_interval"]))
+
+
+def test_a_validation_set_is_not_called_a_test_set():
+    study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scored(850), "val"),))
+    assert "on its own validation set." in sentences.model_sentences(study, study.models[0])[0]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ([[790, 10], [100, 100]], "14.6 points below its accuracy: frequent emotions do better than rare ones."),
+        ([[500, 300], [0, 200]], " points above its accuracy: rare emotions do better than frequent ones."),
+        ([[700, 100], [25, 175]], "a difference between frequent and rare emotions is not shown."),
+    ],
+)
+def test_the_class_sentence_follows_the_numbers(matrix, expected):
+    result = Result("wild", "wild", scores(table(matrix, SEVEN[:2])))
+    assert re.search(expected, sentences.class_balance_sentence(result))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (
+            [[8, 2], [3, 7]],
+            f"Recognised best: surprise, 80.0 % of 10; worst: fear, 70.0 % of 10. {CONFUSED.format(30)}",
+        ),
+        ([[5, 0], [0, 5]], "Every emotion is recognised equally often: 100.0 %. No picture is confused."),
+        ([[0, 0], [3, 1]], f"Every emotion is recognised equally often: 25.0 %. {CONFUSED.format(75)}"),
+    ],
+)
+def test_the_confusion_sentences_follow_the_numbers(matrix, expected):
+    assert sentences.confusion_sentences(Result("wild", "wild", scores(table(matrix, SEVEN[:2])))) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "paired", "expected"),
+    [
+        (880, {"p": 0.0004, "interval": [0.095, 0.145]}, "change is 9.5 to 14.5 points, p < 0.001: a gain is shown."),
+        (770, {"p": 0.42, "interval": [-0.01, 0.03]}, "change is −1.0 to 3.0 points, p = 0.420: a gain is not shown."),
+        (750, {"p": 0.0401, "interval": [-0.02, -0.001]}, "−2.0 to −0.1 points, p = 0.040: a loss is shown."),
+    ],
+)
+def test_a_paired_test_decides_where_there_is_one(after, paired, expected):
+    study = transferred(after, 760)
+    comparison = replace(study.comparisons[0], paired=paired)
+    assert sentences.transfer_sentence(study, comparison).endswith(expected)
+
+
+def test_the_summary_is_three_sentences_on_own_sets_on_other_sets_and_on_transfer():
+    lab = replace(transferred(880, 760), results=(*transferred(880, 760).results, *crossed(850, 510).results))
+    found = summary(lab)
+    assert [text.split(",")[0].split(" instead")[0] for text in found] == [
+        "On their own test sets",
+        "Carried over",
+        "Starting from wild",
+    ]
+    assert all(text.endswith(".") for text in found)
+    assert "wild goes from 85.0 % to 51.0 %" in found[1]
+    assert "its mean over classes from 85.0 % to 51.0 %" in found[1]
+
+
+def test_a_model_is_not_said_to_be_carried_over_to_what_its_start_was_trained_on():
+    study = transferred(880, 760)
+    study = replace(study, results=(*study.results, Result("wild to lab", "wild", scored(500))))
+    assert not any("Carried" in text for text in summary(study))
+    study = replace(study, results=(*study.results, Result("wild to lab", "film", scored(500))))
+    assert "on film" in next(text for text in summary(study) if "Carried" in text)
+
+
+def test_of_many_crossings_the_summary_gives_the_mean_change_and_the_largest_fall():
+    detail = {"prior": {"uniform": {"accuracy": 0.6}}}
+    own = Result("wild", "wild", scored(800), detail={"prior": {"uniform": {"accuracy": 0.7}}})
+    others = tuple(Result("wild", name, scored(n), detail=detail) for name, n in (("b", 700), ("c", 500), ("d", 660)))
+    text = summary(Study("S", (Model("wild", "wild"),), (own, *others)))[1]
+    assert text == (
+        "Carried over to other sets, accuracy falls by 18.0 points, the mean over classes falls by 18.0 points and "
+        "accuracy with the training prior removed falls by 10.0 points (means of 3 crossings); the largest fall is "
+        "that of wild on c, from 80.0 % to 50.0 %."
+    )
+
+
+def several_seeds():
+    models, results, comparisons = [], [], []
+    for seed, (before, after) in enumerate(((760, 880), (740, 900))):
+        models += [
+            Model(f"lab-{seed}", "lab", group="labs"),
+            Model(f"to-{seed}", "lab", "wild", group="tos", role="a-b"),
+        ]
+        results += [Result(f"lab-{seed}", "lab", scored(before)), Result(f"to-{seed}", "lab", scored(after))]
+        test = {"p": 0.01 if seed else 0.2, "difference": (after - before) / 1000, "interval": [0, 1]}
+        comparisons.append(Comparison(f"to-{seed}", f"lab-{seed}", "lab", paired=test))
+    values = {"n": 2, "accuracy": {"mean": 0.75, "deviation": 0.0141, "values": [0.76, 0.74]}}
+    seeds = (Seeds("labs", "lab", "test", values),)
+    return Study("S", tuple(models), tuple(results), tuple(comparisons), seeds=seeds)
+
+
+def test_of_several_seeds_the_summary_gives_means_and_how_many_show_the_gain():
+    own, transfer = summary(several_seeds())
+    assert "labs reaches 75.0 % (mean of 2 seeds, deviation 1.4 points)" in own
+    assert transfer == (
+        "Using tos instead of labs brings 14.0 points on lab, as the mean of 2 seeds (from 75.0 % to 89.0 %; each seed "
+        "12.0 to 16.0); on the same pictures a gain is shown in 1 of them."
+    )
+
+
+def test_other_comparisons_are_counted():
+    study = several_seeds()
+    more = Comparison("to-0", "lab-1", "lab", "val"), Comparison("lab-0", "to-1", "lab", "val")
+    vals = tuple(replace(result, split="val") for result in study.results)
+    study = replace(study, results=(*study.results, *vals), comparisons=(*study.comparisons, *more))
+    assert summary(study)[1].endswith("is shown in 1 of them (2 other comparisons below).")
+
+
+def remarked(**parts):
+    return Result("wild", "lab", scored(800) | parts.pop("scores", {}), **parts)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"spearman": 0.786, "p": 0.04, "classes": 7}, "7 emotions: Spearman's r 0.79, p = 0.040: emotions with more "),
+        ({"spearman": -0.9, "p": 0.0001, "classes": 6}, "r −0.90, p < 0.001: emotions with fewer training pictures"),
+        ({"spearman": 0.5, "p": 0.3, "classes": 7}, "p = 0.300: an order by training pictures is not shown."),
+    ],
+)
+def test_the_correlation_sentence_follows_the_numbers(found, expected):
+    assert expected in remarks.correlation_sentence(remarked(detail={"rank_correlation": found}))
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [([0.01, 0.09], "5.0 points above old (1.0 to 9.0): a difference is shown."), ([-0.01, 0.09], "is not shown.")],
+)
+def test_the_gap_sentence_follows_the_numbers(interval, expected):
+    entry = {"gap": {"groups": ["young", "old"], "accuracy": 0.05, "interval": interval}}
+    assert remarks.gap_sentence(remarked(), "age_group", entry).endswith(expected)
+
+
+def test_the_hidden_region_is_judged_by_its_control():
+    regions = {
+        "left half": {"drop": 0.3},
+        "mouth": {"drop": 0.2},
+        "random place, as mouth": {"drop": 0.15},
+        "nose": {"drop": 0.1},
+        "random place, as nose": {"drop": -0.01},
+    }
+    text = remarks.hidden_sentence(remarked(robustness={"clean": 0.8, "regions": regions}))
+    assert "hiding the nose stands out most: −10.0 points, as much of the picture elsewhere by +1.0." in text
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "samples", "expected"),
+    [
+        (0.78, 990, "Without 10 copies, wild reaches 78.0 % on lab instead of 80.0 % (2.0 points less)."),
+        (0.8, 999, "Without 1 copy, wild reaches 80.0 % on lab instead of 80.0 % (no change)."),
+        (0.8, 1000, "wild on lab: no copies."),
+    ],
+)
+def test_the_copies_sentence_follows_the_numbers(accuracy, samples, expected):
+    assert remarks.copies_sentence(remarked(without_copies={"samples": samples, "accuracy": accuracy})) == expected
+
+
+def test_the_other_remarks_follow_the_numbers():
+    prior = {"uniform": {"accuracy": 0.75}, "em": {"accuracy": 0.8}}
+    assert remarks.prior_sentence(remarked(detail={"prior": prior})).endswith(
+        "80.0 % as it is, 75.0 % with the training prior removed (5.0 points less), 80.0 % with the target prior "
+        "estimated (no change)."
+    )
+    neutral = {"neutrality": {"true": 100, "predicted": 142, "ratio": 1.42, "false_rate": 0.183}}
+    assert remarks.neutral_sentence(remarked(detail={"over_predicted": neutral})).endswith(
+        "neutrality 1.42 times as often as it occurs (142 for 100), and for 18.3 % of the others' pictures."
+    )
+    certain = {"above": 0.9, "samples": 5, "coverage": 0.45, "accuracy": 0.93}
+    assert remarks.certainty_sentence(remarked(scores={"selective": certain, "expected_calibration_error": 0.1})) == (
+        "wild on lab: calibration error 10.0 %; 45.0 % of the predictions are above 90 %, 93.0 % of them right."
+    )
+    damaged = {"clean": 0.8, "mean_corruption_error": 0.42, "regions": {}}
+    assert "error 20.0 % on clean pictures, 42.0 % on damaged" in remarks.damage_sentence(remarked(robustness=damaged))
+    seeds = several_seeds().seeds[0]
+    assert remarks.seeds_sentence(seeds, Model("lab-0", "lab")).endswith("deviation 1.4 points, from 74.0 to 76.0 %.")
+
+
+def test_what_was_not_measured_is_not_said():
+    result = remarked(scores=dict.fromkeys(("expected_calibration_error", "selective")))
+    said = (
+        remarks.prior_sentence,
+        remarks.correlation_sentence,
+        remarks.neutral_sentence,
+        remarks.certainty_sentence,
+        remarks.damage_sentence,
+        remarks.hidden_sentence,
+        remarks.copies_sentence,
+    )
+    assert [sentence(result) for sentence in said] == [""] * len(said)
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    assert [signed_points(value) for value in (-0.0001, 0.0001, 0.01, -0.01)] == ["0.0", "0.0", "+1.0", "−1.0"]
+    assert span((-0.0001, 0.02)) == "0.0 to 2.0"

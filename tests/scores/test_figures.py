@@ -1,0 +1,131 @@
+"""Figures: the same bytes each time, legible on pale and dark pages, and right where their numbers say so."""
+
+import re
+
+import numpy as np
+import pytest
+from support.made_study import made_curves, made_robustness
+from support.page import contrast
+
+from fer_dist.scores.figures import canvas
+from fer_dist.scores.figures.curves import MOST_POINTS, curves_figure, damage_figure
+from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
+
+PALE_PAGE, DARK_PAGE = "#ffffff", "#17171b"
+
+
+def test_a_figure_is_saved_twice_with_the_same_bytes(tmp_path):
+    figure = canvas.confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab", masked=("joy",))
+    contents = []
+    for _ in range(2):
+        canvas.save_figure(figure, tmp_path / "sub" / "lab-v1.5")
+        contents.append([(tmp_path / "sub" / f"lab-v1.5.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert contents[0] == contents[1]
+    assert contents[0][0].startswith(b"\x89PNG")
+
+
+def test_a_figure_in_a_page_leaves_its_files_as_they_are(tmp_path):
+    figure = canvas.confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab")
+    canvas.save_figure(figure, tmp_path / "before")
+    canvas.inline_svg(figure, "p", "a matrix")
+    canvas.save_figure(figure, tmp_path / "after")
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"before.{kind}").read_bytes() == (tmp_path / f"after.{kind}").read_bytes()
+
+
+def test_figure_pixels_are_what_tensorboard_takes():
+    pixels = canvas.figure_pixels(canvas.confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab"))
+    assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
+    assert pixels.min() < 60
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("step", range(canvas.CELL_STEPS + 1))
+def test_text_on_a_cell_has_a_contrast_of_at_least_four_and_a_half_in_both_schemes(step):
+    pale, dark = canvas.cell_colours()[step], canvas.dark_cell_colours()[step]
+    is_black = canvas.text_on_cell(pale) == canvas.ON_PALE
+    # A dark page turns both: what is black on pale cells is white on dark ones.
+    assert contrast("#000000" if is_black else "#ffffff", pale) >= 4.5
+    assert contrast("#ffffff" if is_black else "#000000", dark) >= 4.5
+
+
+@pytest.mark.parametrize("page", [PALE_PAGE, DARK_PAGE])
+def test_marks_have_a_contrast_of_at_least_three(page):
+    assert all(contrast(colour, page) >= 3 for colour, *_ in canvas.SERIES)
+
+
+def test_series_differ_in_their_shape_and_dash_as_well_as_in_colour():
+    assert all(len(set(map(str, kind))) == len(canvas.SERIES) for kind in zip(*canvas.SERIES, strict=True))
+
+
+def test_cells_grow_darker_on_a_pale_page_and_lighter_on_a_dark_one():
+    pale = [contrast(colour, "#ffffff") for colour in canvas.cell_colours()]
+    dark = [contrast(colour, "#000000") for colour in canvas.dark_cell_colours()]
+    assert pale == sorted(pale)
+    assert dark == sorted(dark)
+    assert len(set(canvas.cell_colours())) == len(set(canvas.dark_cell_colours())) == canvas.CELL_STEPS + 1
+
+
+def test_a_figure_in_a_page_has_no_colour_of_its_own_but_that_of_its_marks():
+    matrix = canvas.confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab")
+    assert not re.search(r"#[0-9a-f]{6}\b", canvas.inline_svg(matrix, "p", "a matrix"))
+    dots = dots_figure(["x", "y"], [Marks("one", [1, 2]), Marks("two", [2, None])], Scale("points"), "t")
+    found = set(re.findall(r"#[0-9a-f]{6}\b", canvas.inline_svg(dots, "p", "dots")))
+    assert found == {colour for colour, *_ in canvas.SERIES[:2]}
+
+
+def test_dots_stand_where_their_values_are_and_a_missing_one_nowhere():
+    series = [Marks("one", [10, None, 30], [(8, 15), None, (30, 30)]), Marks("two", [5, 6, 7])]
+    axes = dots_figure(["a", "b", "c"], series, Scale("x")).axes[0]
+    first, second = (container[0] for container in axes.containers)
+    assert first.get_xdata().tolist() == [10, 30]
+    assert second.get_xdata().tolist() == [5, 6, 7]
+    assert np.rint(first.get_ydata()).tolist() == [0, 2]
+    ends = axes.containers[0][2][0].get_segments()[0][:, 0]
+    assert ends.tolist() == [8, 15]
+
+
+def test_a_long_curve_keeps_its_ends_and_becomes_short_enough_for_a_page():
+    curves = {"train/loss": [(step, 1 / step) for step in range(1, 10_001)]}
+    line = curves_figure(curves, "long").axes[0].lines[0]
+    assert len(line.get_xdata()) == MOST_POINTS
+    assert line.get_xdata()[[0, -1]].tolist() == [1, 10_000]
+
+
+def test_a_figure_of_curves_has_only_the_parts_that_were_written():
+    both = curves_figure(made_curves(0, 0.8), "both")
+    assert [axes.get_ylabel() for axes in both.axes] == ["loss", "accuracy, %"]
+    only = curves_figure({"validation/accuracy": [(5, 0.5)], "train/learning_rate": [(1, 0.1)]}, "one")
+    assert [axes.get_ylabel() for axes in only.axes] == ["accuracy, %"]
+
+
+def test_damage_is_drawn_as_the_mean_error_of_a_group_from_clean_to_the_worst():
+    found = made_robustness(0.8, 100)
+    lines = {line.get_label(): line.get_ydata() for line in damage_figure(found, "t").axes[0].lines}
+    noise = [found["corruptions"][name]["accuracy"] for name in ("gaussian_noise", "shot_noise")]
+    expected = [20.0, *(100 - 100 * (one + other) / 2 for one, other in zip(*noise, strict=True))]
+    np.testing.assert_allclose(lines["noise"], expected)
+    np.testing.assert_allclose(lines["always the most frequent emotion"], 60)
+
+
+def test_names_of_emotions_keep_clear_of_dots_and_of_each_other():
+    pictures = {"surprise": 990, "fear": 270, "disgust": 630, "anger": 640, "sadness": 1800, "neutrality": 1530}
+    recall = dict(zip(pictures, (0.77, 0.5, 0.43, 0.44, 0.6, 0.59), strict=True))
+    figure = size_figure(pictures, recall, "t")
+    pixels = canvas.figure_pixels(figure)
+    assert pixels.size
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not [1 for place, box in enumerate(boxes) for other in boxes[:place] if box.overlaps(other)]
+
+
+def test_each_seed_is_a_ring_and_the_mean_a_line():
+    axes = seeds_figure(["a"], [[70, 72, 77]]).axes[0]
+    mean, rings = axes.lines
+    assert set(mean.get_xdata()) == {73}
+    assert list(rings.get_xdata()) == [70, 72, 77]
+
+
+def test_a_name_with_a_dollar_sign_is_no_formula():
+    figure = dots_figure(["$x$"], [Marks("$a$", [1]), Marks("$b$", [2])], Scale("$y$"), "$t$")
+    svg = canvas.inline_svg(figure, "p", "dots")
+    assert all(f">{name}<" in svg for name in ("$x$", "$a$", "$b$", "$y$", "$t$"))

@@ -1,0 +1,132 @@
+"""Scores by attribute: against scikit-learn on each group alone, and how often the gap's interval holds the truth."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from support.tables import certain, from_truth, table, tables
+
+from fer_dist.evaluate.results import load_predictions, save_predictions
+from fer_dist.scores import groups, intervals, metrics
+from fer_dist.scores.groups import by_attribute, largest_gap
+
+
+def many(values):
+    """Enough pictures of two emotions for a group of each value; the first value's are all right, others half."""
+    labels = np.tile([0, 1], 10 * len(values))
+    names = np.repeat(np.array(values, dtype=object), 20)
+    said = np.where(np.arange(len(labels)) < 20, labels, 0)
+    return certain(labels, said, 2, group=names)
+
+
+# scikit-learn says so where a class is predicted but never true, or all is of one class: that is what is compared.
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None, max_examples=80)
+@given(tables())
+def test_each_group_equals_scikit_learn_on_its_pictures_alone(predictions):
+    found = by_attribute(predictions).get("group")
+    chosen = metrics.labelled(predictions)
+    values = np.array([value or "unknown" for value in chosen.attributes["group"]])
+    if len(set(values)) < 2:
+        assert found is None
+        return
+    assert list(found["groups"]) == sorted(set(values))
+    guesses = metrics.predicted(chosen)
+    for value, scores in found["groups"].items():
+        true, said = chosen.labels[values == value], guesses[values == value]
+        assert scores["samples"] == len(true)
+        assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(true, said))
+        assert scores["mean_over_classes"] == pytest.approx(sklearn.metrics.balanced_accuracy_score(true, said))
+        for place, name in enumerate(chosen.emotions):
+            expected = np.mean(said[true == place] == place) if (true == place).any() else None
+            assert scores["recall"][name] == (expected if expected is None else pytest.approx(expected))
+            assert (scores["recall_interval"][name] is None) == (expected is None)
+        for measure in ("accuracy", "mean_over_classes"):
+            low, high = scores[f"{measure}_interval"]
+            assert 0 <= low <= scores[measure] <= high <= 1
+
+
+def test_a_groups_scores_are_the_scores_of_its_table():
+    whole = from_truth(0, 500)
+    values = np.arange(500) % 3
+    found = by_attribute(table(whole.labels, whole.probabilities, fold=values))["fold"]["groups"]
+    assert list(found) == ["0", "1", "2"]
+    expected = metrics.scores(metrics.select(whole, values == 1))
+    for name in ("samples", "accuracy", "accuracy_interval", "mean_over_classes", "mean_over_classes_interval"):
+        assert found["1"][name] == expected[name]
+
+
+def test_the_gap_is_between_the_best_and_the_worst_group():
+    found = by_attribute(many(["front", "left", "right"]))["group"]["gap"]
+    assert found["groups"] == ["front", "left"]
+    assert found["accuracy"] == 0.5
+    low, high = found["interval"]
+    assert low < 0.5 < high
+
+
+def test_two_groups_have_the_plain_interval_and_more_groups_a_wider_one():
+    two = by_attribute(many(["a", "b"]))["group"]["gap"]["interval"]
+    three = by_attribute(many(["a", "b", "c"]))["group"]["gap"]["interval"]
+    assert two == list(intervals.difference((20, 10), (20, 20)))
+    assert three[0] < two[0]
+    assert three[1] > two[1]
+
+
+def test_groups_of_fewer_than_10_pictures_and_the_unknown_are_listed_but_make_no_gap():
+    labels = [0] * 39
+    values = ["a"] * 10 + ["b"] * 10 + ["few"] * 9 + [None] * 10
+    said = [0] * 5 + [1] * 5 + [0] * 6 + [1] * 4 + [0] * 9 + [1] * 10
+    found = by_attribute(certain(labels, said, 2, group=np.array(values, dtype=object)))["group"]
+    assert list(found["groups"]) == ["a", "b", "few", "unknown"]
+    assert (found["groups"]["few"]["accuracy"], found["groups"]["unknown"]["accuracy"]) == (1.0, 0.0)
+    assert found["gap"]["groups"] == ["b", "a"]
+    assert largest_gap({name: found["groups"][name] for name in ("a", "few", "unknown")}) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (np.array([10, 9, -1, 9]), ["-1", "9", "10"]),
+        (np.array([3.0, np.nan, 1.0, 3.0]), ["1", "3", "unknown"]),
+        (np.array(["x", "", "y", "x"]), ["x", "y", "unknown"]),
+        (np.array([True, False, True, True]), ["False", "True"]),
+        (np.array([0.25, 0.5, 0.25, 0.5]), None),
+        (np.array(["x", "x", "x", "x"]), None),
+        (np.array([np.inf, 1.0, 1.0, 2.0]), None),
+    ],
+    ids=["whole", "gaps", "empty text", "yes or no", "fractions", "one value", "infinite"],
+)
+def test_only_values_that_group_are_groups(values, names):
+    found = by_attribute(certain([0, 1, 0, 1], [0, 1, 1, 0], 2, group=values))
+    assert (list(found["group"]["groups"]) if found else None) == names
+
+
+def test_up_to_20_values_are_groups_and_more_are_none():
+    labels = [0, 1] * 21
+    twenty = by_attribute(certain(labels, labels, 2, subject=np.arange(42) % 20))
+    assert len(twenty["subject"]["groups"]) == groups.MOST_GROUPS == 20
+    assert by_attribute(certain(labels, labels, 2, subject=np.arange(42) % 21)) == {}
+
+
+def test_groups_are_the_same_after_the_table_was_a_file(tmp_path):
+    predictions = many(["a", None, "b"])
+    predictions.attributes["age"] = np.array([None, 1, 2] * 20, dtype=object)
+    save_predictions(tmp_path / "table.parquet", predictions)
+    assert by_attribute(load_predictions(tmp_path / "table.parquet")) == by_attribute(predictions)
+
+
+@pytest.mark.parametrize(
+    "truth", [[0.7, 0.7, 0.7, 0.7, 0.7], [0.6, 0.65, 0.7, 0.75, 0.8], [0.8, 0.6]], ids=["equal", "spread", "two"]
+)
+def test_the_interval_of_the_gap_holds_the_true_difference_of_the_pair_that_was_picked(truth):
+    rng = np.random.default_rng(0)
+    sizes = np.array([40, 400, 120, 900, 60][: len(truth)])
+    held = 0
+    for right in rng.binomial(sizes, truth, size=(1000, len(truth))):
+        found = largest_gap(
+            {str(k): {"samples": int(n), "accuracy": right[k] / n} for k, n in enumerate(sizes.tolist())}
+        )
+        best, worst = map(int, found["groups"])
+        held += found["interval"][0] <= truth[best] - truth[worst] <= found["interval"][1]
+    assert held >= 940

@@ -1,0 +1,94 @@
+"""Favoured emotions: rank correlation against scipy, over-prediction against scikit-learn."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.tables import certain, tables
+
+from fer_dist.scores import metrics
+from fer_dist.scores.imbalance import over_predicted, rank_correlation
+
+
+def exact_p(trained, recalls):
+    """scipy's permutation test of how far the correlation of its own ranks is from 0, over all orders."""
+    ranks = scipy.stats.rankdata(trained)
+    found = scipy.stats.permutation_test(
+        (scipy.stats.rankdata(recalls),),
+        lambda one: abs(np.corrcoef(ranks, one)[0, 1]),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=np.inf,
+    )
+    return found.pvalue
+
+
+@pytest.mark.parametrize(
+    ("trained", "recalls"),
+    [
+        ([1290, 281, 717, 4772, 1982, 705, 2524], [0.83, 0.55, 0.5, 0.93, 0.8, 0.74, 0.82]),
+        ([5, 5, 1, 9, 9, 2], [0.5, 0.4, 0.4, 0.4, 0.9, 0.1]),
+        ([1, 2, 3, 4, 5], [0.9, 0.7, 0.5, 0.3, 0.1]),
+        ([1, 2, 3], [0.1, 0.3, 0.2]),
+    ],
+    ids=["seven", "ties", "falling", "three"],
+)
+def test_the_rank_correlation_and_its_p_equal_scipys_exact_test(trained, recalls):
+    found = rank_correlation(np.array(trained), np.array(recalls))
+    assert found["spearman"] == pytest.approx(scipy.stats.spearmanr(trained, recalls).statistic)
+    assert found["p"] == pytest.approx(exact_p(trained, recalls))
+    assert found["classes"] == len(trained)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=12))
+def test_the_rank_correlation_of_any_table_equals_scipys(pairs):
+    trained, recalls = np.array(pairs, dtype=float).T
+    found = rank_correlation(trained, recalls / 4)
+    if len(set(trained)) == 1 or len(set(recalls)) == 1:
+        assert found is None
+    else:
+        assert found["spearman"] == pytest.approx(scipy.stats.spearmanr(trained, recalls).statistic)
+        assert 0 < found["p"] <= 1
+
+
+def test_an_emotion_without_pictures_has_no_rank():
+    found = rank_correlation(np.array([1, 2, 3, 99]), np.array([0.1, 0.2, 0.3, np.nan]))
+    assert found == {"spearman": 1.0, "p": pytest.approx(2 / 6), "classes": 3}
+    assert rank_correlation(np.array([1, 2, 99]), np.array([0.1, 0.2, np.nan])) is None
+
+
+def test_of_more_than_8_emotions_the_p_is_drawn_and_near_the_exact_one():
+    trained, recalls = np.arange(9), np.array([1, 0, 4, 2, 6, 3, 8, 5, 7]) / 10
+    found = rank_correlation(trained, recalls, orders=50_000)
+    t_test = scipy.stats.spearmanr(trained, recalls).pvalue
+    assert found["p"] == pytest.approx(t_test, abs=0.005)
+    assert found == rank_correlation(trained, recalls, orders=50_000, seed=0)
+    assert found != rank_correlation(trained, recalls, orders=50_000, seed=1)
+
+
+@settings(deadline=None, max_examples=80)
+@given(tables())
+def test_over_prediction_equals_scikit_learns_confusion_of_one_against_the_rest(predictions):
+    chosen = metrics.labelled(predictions)
+    guesses, emotions = metrics.predicted(chosen), chosen.emotions
+    found = over_predicted(metrics.confusion(predictions), emotions)
+    matrices = sklearn.metrics.multilabel_confusion_matrix(chosen.labels, guesses, labels=range(len(emotions)))
+    for name, ((true_negative, false_positive), (false_negative, true_positive)) in zip(
+        emotions, matrices.tolist(), strict=True
+    ):
+        true, others = false_negative + true_positive, true_negative + false_positive
+        assert found[name] == {
+            "true": true,
+            "predicted": false_positive + true_positive,
+            "ratio": pytest.approx((false_positive + true_positive) / true) if true else None,
+            "false_rate": pytest.approx(false_positive / others) if others else None,
+        }
+
+
+def test_a_model_that_says_neutral_too_often_is_seen_to():
+    predictions = certain([0, 0, 1, 1, 2, 2], [2, 0, 2, 1, 2, 2], 3)
+    found = over_predicted(metrics.confusion(predictions), predictions.emotions)[predictions.emotions[2]]
+    assert found == {"true": 2, "predicted": 4, "ratio": 2.0, "false_rate": 0.5}

@@ -1,0 +1,147 @@
+"""Inputs that nobody should have to read: damaged and unusual pictures, tars and labels."""
+
+import io
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+from support.faces import encoded, face
+
+EMOTIONS = ("surprise", "fear", "disgust")
+"""The words are the study's own names, so that a label is its place here and in the study."""
+
+HUGE = 40_000
+SIDE = 48
+
+
+def saved(image: Image.Image, form: str, **more: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **more)
+    return stream.getvalue()
+
+
+def with_sides(picture: bytes, side: int) -> bytes:
+    """A JPEG or a PNG whose header asks for side x side pixels."""
+    if picture.startswith(b"\xff\xd8"):
+        at = next(picture.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in picture) + 5
+        return picture[:at] + struct.pack(">HH", side, side) + picture[at + 4 :]
+    head = b"IHDR" + struct.pack(">II", side, side) + picture[24:29]
+    return picture[:12] + head + struct.pack(">I", zlib.crc32(head)) + picture[33:]
+
+
+def black(side: int) -> bytes:
+    """A PNG of one bit a pixel that decodes, all zeros."""
+    packer = zlib.compressobj()
+    rows = b"".join(packer.compress(bytes(1 + side // 8)) for _ in range(side)) + packer.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    packed = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def turned(orientation: int, form: str = "JPEG") -> bytes:
+    """A picture that its EXIF tag says is to be turned; wide, so that a quarter turn shows in its sides."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(face(5, SIDE, "RGB").resize((2 * SIDE, SIDE)), form, exif=exif)
+
+
+def ycck() -> bytes:
+    """A CMYK JPEG whose Adobe segment says that its colours are YCCK."""
+    picture = saved(face(5, SIDE, "RGB").convert("CMYK"), "JPEG")
+    at = picture.index(b"Adobe") + 11
+    return picture[:at] + b"\2" + picture[at + 1 :]
+
+
+@cache
+def unusual() -> dict[str, bytes]:
+    """Pictures that are whole."""
+    rgb = face(5, SIDE, "RGB")
+    grey = rgb.convert("L")
+    deep = Image.frombytes("I;16", rgb.size, b"".join(struct.pack("<H", value * 257) for value in grey.tobytes()))
+    return {
+        "a progressive JPEG": saved(rgb, "JPEG", progressive=True),
+        "a grey JPEG": saved(grey, "JPEG"),
+        "a CMYK JPEG": saved(rgb.convert("CMYK"), "JPEG"),
+        "a YCCK JPEG": ycck(),
+        "a JPEG with bytes behind its end": saved(rgb, "JPEG") + bytes(500),
+        "a PNG under .jpg": saved(rgb, "PNG"),
+        "a PNG of 16 bits": saved(deep, "PNG"),
+        "a PNG with a palette": saved(rgb.convert("P"), "PNG"),
+        "a PNG of grey and alpha": saved(rgb.convert("LA"), "PNG"),
+        "a PNG of one bit": saved(rgb.convert("1"), "PNG"),
+        "a WebP under .jpg": saved(rgb, "WEBP", lossless=True),
+        "a BMP under .jpg": saved(rgb, "BMP"),
+        "a TIFF under .jpg": saved(rgb, "TIFF"),
+        **{f"a JPEG with EXIF orientation {number}": turned(number) for number in range(1, 9)},
+        "a PNG with EXIF orientation 6": turned(6, "PNG"),
+    }
+
+
+@cache
+def broken() -> dict[str, bytes]:
+    """Pictures that do not decode."""
+    whole = encoded(5, "JPEG", SIDE, "RGB")
+    png = encoded(5, "PNG", SIDE, "RGB")
+    return {
+        "a JPEG that is cut short": whole[: len(whole) // 2],
+        "a JPEG that is cut in its header": whole[:100],
+        "a JPEG without its tables": whole.replace(b"\xff\xdb", b"\xff\xfe"),
+        "a PNG that is cut short": png[: len(png) // 2],
+        "a PNG with a damaged byte": png[:200] + bytes([png[200] ^ 1]) + png[201:],
+        "zeros": bytes(len(whole)),
+        "garbage": b"no picture at all",
+        "an empty file": b"",
+    }
+
+
+@cache
+def bombs() -> dict[str, bytes]:
+    """Small files that ask for a thousand million pixels."""
+    rgb = face(5, SIDE, "RGB")
+    return {
+        "a JPEG of 40,000 x 40,000": with_sides(saved(rgb, "JPEG"), HUGE),
+        "a progressive JPEG of 40,000 x 40,000": with_sides(saved(rgb, "JPEG", progressive=True), HUGE),
+        "a PNG of 40,000 x 40,000": with_sides(saved(rgb, "PNG"), HUGE),
+        # Of what decoders themselves refuse, this is short: it would decode.
+        "a whole PNG of 30,000 x 30,000": black(30_000),
+    }
+
+
+def member(name: str, content: bytes, form: int = tarfile.USTAR_FORMAT, **fields: object) -> bytes:
+    """One member as it stands in a tar: header and content. fields: of its TarInfo."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info.tobuf(form) + content + bytes(-len(content) % 512)
+
+
+def relabelled(header: bytes, **fields: bytes) -> bytes:
+    """A header with other bytes in a field, and the checksum that goes with them. fields: name, size, kind."""
+    places = {"name": 0, "size": 124, "kind": 156}
+    block = bytearray(header)
+    for field, value in fields.items():
+        block[places[field] : places[field] + len(value)] = value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    return bytes(block)
+
+
+def sample(key: str, label: int, form: int = tarfile.USTAR_FORMAT, picture: bytes | None = None) -> list[bytes]:
+    """The members of a sample that says its label twice."""
+    picture = encoded(label, "JPEG", 16, "RGB") if picture is None else picture
+    facts = b'{"emotion": "%s"}' % EMOTIONS[label].encode()
+    return [
+        member(f"{key}.{extension}", content, form)
+        for extension, content in (("cls", b"%d" % label), ("jpg", picture), ("json", facts))
+    ]
+
+
+def tar_at(path: Path, members: Iterable[bytes], end: bytes = bytes(1024)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(members) + end)
+    return path
