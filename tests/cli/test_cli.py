@@ -60,7 +60,7 @@ def test_no_command_imports_anything_heavy_to_show_its_flags():
 )
 def test_help_is_there_without_a_wait(words, unwanted, seconds):
     code = (
-        f"import sys; from fer_dist.cli import main; code = main([*{words}, '--help']);"
+        f"import sys; from fer_dist.cli.commands import main; code = main([*{words}, '--help']);"
         f"sys.exit(code or (set({unwanted + HEAVY}) & set(sys.modules)) or 0)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -92,10 +92,10 @@ def test_output_that_nobody_reads_ends_a_command_with_code_0_and_without_a_trace
 
 def test_the_work_goes_on_where_nobody_reads_and_a_broken_pipe_of_its_own_is_an_error(tmp_path):
     code = (
-        "import sys; from fer_dist.monitor import Terminal, guard_output; guard_output();"
+        "import sys; from fer_dist.progress import Terminal, guard_output; guard_output();"
         "print('x' * 1_000_000); Terminal().table(['a'], [['b']]); sys.stdout.flush(); open(sys.argv[1], 'w');"
-        "from fer_dist import cli; cli.COMMANDS['x'] = cli.Command('', lambda words: (_ for _ in ()).throw("
-        "BrokenPipeError(32, 'the store hung up'))); sys.exit(cli.main(['x']))"
+        "from fer_dist.cli import commands as cli; cli.COMMANDS['x'] = cli.Command('', lambda words: (_ for _ in ())"
+        ".throw(BrokenPipeError(32, 'the store hung up'))); sys.exit(cli.main(['x']))"
     )
     ended = unread("-c", code, str(tmp_path / "done"))
     assert (tmp_path / "done").exists()

@@ -73,7 +73,9 @@ def test_a_processor_has_bf16_where_its_flags_and_torch_both_say_so(
 
 
 def test_torch_that_is_held_back_trains_in_float32_on_any_processor() -> None:
-    code = "import torch; from fer_dist.hardware import fastest; print(fastest(torch.device('cpu')).precision)"
+    code = (
+        "import torch; from fer_dist.distributed.hardware import fastest; print(fastest(torch.device('cpu')).precision)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environment(ATEN_CPU_CAPABILITY="avx2"), capture_output=True, text=True
     )

@@ -146,7 +146,7 @@ def test_little_memory_is_a_fault():
 def test_a_low_limit_of_open_files_is_found(limit, expected):
     code = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
-        "from fer_dist.doctor_machine import open_files; from fer_dist.doctor_finding import Asked;"
+        "from fer_dist.doctor.machine import open_files; from fer_dist.doctor.finding import Asked;"
         "print(open_files(Asked())[0].state)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())

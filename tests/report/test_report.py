@@ -139,8 +139,8 @@ def test_figures_tables_and_values_lie_beside_the_page(made):
 def test_the_page_is_made_again_from_its_values_alone_and_is_the_same(made, tmp_path):
     shutil.copy(made / "study.json", tmp_path / "study.json")
     code = (
-        "import sys; from fer_dist.cli import main; code = main(['study', 'report', sys.argv[1]]);"
-        "sys.exit(code or (set(sys.modules) & {'torch', 'nvidia', 'ray', 'pyarrow', 'fer_dist.train'}) or 0)"
+        "import sys; from fer_dist.cli.commands import main; code = main(['study', 'report', sys.argv[1]]);"
+        "sys.exit(code or (set(sys.modules) & {'torch', 'nvidia', 'ray', 'pyarrow', 'fer_dist.train.loop'}) or 0)"
     )
     words = [sys.executable, "-c", code, f"{tmp_path}/"]
     ended = subprocess.run(words, capture_output=True, text=True, env=environment())

@@ -55,9 +55,9 @@ def finished(sets, ran, tmp_path_factory):
 
 def test_what_a_job_runs_counts_in_its_key(finished, ran):
     assert set(ran) == {"audit", "train", "evaluate", "parity", "measures", "compare", "report"}
-    assert {"data.clean", "study_measures"} <= ran["audit"]
+    assert {"data.inspection.clean", "study.measuring"} <= ran["audit"]
     assert {"train.engine", "data.loading.order"} <= ran["train"]
-    assert {"report_group_pictures", "figures"} <= ran["report"]
+    assert {"report.plots", "scores.figures.canvas"} <= ran["report"]
     assert not any(uncounted(ran).values()), uncounted(ran)
 
 
@@ -244,7 +244,7 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
     )
     with traced() as ran:
         assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
-    assert {"robustness", "corruptions", "regions"} <= ran["robustness"]
+    assert {f"evaluate.robustness.{name}" for name in ("measure", "corruptions", "regions")} <= ran["robustness"]
     assert not any(uncounted(ran).values()), uncounted(ran)
     study = found(out)
     assert [(m["name"], m["group"], m["seed"]) for m in study["models"]] == [

@@ -115,7 +115,8 @@ def _modules_of(files: set[str]) -> set[str]:
 def uncounted(ran: dict[str, set[str]]) -> dict[str, set[str]]:
     """Of what `traced` saw, the modules that neither count in the job's key nor are known to change no result."""
     # What puts a study's jobs together: what it asks of them are settings, which count by their values. Any job asks
-    # train whether a signal came.
-    puts_together = {"study", "study_work", "study_jobs", "study_check", "study_plan", "train"}
+    # train.start whether a signal came.
+    parts = ("study", "running", "training", "evaluating", "jobs", "records", "setup", "plan")
+    puts_together = {"train.start", *(f"study.{part}" for part in parts)}
     left = {kind: modules - puts_together - CHANGES_NO_RESULT - DRAWS for kind, modules in ran.items()}
     return {kind: modules - SOURCES[kind].modules - SOURCES[kind].less for kind, modules in left.items()}  # type: ignore[index]

@@ -138,7 +138,7 @@ def test_one_process_trains_with_deepspeed_quietly_and_either_strategy_goes_on_w
     without_the_last_checkpoint(tmp_path / "ddp", tmp_path / "from-ddp")
     # Two runs in one process: each opens a group of its own and closes it.
     lines = [["train", *words("zero", *deepspeed)], ["train", *words("from-ddp", *deepspeed, "--resume")]]
-    code = f"from fer_dist.cli import main; raise SystemExit(max([main(line) for line in {lines!r}]))"
+    code = f"from fer_dist.cli.commands import main; raise SystemExit(max([main(line) for line in {lines!r}]))"
     ended = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr
     assert not ended.stdout
