@@ -22,12 +22,12 @@ def shards(tmp_path_factory):
 
 HELP = """
 import contextlib, io, sys
-from fer_dist.bench_commands import BENCHES
-from fer_dist.cli import COMMANDS, main
-from fer_dist.data.sources import SOURCES
-from fer_dist.presets import PRESETS
-from fer_dist.shard_commands import SHARD_COMMANDS
-from fer_dist.study_commands import STUDY_COMMANDS
+from fer_dist.bench.commands import BENCHES
+from fer_dist.cli.commands import COMMANDS, main
+from fer_dist.data.sources.source import SOURCES
+from fer_dist.config.presets import PRESETS
+from fer_dist.cli.shards import SHARD_COMMANDS
+from fer_dist.cli.study import STUDY_COMMANDS
 
 below = {"shards": SHARD_COMMANDS, "bench": BENCHES, "study": STUDY_COMMANDS, "train": PRESETS, "shards build": SOURCES}
 lines = [[command] for command in COMMANDS]

@@ -122,7 +122,7 @@ def test_what_is_in_use_goes_last_and_only_for_what_is_needed_now(tmp_path: Path
 HOLDS = """
 import sys, time
 from pathlib import Path
-from fer_dist.data.cache import Cache
+from fer_dist.storage.cache import Cache
 Cache(Path(sys.argv[1]), 300).holds.hold("0123456789abcdef01234567/a")
 print("held", flush=True)
 time.sleep(600)
@@ -294,11 +294,11 @@ def test_shards_that_are_fetched_ahead_are_not_waited_for(web: Web, tmp_path: Pa
 READS = """
 import sys
 import numpy as np
-from fer_dist.config import DataConfig
-from fer_dist.data.order import Positions
-from fer_dist.data.reader import Reader
-from fer_dist.data.shard_set import open_set
-from fer_dist.emotions import SEVEN
+from fer_dist.config.settings import DataConfig
+from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.reader import Reader
+from fer_dist.data.loading.shard_set import open_set
+from fer_dist.data.emotions import SEVEN
 
 data = DataConfig(cache=sys.argv[2], cache_gb=int(sys.argv[3]) / 1e9)
 reader = Reader(open_set(sys.argv[1], data), SEVEN)

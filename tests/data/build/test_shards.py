@@ -32,7 +32,6 @@ from support.faces import (
     write,
 )
 
-from fer_dist.data.build import listing as listing_module
 from fer_dist.data.build import pack as pack_module
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.build.holdout import cut_validation
@@ -41,6 +40,7 @@ from fer_dist.data.shards.manifest import Manifest, index_path, load_index, load
 from fer_dist.data.shards.tar import header
 from fer_dist.data.sources.source import LeftOut, Sample, open_source
 from fer_dist.errors import InputError
+from fer_dist.storage import lines as lines_module
 from fer_dist.storage.lines import LineSorter
 
 
@@ -121,8 +121,8 @@ def test_the_order_does_not_depend_on_the_memory_that_sorting_may_use(
 ) -> None:
     raw = folder_release(tmp_path / "raw", 60)
     build(raw, tmp_path / "plenty", val_fraction=0.3)
-    monkeypatch.setattr(listing_module, "RUN_BYTES", 500)
-    monkeypatch.setattr(listing_module, "FAN_IN", 3)
+    monkeypatch.setattr(lines_module, "RUN_BYTES", 500)
+    monkeypatch.setattr(lines_module, "FAN_IN", 3)
     build(raw, tmp_path / "little", val_fraction=0.3)
     assert tree(tmp_path / "plenty") == tree(tmp_path / "little")
 
@@ -131,8 +131,8 @@ SLOW_BUILD = """
 import sys
 from pathlib import Path
 from support.faces import SlowSource
-from fer_dist.data.shards import BuildOptions, build_shards
-from fer_dist.data.sources import open_source
+from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.sources.source import open_source
 if __name__ == "__main__":
     source = SlowSource(open_source("folder", sys.argv[1]), 0.002)
     build_shards(source, Path(sys.argv[2]), BuildOptions(workers=2, shard_samples=20))
@@ -416,8 +416,8 @@ def test_a_sorter_sorts_as_sorted_does_however_little_it_holds(words: list[str])
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listing_module, "RUN_BYTES", 20)
-        patch.setattr(listing_module, "FAN_IN", 2)
+        patch.setattr(lines_module, "RUN_BYTES", 20)
+        patch.setattr(lines_module, "FAN_IN", 2)
         lines = LineSorter(Path(folder), "x")
         for word in words:
             lines.add(f"{word}\n")
@@ -427,8 +427,8 @@ def test_a_sorter_sorts_as_sorted_does_however_little_it_holds(words: list[str])
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing_module, "RUN_BYTES", 100_000)
-    monkeypatch.setattr(listing_module, "FAN_IN", 8)
+    monkeypatch.setattr(lines_module, "RUN_BYTES", 100_000)
+    monkeypatch.setattr(lines_module, "FAN_IN", 8)
     peaks = []
     for count in (2_000, 20_000):
         (tmp_path / str(count)).mkdir()
