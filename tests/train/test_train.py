@@ -350,7 +350,7 @@ def test_a_file_where_the_run_folder_would_be_is_left_alone(shards, tmp_path, ca
 
 def test_a_disk_without_room_is_named_before_anything_starts(shards, tmp_path, capsys, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr("fer_dist.runs.opening.shutil.disk_usage", lambda path: full)
+    monkeypatch.setattr("fer_dist.storage.writing.shutil.disk_usage", lambda path: full)
     assert main(["train", *arguments(shards, tmp_path, "full")]) == 2
     assert "only 1 MiB free on its disk" in capsys.readouterr().err
     assert not (tmp_path / "full").exists()
