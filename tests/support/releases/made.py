@@ -1,6 +1,6 @@
 """Small releases in their official layouts, whose pictures show their emotion, for tests of labels.
 
-Each `release_<source>.py` beside this file makes the variants of one source. What a code means is typed there by hand
+Each file beside this one makes the variants of one source. What a code means is typed there by hand
 from the release's own documentation, and nothing of fer_dist.data.emotions is used: the two must agree by themselves.
 """
 
