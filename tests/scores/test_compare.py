@@ -11,6 +11,7 @@ from support.tables import certain, from_truth, table
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
 from fer_dist.scores.compare import mcnemar, over_seeds, paired, without
+from fer_dist.scores.table import predicted, select
 
 
 def disagreeing(both, only_first, only_second, neither=0):
@@ -47,7 +48,7 @@ def test_the_other_way_round_has_the_other_sign_and_the_same_p():
 
 def test_resampled_cells_give_the_interval_of_resampled_pictures():
     first, second = disagreeing(1500, 300, 200, 1000)
-    difference = (metrics.predicted(first) == 0).astype(float) - (metrics.predicted(second) == 0)
+    difference = (predicted(first) == 0).astype(float) - (predicted(second) == 0)
     expected = scipy.stats.bootstrap(
         (difference,), np.mean, n_resamples=2000, method="percentile", batch=200, rng=np.random.default_rng(0)
     ).confidence_interval
@@ -83,7 +84,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
 def test_rows_are_matched_by_key_and_emotions_by_name():
     first, second = from_truth(0, 300), from_truth(0, 300)
     order = np.random.default_rng(0).permutation(300)
-    shuffled = metrics.select(second, order)
+    shuffled = select(second, order)
     turned = replace(
         shuffled,
         labels=6 - shuffled.labels,

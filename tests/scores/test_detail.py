@@ -12,6 +12,7 @@ from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
 from fer_dist.scores.detail import detail
+from fer_dist.scores.table import predicted, select
 
 TRAINED = dict(zip(SEVEN, (1290, 281, 717, 4772, 1982, 705, 2524), strict=True))
 KEYS = ["reliability", "selective_curve", "prior", "rank_correlation", "over_predicted", "by_attribute"]
@@ -51,7 +52,7 @@ def test_pictures_without_an_emotion_change_nothing():
     labels = np.where(np.arange(300) < 100, -1, whole.labels)
     gender = np.arange(300) % 2
     with_them = table(labels, whole.probabilities, gender=gender)
-    assert detail(with_them, TRAINED) == detail(metrics.select(with_them, labels >= 0), TRAINED)
+    assert detail(with_them, TRAINED) == detail(select(with_them, labels >= 0), TRAINED)
     with pytest.raises(InputError, match="none of the 300 samples has an emotion"):
         detail(table(np.full(300, -1), whole.probabilities), TRAINED)
 
@@ -59,7 +60,7 @@ def test_pictures_without_an_emotion_change_nothing():
 def test_reliability_equals_scikit_learns_calibration_curve():
     predictions = from_truth(2, 5000)
     top = predictions.probabilities.max(axis=1)
-    is_right = metrics.predicted(predictions) == predictions.labels
+    is_right = predicted(predictions) == predictions.labels
     accuracy, confidence = sklearn.calibration.calibration_curve(is_right, top, n_bins=15)
     found = detail(predictions, None)["reliability"]
     filled = [place for place, count in enumerate(found["samples"]) if count]
@@ -94,7 +95,7 @@ def test_the_selective_curve_begins_with_all_pictures_and_covers_ever_fewer():
     top = predictions.probabilities.max(axis=1)
     assert samples[-1] == (top > np.float32(0.99)).sum() > 0
     certain = top > np.float32(0.9)
-    right = metrics.predicted(predictions)[certain] == predictions.labels[certain]
+    right = predicted(predictions)[certain] == predictions.labels[certain]
     assert curve[9]["accuracy"] == pytest.approx(right.mean())
 
 

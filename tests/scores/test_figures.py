@@ -8,6 +8,7 @@ from support.made_study import made_curves, made_robustness
 from support.page import contrast
 
 from fer_dist.scores.figures import canvas
+from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.figures.curves import MOST_POINTS, curves_figure, damage_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
@@ -15,7 +16,7 @@ PALE_PAGE, DARK_PAGE = "#ffffff", "#17171b"
 
 
 def test_a_figure_is_saved_twice_with_the_same_bytes(tmp_path):
-    figure = canvas.confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab", masked=("joy",))
+    figure = confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab", masked=("joy",))
     contents = []
     for _ in range(2):
         canvas.save_figure(figure, tmp_path / "sub" / "lab-v1.5")
@@ -25,7 +26,7 @@ def test_a_figure_is_saved_twice_with_the_same_bytes(tmp_path):
 
 
 def test_a_figure_in_a_page_leaves_its_files_as_they_are(tmp_path):
-    figure = canvas.confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab")
+    figure = confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab")
     canvas.save_figure(figure, tmp_path / "before")
     canvas.inline_svg(figure, "p", "a matrix")
     canvas.save_figure(figure, tmp_path / "after")
@@ -34,7 +35,7 @@ def test_a_figure_in_a_page_leaves_its_files_as_they_are(tmp_path):
 
 
 def test_figure_pixels_are_what_tensorboard_takes():
-    pixels = canvas.figure_pixels(canvas.confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab"))
+    pixels = canvas.figure_pixels(confusion_figure(np.array([[8, 2], [3, 7]]), ("fear", "joy"), "lab"))
     assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
     assert pixels.min() < 60
     assert pixels[0, 0].tolist() == [255, 255, 255]
@@ -67,7 +68,7 @@ def test_cells_grow_darker_on_a_pale_page_and_lighter_on_a_dark_one():
 
 
 def test_a_figure_in_a_page_has_no_colour_of_its_own_but_that_of_its_marks():
-    matrix = canvas.confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab")
+    matrix = confusion_figure(np.array([[8, 2], [0, 0]]), ("fear", "joy"), "lab")
     assert not re.search(r"#[0-9a-f]{6}\b", canvas.inline_svg(matrix, "p", "a matrix"))
     dots = dots_figure(["x", "y"], [Marks("one", [1, 2]), Marks("two", [2, None])], Scale("points"), "t")
     found = set(re.findall(r"#[0-9a-f]{6}\b", canvas.inline_svg(dots, "p", "dots")))

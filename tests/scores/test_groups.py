@@ -9,6 +9,7 @@ from support.tables import certain, from_truth, table, tables
 from fer_dist.evaluate.results import load_predictions, save_predictions
 from fer_dist.scores import groups, intervals, metrics
 from fer_dist.scores.groups import by_attribute, largest_gap
+from fer_dist.scores.table import labelled, predicted, select
 
 
 def many(values):
@@ -26,13 +27,13 @@ def many(values):
 @given(tables())
 def test_each_group_equals_scikit_learn_on_its_pictures_alone(predictions):
     found = by_attribute(predictions).get("group")
-    chosen = metrics.labelled(predictions)
+    chosen = labelled(predictions)
     values = np.array([value or "unknown" for value in chosen.attributes["group"]])
     if len(set(values)) < 2:
         assert found is None
         return
     assert list(found["groups"]) == sorted(set(values))
-    guesses = metrics.predicted(chosen)
+    guesses = predicted(chosen)
     for value, scores in found["groups"].items():
         true, said = chosen.labels[values == value], guesses[values == value]
         assert scores["samples"] == len(true)
@@ -52,7 +53,7 @@ def test_a_groups_scores_are_the_scores_of_its_table():
     values = np.arange(500) % 3
     found = by_attribute(table(whole.labels, whole.probabilities, fold=values))["fold"]["groups"]
     assert list(found) == ["0", "1", "2"]
-    expected = metrics.scores(metrics.select(whole, values == 1))
+    expected = metrics.scores(select(whole, values == 1))
     for name in ("samples", "accuracy", "accuracy_interval", "mean_over_classes", "mean_over_classes_interval"):
         assert found["1"][name] == expected[name]
 
