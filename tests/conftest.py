@@ -15,5 +15,5 @@ settings.load_profile("patient")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: at the end, processes that share the tests would wait for one of them."""
-    long = ("test_demo.py", "test_study.py", "test_train.py", "test_strategies.py")
-    items.sort(key=lambda item: item.path.name not in long)
+    long = ["test_study.py", "test_train.py", "test_strategies.py", "test_demo.py", "test_ray.py"]
+    items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
