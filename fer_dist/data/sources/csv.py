@@ -6,9 +6,11 @@ Hubs write such files as metadata.csv beside the images, one for each split or o
 import csv
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -233,7 +235,7 @@ def _opened(path: Path, split: str, options: Options) -> File:
         declared = re.fullmatch(f"sep=([{DELIMITERS}])\\s*", line, re.IGNORECASE)
         line = stream.readline(65536) if declared else line
     delimiter = declared[1] if declared else max(DELIMITERS, key=line.count)
-    header = [readable(name.strip()) for name in next(csv.reader([line], delimiter=delimiter), [])]
+    header = [readable(name.strip()) for name in _fields(line, delimiter)]
     columns = _columns(path, header, options)
     own = "" if "split" in columns.places else split
     root = options.root or str(path.parent)
@@ -257,6 +259,11 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
             found = [index for index, name in enumerate(names) if name in usual]
         if len(found) > 1:
             both = " and ".join(header[index] for index in found)
+            if len({header[index] for index in found}) == 1:
+                raise InputError(
+                    f"{path}: {len(found)} columns are called {header[found[0]]}, and each could be the {part}; rename "
+                    "all but the one that is meant"
+                )
             raise InputError(f"{path}: {both} could each be the {part}; say which with --{part}-column")
         if found:
             places[part] = found[0]
@@ -293,6 +300,9 @@ class Seen:
     splits: set[str] = field(default_factory=set)
     fault: str = ""
 
+
+MOST_LINES = 50
+"""Lines over which one field in quotes may go on."""
 
 MOST_LABELS = 100
 """Different labels that are not understood which are held, however long the file is."""
@@ -370,18 +380,44 @@ def _emotion(label: str, codes: dict[str, str]) -> str | None:
 def _rows(file: File) -> Iterator[tuple[int, list[str]]]:
     """Number of the line, and its fields; without the header. A line that csv refuses has one empty field.
 
-    A field does not go on in the next line: a quote that is never closed would swallow the rows after it.
+    A field in quotes may go on in the next lines, as captions do, where the quote is closed within MOST_LINES and the
+    fields are then those of the header: a quote that is never closed would swallow the rows after it.
     """
     with _text(Path(file.path), file.encoding) as stream:
-        for number, line in enumerate(stream, 1):
-            if number <= file.lines:
-                continue
-            try:
-                row = next(csv.reader([line], delimiter=file.delimiter), [])
-            except csv.Error:
-                row = [""]
+        lines = islice(enumerate(stream, 1), file.lines, None)
+        ahead: deque[tuple[int, str]] = deque()
+        while ahead or (ahead := deque(islice(lines, 1))):
+            number, line = ahead.popleft()
+            row = _fields(line, file.delimiter)
+            if line.count('"') % 2:
+                ahead.extend(islice(lines, MOST_LINES - len(ahead)))
+                row = _continued(line, ahead, file) or row
             if row:
                 yield number, row
+
+
+def _continued(line: str, ahead: deque[tuple[int, str]], file: File) -> list[str]:
+    """The fields of a row that goes on in the lines ahead, which are then taken from there; empty where none does."""
+    for count, (_, more) in enumerate(ahead, 1):
+        line += more
+        if more.count('"') % 2:
+            # Strict: a quote that closes stands before a delimiter, and one inside a word closes nothing.
+            row = _fields(line, file.delimiter, is_strict=True)
+            if len(row) != file.columns.count:
+                return []
+            for _ in range(count):
+                ahead.popleft()
+            return row
+    return []
+
+
+def _fields(text: str, delimiter: str, is_strict: bool = False) -> list[str]:
+    """The fields of one row; one empty field where csv refuses it."""
+    try:
+        # Many tools write a blank behind each comma, and csv takes a quote after it for a letter.
+        return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=is_strict), [])
+    except csv.Error:
+        return [""]
 
 
 def _row_fault(row: list[str], count: int) -> str:
