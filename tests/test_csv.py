@@ -322,6 +322,8 @@ def test_codes_that_hardly_fit_are_told(tmp_path: Path) -> None:
         "left out: is it the right table?"
     )
     assert not table(tmp_path, "image,label", "a.jpg,0", "b.jpg,1", "c.jpg,9", codes="sad,happy").remarks
+    (remark,) = table(tmp_path, "image,label", "a.jpg,0", "b.jpg,", codes="sad,happy").remarks
+    assert "and rows with no label are left out" in remark
 
 
 def test_without_a_column_of_splits_folders_of_the_paths_or_the_files_name_say_it(tmp_path: Path) -> None:
@@ -393,6 +395,20 @@ def test_letters_with_marks_are_found_whether_they_are_one_sign_or_two(tmp_path:
         write(tmp_path / str(len(on_disk)) / on_disk, b"")
         source = table(tmp_path / str(len(on_disk)), "path,label", f"{in_table},fear")
         assert Path(only(source).path).is_file()
+
+
+def test_a_table_that_is_not_utf8_is_told_and_read_as_windows_writes_it(tmp_path: Path) -> None:
+    western = write(tmp_path / "Müller" / "bär.jpg", b"")
+    bytewise = write(tmp_path / os.fsdecode(b"\xe4.jpg"), b"")
+    rows = "path,label\nMüller\\bär.jpg,fear\nä.jpg,joy\n".encode("cp1252")
+    source = open_source("csv", str(write(tmp_path / "t.csv", rows)))
+    assert [sample.path for sample in samples_of(source)] == [str(western), str(bytewise)]
+    (remark,) = source.remarks
+    assert remark.startswith(f"{tmp_path}/t.csv: not in UTF-8: ")
+    assert remark.endswith("where such images are not found, save the table as UTF-8")
+    assert not table(tmp_path, "path,label", "Müller/bär.jpg,fear").remarks
+    korean = open_source("csv", str(write(tmp_path / "k.csv", "path,label\n얼굴.jpg,fear\n".encode("euc-kr"))))
+    assert len(samples_of(korean)) == len(korean.remarks) == 1
 
 
 def test_rows_of_one_image_are_one_sample_and_images_of_one_stem_are_two(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from fer_dist.data.sources import (
     readable,
 )
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
-from fer_dist.data.sources.files import path_below, refuse_other_kinds
+from fer_dist.data.sources.files import is_foreign, path_below, refuse_other_kinds
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.errors import InputError
@@ -290,14 +290,15 @@ def _plain(name: str) -> str:
 class Seen:
     """What a first look at all rows found. emotions: of labels that are understood; labels: those, as written.
 
-    others: a few labels that are not understood. splits: those that folders of the paths mean. fault: of a row that
-    does not fit the header.
+    others: a few labels that are not understood. splits: those that folders of the paths mean. is_foreign: some text is
+    not UTF-8. fault: of a row that does not fit the header.
     """
 
     emotions: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
     others: dict[str, None] = field(default_factory=dict)
     splits: set[str] = field(default_factory=set)
+    is_foreign: bool = False
     fault: str = ""
 
 
@@ -314,6 +315,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
         if fault := _row_fault(row, file.columns.count):
             seen.fault = seen.fault or f"{fault} in line {number}"
         else:
+            seen.is_foreign = seen.is_foreign or any(map(is_foreign, row))
             label = plain_code(row[file.columns.places["emotion"]])
             emotion = _emotion(label, codes)
             if emotion is not None:
@@ -361,8 +363,13 @@ def _remarks(
             f"{path}: no column of splits: rows whose paths lie in a folder that means one "
             f"({', '.join(sorted(seen.splits))}) are of that split, all others train; --split-column names a column"
         )
+    if seen.is_foreign:
+        remarks.append(
+            f"{path}: not in UTF-8: paths with letters beyond ASCII are taken by their bytes where a file is named so, "
+            "else read as Western Windows writes them; where such images are not found, save the table as UTF-8"
+        )
     for remark in remarks_on_unused(path, seen.labels, codes, options.codes):
-        others = readable(", ".join(sorted(seen.others)))[:100]
+        others = readable(", ".join(label or "no label" for label in sorted(seen.others)))[:100]
         remarks.append(remark + (f", and rows with {others} are left out: is it the right table?" if others else ""))
     return tuple(remarks)
 
