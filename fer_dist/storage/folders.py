@@ -51,17 +51,27 @@ def files_below(folder: str | Path) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in sorted(names) if not is_junk(name))
 
 
+def is_foreign(text: str) -> bool:
+    """Whether a text from a file that was opened as UTF-8 holds bytes of another encoding, as surrogates."""
+    return not text.isascii() and re.search("[\udc80-\udcff]", text) is not None
+
+
 def path_below(given: str, *roots: str) -> str:
     """A path out of a table, as one below the root that it starts from; empty where it leaves all of the roots.
 
     given: relative, or absolute where it lies in a root. Windows' separators are understood, and letters with marks
-           whether they are one sign or two: a Mac's file system takes them apart, and a table may not.
+           whether they are one sign or two: a Mac's file system takes them apart, and a table may not. Bytes that are
+           not UTF-8 (as surrogates) are a name's own where a file has them, else those of Western Windows, as Excel
+           writes a csv there.
     roots: absolute paths of the same folder; the first one is where a relative path starts.
     """
     path = given
     if "\\" in given or not given.isascii():
         slashes = given.replace("\\", "/")
-        spellings = (given, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+        western = (
+            slashes.encode("utf-8", "surrogateescape").decode("cp1252", "replace") if is_foreign(slashes) else slashes
+        )
+        spellings = (given, slashes, *(unicodedata.normalize(form, western) for form in ("NFC", "NFD")))
         path = next((path for path in spellings if os.path.lexists(os.path.join(roots[0], path))), slashes)
     if re.match("[A-Za-z]:/", path):
         return ""

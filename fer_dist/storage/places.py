@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fer_dist.errors import InputError
 
@@ -113,10 +113,13 @@ def absolute(text: str) -> str:
     Understood: ~, variables that a shell left alone ($DATA, ${DATA}), file://, links, back slashes where no file is
     called so. Raises InputError for what can be no place here: another system's, a half address, an unset variable.
     """
+    text = text if is_url(text) else _with_variables(text)
+    address, text = text, re.sub(r"^(file|local)://(localhost(?=/))?|^file:(?=/[^/])", "", text, flags=re.IGNORECASE)
+    if text != address and not os.path.lexists(text):
+        # As file managers copy them: a blank as %20.
+        text = unquote(text, errors="surrogateescape")
     if "\0" in text:
         raise InputError(f"{text!r}: no file can be called so; leave the zero byte out")
-    text = text if is_url(text) else _with_variables(text)
-    text = re.sub(r"^(file|local)://(localhost(?=/))?|^file:(?=/[^/])", "", text, flags=re.IGNORECASE)
     if not text or is_url(text):
         return text
     text = _with_home(text)

@@ -130,6 +130,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("FILE://localhost{home}/s", "{home}/s"),
         ("file:{home}/s", "{home}/s"),
         ("file://~/s", "{home}/s"),
+        ("file://{home}/a%20%C3%A4/n%25.json", "{home}/a ä/n%.json"),
+        ("{home}/a%20b", "{home}/a%20b"),
         ("local://{home}/s", "{home}/s"),
         ("//{home}/s", "{home}/s"),
         (r"out\new\x.json", "{work}/out/new/x.json"),
@@ -162,6 +164,7 @@ def test_a_place_is_absolute_however_it_is_written_and_an_address_stays_as_it_is
         (r"C:\Users\me\faces", r"a path of Windows; .* in WSL /mnt/c/Users/me/faces"),
         ("D:/faces", "a path of Windows; .* in WSL /mnt/d/faces"),
         ("a\0b", "leave the zero byte out"),
+        ("file:///a%00b", "leave the zero byte out"),
     ],
 )
 def test_what_can_be_no_place_is_said_with_the_remedy(home: Path, text: str, message: str) -> None:
@@ -170,11 +173,12 @@ def test_what_can_be_no_place_is_said_with_the_remedy(home: Path, text: str, mes
 
 
 def test_a_name_that_is_really_there_is_taken_as_it_stands(home: Path) -> None:
-    for name in (r"a\b", "$NOTHING", "s3:", "~old"):
+    for name in (r"a\b", "$NOTHING", "s3:", "~old", "a%20b"):
         Path(name).mkdir()
         write(Path(name) / "x.json", b"")
         assert absolute(name) == f"{os.getcwd()}/{name}"
         assert absolute(f"{name}/x.json") == f"{os.getcwd()}/{name}/x.json"
+    assert absolute(f"file://{os.getcwd()}/a%20b") == f"{os.getcwd()}/a%20b"
     assert absolute(r"a\b/new.json") == rf"{os.getcwd()}/a\b/new.json"
     # Who made a folder of this name meant the home folder.
     Path("~").mkdir()

@@ -6,9 +6,11 @@ Hubs write such files as metadata.csv beside the images, one for each split or o
 import csv
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +20,7 @@ from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole, r
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
-from fer_dist.storage.folders import names_found, path_below, readable
+from fer_dist.storage.folders import is_foreign, names_found, path_below, readable
 from fer_dist.storage.places import OnDisk
 
 METADATA = "metadata.csv"
@@ -223,7 +225,7 @@ def _opened(path: Path, split: str, options: Options) -> File:
         declared = re.fullmatch(f"sep=([{DELIMITERS}])\\s*", line, re.IGNORECASE)
         line = stream.readline(65536) if declared else line
     delimiter = declared[1] if declared else max(DELIMITERS, key=line.count)
-    header = [readable(name.strip()) for name in next(csv.reader([line], delimiter=delimiter), [])]
+    header = [readable(name.strip()) for name in _fields(line, delimiter)]
     columns = _columns(path, header, options)
     own = "" if "split" in columns.places else split
     root = options.root or str(path.parent)
@@ -247,6 +249,11 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
             found = [index for index, name in enumerate(names) if name in usual]
         if len(found) > 1:
             both = " and ".join(header[index] for index in found)
+            if len({header[index] for index in found}) == 1:
+                raise InputError(
+                    f"{path}: {len(found)} columns are called {header[found[0]]}, and each could be the {part}; rename "
+                    "all but the one that is meant"
+                )
             raise InputError(f"{path}: {both} could each be the {part}; say which with --{part}-column")
         if found:
             places[part] = found[0]
@@ -273,16 +280,20 @@ def _plain(name: str) -> str:
 class Seen:
     """What a first look at all rows found. emotions: of labels that are understood; labels: those, as written.
 
-    others: a few labels that are not understood. splits: those that folders of the paths mean. fault: of a row that
-    does not fit the header.
+    others: a few labels that are not understood. splits: those that folders of the paths mean. is_foreign: some text is
+    not UTF-8. fault: of a row that does not fit the header.
     """
 
     emotions: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
     others: dict[str, None] = field(default_factory=dict)
     splits: set[str] = field(default_factory=set)
+    is_foreign: bool = False
     fault: str = ""
 
+
+MOST_LINES = 50
+"""Lines over which one field in quotes may go on."""
 
 MOST_LABELS = 100
 """Different labels that are not understood which are held, however long the file is."""
@@ -294,6 +305,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
         if fault := _row_fault(row, file.columns.count):
             seen.fault = seen.fault or f"{fault} in line {number}"
         else:
+            seen.is_foreign = seen.is_foreign or any(map(is_foreign, row))
             label = plain_code(row[file.columns.places["emotion"]])
             emotion = _emotion(label, codes)
             if emotion is not None:
@@ -341,8 +353,13 @@ def _remarks(
             f"{path}: no column of splits: rows whose paths lie in a folder that means one "
             f"({', '.join(sorted(seen.splits))}) are of that split, all others train; --split-column names a column"
         )
+    if seen.is_foreign:
+        remarks.append(
+            f"{path}: not in UTF-8: paths with letters beyond ASCII are taken by their bytes where a file is named so, "
+            "else read as Western Windows writes them; where such images are not found, save the table as UTF-8"
+        )
     for remark in remarks_on_unused(path, seen.labels, codes, options.codes):
-        others = readable(", ".join(sorted(seen.others)))[:100]
+        others = readable(", ".join(label or "no label" for label in sorted(seen.others)))[:100]
         remarks.append(remark + (f", and rows with {others} are left out: is it the right table?" if others else ""))
     return tuple(remarks)
 
@@ -360,18 +377,44 @@ def _emotion(label: str, codes: dict[str, str]) -> str | None:
 def _rows(file: File) -> Iterator[tuple[int, list[str]]]:
     """Number of the line, and its fields; without the header. A line that csv refuses has one empty field.
 
-    A field does not go on in the next line: a quote that is never closed would swallow the rows after it.
+    A field in quotes may go on in the next lines, as captions do, where the quote is closed within MOST_LINES and the
+    fields are then those of the header: a quote that is never closed would swallow the rows after it.
     """
     with _text(Path(file.path), file.encoding) as stream:
-        for number, line in enumerate(stream, 1):
-            if number <= file.lines:
-                continue
-            try:
-                row = next(csv.reader([line], delimiter=file.delimiter), [])
-            except csv.Error:
-                row = [""]
+        lines = islice(enumerate(stream, 1), file.lines, None)
+        ahead: deque[tuple[int, str]] = deque()
+        while ahead or (ahead := deque(islice(lines, 1))):
+            number, line = ahead.popleft()
+            row = _fields(line, file.delimiter)
+            if line.count('"') % 2:
+                ahead.extend(islice(lines, MOST_LINES - len(ahead)))
+                row = _continued(line, ahead, file) or row
             if row:
                 yield number, row
+
+
+def _continued(line: str, ahead: deque[tuple[int, str]], file: File) -> list[str]:
+    """The fields of a row that goes on in the lines ahead, which are then taken from there; empty where none does."""
+    for count, (_, more) in enumerate(ahead, 1):
+        line += more
+        if more.count('"') % 2:
+            # Strict: a quote that closes stands before a delimiter, and one inside a word closes nothing.
+            row = _fields(line, file.delimiter, is_strict=True)
+            if len(row) != file.columns.count:
+                return []
+            for _ in range(count):
+                ahead.popleft()
+            return row
+    return []
+
+
+def _fields(text: str, delimiter: str, is_strict: bool = False) -> list[str]:
+    """The fields of one row; one empty field where csv refuses it."""
+    try:
+        # Many tools write a blank behind each comma, and csv takes a quote after it for a letter.
+        return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=is_strict), [])
+    except csv.Error:
+        return [""]
 
 
 def _row_fault(row: list[str], count: int) -> str:

@@ -1,4 +1,4 @@
-"""Any folder of labelled faces: <split>/<class>/<image>, or <class>/<image> for one split."""
+"""Any folder of labelled faces: <split>/<class>/<image>, <class>/<split>/<image>, or <class>/<image> for one split."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,8 @@ from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folde
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of file names and labels, as hubs write them beside images that lie in no class folders."""
+
+BESIDE_SPLITS = "beside the split folders of its class folder"
 
 PUBLISHED: Published = {}
 
@@ -53,6 +55,8 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     _refuse_metadata(root, places)
     classes = [one for place, split in places.items() for one in _class_folders(place, split, codes, options.codes)]
     layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
+    if not splits and (inside := _split_inside(classes)):
+        classes, layout = inside, "<class>/<split>"
     return Folder(
         root=str(root),
         dataset=dataset,
@@ -63,18 +67,29 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         classes=tuple(classes),
         remarks=(
             *(remarks_on_unread(root, splits) if splits else ()),
-            *remarks_on_unused(root, (plain_code(folder.path.name) for folder in classes), codes, options.codes),
+            *remarks_on_unused(
+                root, (plain_code(folder.inside.partition("/")[0]) for folder in classes), codes, options.codes
+            ),
         ),
     )
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """One folder of images with the same label. emotion: empty where the user's codes leave it out."""
+    """One folder of images with the same label. emotion: empty where the user's codes leave it out.
+
+    inside: its path below `base`, which begins with the class folder's name: happy, or happy/train.
+    """
 
     path: Path
     split: str
     emotion: str
+    inside: str
+
+    @property
+    def base(self) -> Path:
+        """The folder that holds the class folders: the split's, or the root."""
+        return self.path.parents[self.inside.count("/")]
 
 
 @dataclass(frozen=True)
@@ -91,15 +106,18 @@ class Folder:
     def samples(self) -> Iterator[Sample | LeftOut]:
         yield from self._strays()
         for folder in self.classes:
-            yield from self._walk(str(folder.path), folder.path.name, folder)
+            yield from self._walk(str(folder.path), folder.inside, folder)
 
     def _strays(self) -> Iterator[LeftOut]:
         """Files that lie beside the class folders or beside the split folders."""
-        splits = {folder.path.parent: folder.split for folder in self.classes}
-        for parent, split in {Path(self.root): "", **splits}.items():
+        places = {Path(self.root): ("", "not in a class folder")}
+        for folder in self.classes:
+            is_class = folder.path.parent == folder.base
+            places[folder.path.parent] = (folder.split, "not in a class folder") if is_class else ("", BESIDE_SPLITS)
+        for parent, (split, reason) in places.items():
             for entry in entries_of(parent):
                 if not is_folder(entry):
-                    yield LeftOut(split, self._name(parent, entry.name), "not in a class folder")
+                    yield LeftOut(split, self._name(parent, entry.name), reason)
 
     def _walk(self, path: str, inside: str, folder: ClassFolder, fault: str = "") -> Iterator[Sample | LeftOut]:
         """inside: the path below the split's folder, which begins with the class folder's name.
@@ -111,9 +129,10 @@ class Folder:
             if is_folder(entry) and not entry.is_symlink():
                 yield from self._walk(entry.path, name, folder, fault or _contradiction(entry.name, folder))
             elif reason := _fault(entry) or fault or ("" if folder.emotion else "a code that --codes leaves out"):
-                yield LeftOut(folder.split, self._name(folder.path.parent, name), reason)
+                yield LeftOut(folder.split, self._name(folder.base, name), reason)
             else:
-                facts = {"id": self._name(folder.path.parent, name), "code": readable(folder.path.name)}
+                label = folder.inside.partition("/")[0]
+                facts = {"id": self._name(folder.base, name), "code": readable(label)}
                 key = clean_key(name.rpartition(".")[0])
                 yield Sample(key, folder.split, folder.emotion, entry.path, facts=facts)
 
@@ -197,5 +216,20 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) 
                     "--codes where all classes are numbers"
                 )
             )
-        classes.append(ClassFolder(parent / name, split, emotion))
+        classes.append(ClassFolder(parent / name, split, emotion, name))
     return classes
+
+
+def _split_inside(classes: list[ClassFolder]) -> list[ClassFolder]:
+    """The split folders in the class folders, as <class>/<split>; empty unless each holds such and no other folders."""
+    inside = []
+    for folder in classes:
+        splits = split_folders(folder.path)
+        if not splits or len(splits) < len(folders_in(folder.path)):
+            return []
+        check_one_each(folder.path, splits)
+        inside += [
+            ClassFolder(folder.path / name, split, folder.emotion, f"{folder.inside}/{name}")
+            for name, split in splits.items()
+        ]
+    return inside

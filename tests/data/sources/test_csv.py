@@ -128,9 +128,53 @@ def test_a_quote_that_never_ends_costs_its_own_row_alone(tmp_path: Path) -> None
     assert {reason for _, _, reason in left_out_of(source)} == {"columns are missing"}
 
 
+@pytest.mark.parametrize("header", ["caption,path,label", "path,caption,label", "path,label,caption"])
+def test_a_field_in_quotes_may_go_on_in_the_next_lines(tmp_path: Path, header: str) -> None:
+    texts = [
+        '"a face,\nwide ""smile""\n\n.jpg,sad"',
+        '"\r\n"',
+        '5" tall',
+        '"one line"',
+        '"never closed',
+        "plain",
+        '6" tall',
+    ]
+    cells = [{"path": f"{number}.jpg", "label": "joy", "caption": text} for number, text in enumerate(texts)]
+    source = table(tmp_path, header, *(",".join(row[name] for name in header.split(",")) for row in cells))
+    found = {sample.key: sample.facts.get("caption") for sample in samples_of(source)}
+    assert found.pop("4", "never closed") == "never closed"
+    assert found == {
+        "0": 'a face,\nwide "smile"\n\n.jpg,sad',
+        "2": '5" tall',
+        "3": "one line",
+        "5": "plain",
+        "6": '6" tall',
+    } | {"1": None}
+    assert len(left_out_of(source)) == (0 if header.endswith("caption") else 1)
+
+
+def test_two_quotes_that_never_close_cost_no_rows_between_them(tmp_path: Path) -> None:
+    source = table(tmp_path, "path,label", '"a.jpg,fear', "b.jpg,joy", '"c.jpg,fear', "d.jpg,sad")
+    assert {sample.key: sample.emotion for sample in samples_of(source)} == {"b": "happiness", "d": "sadness"}
+    assert {name for _, name, _ in left_out_of(source)} == {"t.csv line 2", "t.csv line 4"}
+
+
+def test_blanks_behind_delimiters_change_nothing(tmp_path: Path) -> None:
+    source = table(tmp_path, '"path", "label", "note"', '"a.jpg", "joy", "one, two"', 'b.jpg,  fear, ""')
+    assert {sample.key: (sample.emotion, sample.facts.get("note")) for sample in samples_of(source)} == {
+        "a": ("happiness", "one, two"),
+        "b": ("fear", None),
+    }
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
+        (
+            ["image,label,label", "a.jpg,joy,sad"],
+            {"emotion_column": "label"},
+            r"2 columns are called label, and each could be the emotion; rename all but the one that is meant$",
+        ),
         (
             ["image,label", "a.jpg,3", "b.jpg,0"],
             {},
@@ -278,6 +322,8 @@ def test_codes_that_hardly_fit_are_told(tmp_path: Path) -> None:
         "left out: is it the right table?"
     )
     assert not table(tmp_path, "image,label", "a.jpg,0", "b.jpg,1", "c.jpg,9", codes="sad,happy").remarks
+    (remark,) = table(tmp_path, "image,label", "a.jpg,0", "b.jpg,", codes="sad,happy").remarks
+    assert "and rows with no label are left out" in remark
 
 
 def test_without_a_column_of_splits_folders_of_the_paths_or_the_files_name_say_it(tmp_path: Path) -> None:
@@ -349,6 +395,20 @@ def test_letters_with_marks_are_found_whether_they_are_one_sign_or_two(tmp_path:
         write(tmp_path / str(len(on_disk)) / on_disk, b"")
         source = table(tmp_path / str(len(on_disk)), "path,label", f"{in_table},fear")
         assert Path(only(source).path).is_file()
+
+
+def test_a_table_that_is_not_utf8_is_told_and_read_as_windows_writes_it(tmp_path: Path) -> None:
+    western = write(tmp_path / "Müller" / "bär.jpg", b"")
+    bytewise = write(tmp_path / os.fsdecode(b"\xe4.jpg"), b"")
+    rows = "path,label\nMüller\\bär.jpg,fear\nä.jpg,joy\n".encode("cp1252")
+    source = open_source("csv", str(write(tmp_path / "t.csv", rows)))
+    assert [sample.path for sample in samples_of(source)] == [str(western), str(bytewise)]
+    (remark,) = source.remarks
+    assert remark.startswith(f"{tmp_path}/t.csv: not in UTF-8: ")
+    assert remark.endswith("where such images are not found, save the table as UTF-8")
+    assert not table(tmp_path, "path,label", "Müller/bär.jpg,fear").remarks
+    korean = open_source("csv", str(write(tmp_path / "k.csv", "path,label\n얼굴.jpg,fear\n".encode("euc-kr"))))
+    assert len(samples_of(korean)) == len(korean.remarks) == 1
 
 
 def test_rows_of_one_image_are_one_sample_and_images_of_one_stem_are_two(tmp_path: Path) -> None:

@@ -244,6 +244,30 @@ def test_a_folder_in_a_class_folder_that_contradicts_it_gives_no_labels(tmp_path
     }
 
 
+@pytest.mark.parametrize("codes", ["", "sad,happy"])
+def test_splits_inside_the_class_folders_are_read_as_those_around_them(tmp_path: Path, codes: str) -> None:
+    sad, happy = ("0", "1") if codes else ("Sad", "happy")
+    names = [f"{label}/{split}/a.jpg" for label in (sad, happy) for split in ("Train", "test")] + [
+        f"{sad}/valid/x/b.jpg"
+    ]
+    for name in (*names, f"{happy}/stray.jpg", f"{happy}/test/train/c.jpg"):
+        write(tmp_path / name, encoded(1))
+    source = open_source("folder", str(tmp_path), codes=codes)
+    assert {(sample.split, sample.key, sample.emotion, sample.facts["code"]) for sample in samples_of(source)} == {
+        ("train", f"{sad}/Train/a", "sadness", sad),
+        ("test", f"{sad}/test/a", "sadness", sad),
+        ("val", f"{sad}/valid/x/b", "sadness", sad),
+        ("train", f"{happy}/Train/a", "happiness", happy),
+        ("test", f"{happy}/test/a", "happiness", happy),
+    }
+    assert left_out_of(source) == {
+        ("", f"{happy}/stray.jpg", "beside the split folders of its class folder"),
+        ("test", f"{happy}/test/train/c.jpg", "in a folder in its class folder that means another split"),
+    }
+    assert source.variant.startswith("folders <class>/<split>; ")
+    assert not source.remarks
+
+
 @pytest.mark.parametrize("place", ["happy", "train/happy", "3"])
 def test_a_folder_around_the_one_that_is_meant_is_answered_with_that_one(tmp_path: Path, place: str) -> None:
     for around in ("archive", "archive/images"):
