@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fer_dist.data.pictures import extension_of
-from fer_dist.data.sources import LeftOut, Sample, Source
+from fer_dist.data.sources import LeftOut, Sample, Source, at_once
 from fer_dist.errors import InputError
 
 Progress = Callable[[int, int | None], None]
@@ -248,7 +248,7 @@ def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
     found = {}
     for path, offset, length in places:
         try:
-            with open(path, "rb") as stream:
+            with open(path, "rb", opener=at_once) as stream:
                 stream.seek(offset)
                 content = stream.read(length or -1)
         except (OSError, ValueError):

@@ -178,12 +178,17 @@ def read_whole(sample: Sample) -> Picture:
     """
     from fer_dist.data.pictures import extension_of, to_png
 
-    with open(sample.path, "rb") as stream:
+    with open(sample.path, "rb", opener=at_once) as stream:
         content = stream.read()
     extension = extension_of(content)
     if extension:
         return Picture(content, extension)
     return Picture(to_png(content), "png", original=readable(os.path.basename(sample.path)))
+
+
+def at_once(path: str, flags: int) -> int:
+    """An opener that never waits: a pipe among images is read as an empty file, where open() waits for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def readable(name: str) -> str:
