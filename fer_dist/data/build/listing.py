@@ -18,6 +18,7 @@ from fer_dist.data.images import extension_of
 from fer_dist.data.sources.source import LeftOut, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
+from fer_dist.storage.folders import at_once
 from fer_dist.storage.lines import LineSorter
 
 DIGEST = 64
@@ -189,7 +190,7 @@ def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
     found = {}
     for path, offset, length in places:
         try:
-            with open(path, "rb") as stream:
+            with open(path, "rb", opener=at_once) as stream:
                 stream.seek(offset)
                 content = stream.read(length or -1)
         except (OSError, ValueError):

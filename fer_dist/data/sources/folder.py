@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
-from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole
+from fer_dist.data.sources.reading import clean_key, dataset_name, images_below, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
@@ -67,6 +67,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         classes=tuple(classes),
         remarks=(
             *(remarks_on_unread(root, splits) if splits else ()),
+            *_remarks_on_empty(classes),
             *remarks_on_unused(
                 root, (plain_code(folder.inside.partition("/")[0]) for folder in classes), codes, options.codes
             ),
@@ -218,6 +219,17 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) 
             )
         classes.append(ClassFolder(parent / name, split, emotion, name))
     return classes
+
+
+def _remarks_on_empty(classes: list[ClassFolder]) -> Iterator[str]:
+    """A remark on each split whose class folders hold no image, where others do: it would be missed later on."""
+    places: dict[str, list[Path]] = {}
+    for folder in classes:
+        places.setdefault(folder.split, []).append(folder.path)
+    empty = [name for name in places if not any(next(images_below(path), None) for path in places[name])]
+    for name in empty if len(empty) < len(places) else ():
+        first = readable(str(places[name][0]))
+        yield f"{first}: no image in it or in another class folder of {name}: there will be no {name}"
 
 
 def _split_inside(classes: list[ClassFolder]) -> list[ClassFolder]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources.source import Picture, Sample
 from fer_dist.errors import InputError
-from fer_dist.storage.folders import files_below, readable
+from fer_dist.storage.folders import at_once, files_below, readable
 
 
 def read_whole(sample: Sample) -> Picture:
@@ -21,7 +21,7 @@ def read_whole(sample: Sample) -> Picture:
     """
     from fer_dist.data.images import extension_of, to_png
 
-    with open(sample.path, "rb") as stream:
+    with open(sample.path, "rb", opener=at_once) as stream:
         content = stream.read()
     extension = extension_of(content)
     if extension:

@@ -244,6 +244,18 @@ def test_a_folder_in_a_class_folder_that_contradicts_it_gives_no_labels(tmp_path
     }
 
 
+@pytest.mark.parametrize("name", ["{split}/{label}", "{label}/{split}"])
+def test_a_split_without_an_image_is_told(tmp_path: Path, name: str) -> None:
+    for label in ("happy", "sad"):
+        write(tmp_path / name.format(split="train", label=label) / "a.jpg", encoded(1))
+        write(tmp_path / name.format(split="val", label=label) / "a.txt", b"")
+    first = tmp_path / name.format(split="val", label="happy")
+    (remark,) = open_source("folder", str(tmp_path)).remarks
+    assert remark == f"{first}: no image in it or in another class folder of val: there will be no val"
+    write(first / "deep" / "b.jpg", encoded(1))
+    assert not open_source("folder", str(tmp_path)).remarks
+
+
 @pytest.mark.parametrize("codes", ["", "sad,happy"])
 def test_splits_inside_the_class_folders_are_read_as_those_around_them(tmp_path: Path, codes: str) -> None:
     sad, happy = ("0", "1") if codes else ("Sad", "happy")
