@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_dist import __version__
+from fer_dist import PACKAGE, __version__
 from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_json
-from fer_dist.report.page import TEMPLATES
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.plan import Model, model_name, seeds_of
 from fer_dist.study.setup import Setup, config_with_list
@@ -76,7 +75,7 @@ SOURCES: dict[Kind, Sources] = {
     "robustness": Sources(("evaluate.robustness.measure", *NETWORK), ("study.measuring",)),
     "measures": Sources(("scores.detail", "scores.compare", "evaluate.results"), ("study.measuring",)),
     "compare": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
-    "report": Sources(("study.gathering", "report.page"), less=CHANGES_NO_RESULT),
+    "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
 
 
@@ -122,7 +121,7 @@ def jobs_of(setup: Setup) -> list[Job]:
     jobs += _measuring(setup, audits, scored)
     facts = asdict(replace(plan, data={}, leave_out=""))
     facts["roles"] = {name: data.role for name, data in plan.data.items()}
-    facts["template"] = [file_hash(path) for path in sorted(TEMPLATES.iterdir())]
+    facts["template"] = [file_hash(path) for path in sorted((PACKAGE / "report" / "templates").iterdir())]
     return [*jobs, _job("report", "report", facts, tuple(jobs))]
 
 
