@@ -1,4 +1,7 @@
-"""`fer-dist doctor`: what this machine, or each node of a cluster, has and what is missing, with the remedy."""
+"""`fer-dist doctor`: what this machine, or each node of a cluster, has and what is missing, with the remedy.
+
+The checks are in machine.py, devices.py, places.py and cluster.py, by their subject; here they are put together.
+"""
 
 import hashlib
 import os

@@ -1,4 +1,7 @@
-"""The files of a folder in a remote store, through fsspec: listed in one go, fetched and put whole, tried again."""
+"""The files of a folder in a remote store, through fsspec: listed in one go, fetched and put whole, tried again.
+
+Any scheme that fsspec knows will do; its client is an extra of the package.
+"""
 
 import contextlib
 import errno

@@ -1,1 +1,1 @@
-"""Scores as drawings, for files and for TensorBoard."""
+"""Scores as drawings, for files and for TensorBoard: a file a kind, and what all share in canvas.py."""
