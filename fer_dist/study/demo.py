@@ -22,7 +22,7 @@ NAMES = {"a": "wild", "b": "lab", "c": "six"}
 """Sets by their role in the published study; six is of the lab's style, other people, without neutrality."""
 
 EPOCHS = {
-    "wild": {"train.epochs": 17, "train.lr": 0.1},
+    "wild": {"train.epochs": 20, "train.lr": 0.1},
     "lab": {"train.epochs": 34, "train.lr": 0.05},
     "wild-to-lab": {"train.epochs": 34, "train.lr": 0.05},
 }
