@@ -39,6 +39,9 @@ class Scalars:
     values: dict[str, float]
 
 
+Cells = tuple[list[str], list[list[str]]]
+"""A table: the header, and a list of cells a row."""
+
 Progress = Callable[[Message | Scalars], None]
 
 

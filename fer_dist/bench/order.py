@@ -17,6 +17,7 @@ from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.order import Order
 from fer_dist.data.shards.manifest import Manifest, Shard, load_manifest, save_index, save_manifest
 from fer_dist.data.shards.tar import TarWriter
+from fer_dist.progress import Cells
 
 Found = TypeVar("Found")
 
@@ -267,11 +268,7 @@ def _memory(kind: str) -> int:
     return int(status.split(f"{kind}:")[1].split()[0]) * 1024
 
 
-Table = tuple[list[str], list[list[str]]]
-"""The header, and a list of cells a row."""
-
-
-def order_table(found: list[OrderBench]) -> Table:
+def order_table(found: list[OrderBench]) -> Cells:
     """A size of set a row."""
     header = [
         "samples",
@@ -292,7 +289,7 @@ def order_table(found: list[OrderBench]) -> Table:
     return [*header, "peak MB"], rows
 
 
-def real_table(found: RealBench) -> Table:
+def real_table(found: RealBench) -> Cells:
     """A set that was really read, in one row; times a sample in microseconds."""
     row = {
         "samples": f"{found.samples:,}",
@@ -309,7 +306,7 @@ def real_table(found: RealBench) -> Table:
     return list(row), [list(row.values())]
 
 
-def first_batch_table(found: FirstBatchBench) -> Table:
+def first_batch_table(found: FirstBatchBench) -> Cells:
     """The wait for the first crops, in one row."""
     row = [f"{found.pictures:,}", str(found.repeats), f"{found.start_seconds:.4f}", f"{found.resumed_seconds:.4f}"]
     header = ["pictures", "n", "first batch at step 0 s", "in the middle of the last epoch s", "ratio"]

@@ -6,10 +6,10 @@ from itertools import combinations
 
 import numpy as np
 
-from fer_dist.bench.order import Table
 from fer_dist.data.draws import Integers
 from fer_dist.data.loading.mixing import Contents, chosen_mixing
 from fer_dist.data.loading.order import Order
+from fer_dist.progress import Cells
 
 CLASSES = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 """How often each class comes, in proportion: FER2013's training split, whose rarest is one in 66."""
@@ -187,7 +187,7 @@ def _note(unseen: np.ndarray, seen: np.ndarray, epoch: int) -> None:
         unseen[MARKS.index(epoch + 1)] += 1 - seen.mean()
 
 
-def mix_table(expected: MixBench, found: list[MixBench]) -> Table:
+def mix_table(expected: MixBench, found: list[MixBench]) -> Cells:
     """The expectation, and then an order on a layout a row; pairs that meet again as a multiple of the expectation."""
     header = ["set", "lanes", "block", "chi-square", "worst batch", "neighbours' correlation", "pairs met again"]
     rows = [[expected.layout, "", "", f"{expected.chi_square:.2f}", "", f"{expected.correlation:.3f}", "1.00"]]
@@ -198,7 +198,7 @@ def mix_table(expected: MixBench, found: list[MixBench]) -> Table:
     return header, rows
 
 
-def coverage_table(found: list[CoverageBench]) -> Table:
+def coverage_table(found: list[CoverageBench]) -> Cells:
     """A layout a row: the share of the samples that were never seen."""
     header = ["never seen, %", "seeds", *(f"after {mark} epoch{'s' * (mark > 1)}" for mark in MARKS)]
     return header, [[one.layout, str(one.seeds), *(f"{100 * share:.4f}" for share in one.unseen)] for one in found]

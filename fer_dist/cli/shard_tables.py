@@ -5,12 +5,10 @@ from typing import Any
 
 from fer_dist.data.inspection.audit import AuditReport, Found, Kind, SetSummary
 from fer_dist.data.inspection.describe import DatasetDescription, SplitDescription
-
-Table = tuple[list[str], list[list[str]]]
-"""The header, and a list of cells a row."""
+from fer_dist.progress import Cells
 
 
-def count_table(dataset: DatasetDescription) -> Table:
+def count_table(dataset: DatasetDescription) -> Cells:
     """An emotion a row, a split a column; after the last split that they are about, the published counts."""
     header = ["data", "emotion"]
     columns: list[dict[str, str]] = []
@@ -26,7 +24,7 @@ def count_table(dataset: DatasetDescription) -> Table:
     return header, [[dataset.dataset, name, *(column.get(name, "-") for column in columns)] for name in [*names, "all"]]
 
 
-def property_table(dataset: DatasetDescription) -> Table:
+def property_table(dataset: DatasetDescription) -> Cells:
     """A property a row, a split a column; shares are of the pictures looked at."""
     columns = [_properties(split) for split in dataset.splits]
     names = dict.fromkeys(name for column in columns for name in column)
@@ -34,13 +32,13 @@ def property_table(dataset: DatasetDescription) -> Table:
     return ["data", "pictures", *(split.split for split in dataset.splits)], rows
 
 
-def set_table(report: AuditReport) -> Table:
+def set_table(report: AuditReport) -> Cells:
     """A set a row: how even its emotions are, how large its pictures, and what is wrong with them."""
     header = ["data", "emotions, pictures of each", "pictures", "largest / smallest", "most common size", "grey %"]
     return [*header, "blank", "do not decode"], [_set_row(summary) for summary in report.sets]
 
 
-def copy_table(report: AuditReport) -> Table:
+def copy_table(report: AuditReport) -> Cells:
     """A kind of copies a row."""
     header = ["copies", "how", "pictures", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
     return header, [
@@ -49,7 +47,7 @@ def copy_table(report: AuditReport) -> Table:
     ]
 
 
-def shared_table(report: AuditReport) -> Table:
+def shared_table(report: AuditReport) -> Cells:
     """Two sets a row: how many pictures of the first have a copy in the second."""
     sizes = {summary.name: summary.samples for summary in report.sets}
     rows = []
