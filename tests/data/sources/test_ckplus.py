@@ -1,11 +1,9 @@
 """CK+, read into samples and shards."""
 
-import io
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from support.faces import write
 from support.releases.ckplus import (
     MAKERS,
@@ -16,8 +14,8 @@ from support.releases.ckplus import (
     landmark_text,
     write_sequence,
 )
-from support.releases.made import Maker, seen
-from test_sources import left_out_of, samples_of
+from support.releases.made import Maker
+from test_sources import left_out_of, samples_as_released, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
@@ -44,16 +42,7 @@ def frames_taken(root: Path, **options: object) -> dict[int, tuple[str, str]]:
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_samples_and_what_is_left_out_are_those_of_the_release(tmp_path: Path, maker: Maker) -> None:
-    release = maker(tmp_path)
-    source = open_source("ckplus", str(release.raw), **release.options)
-    samples = samples_of(source)
-    found: dict[str, dict[str, str]] = {split: {} for split in release.truth}
-    for sample in samples:
-        found[sample.split][sample.facts["id"]] = sample.emotion
-        assert seen(Image.open(io.BytesIO(source.read(sample).content))) == sample.emotion
-    assert found == release.truth
-    assert left_out_of(source) == release.left_out
-    assert len({sample.key for sample in samples}) == len(samples)
+    samples = samples_as_released("ckplus", maker(tmp_path))
     assert not [sample.mended for sample in samples if sample.mended]
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from support.faces import write
 from support.releases.kdef import MAKERS, kdef_flat, kdef_folders
-from support.releases.made import Maker, picture_bytes, seen
-from test_sources import left_out_of, samples_of
+from support.releases.made import Maker, picture_bytes
+from test_sources import samples_as_released, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
@@ -26,16 +26,7 @@ def black() -> bytes:
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_samples_and_what_is_left_out_are_those_of_the_release(tmp_path: Path, maker: Maker) -> None:
-    release = maker(tmp_path)
-    source = open_source("kdef", str(release.raw), **release.options)
-    samples = samples_of(source)
-    found: dict[str, dict[str, str]] = {split: {} for split in release.truth}
-    for sample in samples:
-        found[sample.split][sample.facts["id"]] = sample.emotion
-        assert seen(Image.open(io.BytesIO(source.read(sample).content))) == sample.emotion
-    assert found == release.truth
-    assert left_out_of(source) == release.left_out
-    assert len({sample.key for sample in samples}) == len(samples)
+    samples_as_released("kdef", maker(tmp_path))
 
 
 def test_facts_say_what_the_name_says(tmp_path: Path) -> None:

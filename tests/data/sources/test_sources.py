@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.faces import encoded, face, fer2013_folders, fer2013_table, folder_release, write
+from support.releases.made import Release, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.build.faces import FaceFlags, fitted
@@ -28,6 +29,20 @@ def samples_of(source: Source) -> list[Sample]:
 
 def left_out_of(source: Source) -> set[tuple[str, str, str]]:
     return {(entry.split, entry.name, entry.reason) for entry in source.samples() if isinstance(entry, LeftOut)}
+
+
+def samples_as_released(name: str, release: Release) -> list[Sample]:
+    """The samples of a made release, once they, their pictures and what is left out are seen to be what it holds."""
+    source = open_source(name, str(release.raw), **release.options)
+    samples = samples_of(source)
+    found: dict[str, dict[str, str]] = {split: {} for split in release.truth}
+    for sample in samples:
+        found[sample.split][sample.facts["id"]] = sample.emotion
+        assert seen(Image.open(io.BytesIO(source.read(sample).content))) == sample.emotion
+    assert found == release.truth
+    assert left_out_of(source) == release.left_out
+    assert len({sample.key for sample in samples}) == len(samples)
+    return samples
 
 
 def pixels_of(source: Source) -> dict[tuple[str, str], list[bytes]]:
