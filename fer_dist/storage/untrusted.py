@@ -1,0 +1,90 @@
+"""What others may have written: only regular files are opened, names stay in their folder, contents become records.
+
+Every file that this process did not write itself counts as another's: a set or a run that was downloaded, a list, a
+plan. What such a file says is never a path, a count or a type until one of these functions has seen it.
+"""
+
+import errno
+import math
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, cast
+
+from annotated_types import Interval
+
+from fer_dist.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+Count = Annotated[int, Interval(ge=0, lt=1 << 63)]
+"""A number of things, a position, or a number of bytes, as a record holds it."""
+
+Number = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
+"""A finite number, as a record holds it: NaN and the infinities are refused."""
+
+KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
+
+
+def open_regular(path: str | Path, most_bytes: int) -> BinaryIO:
+    """Open a file for reading, where it is a regular one and not longer than it can be; nothing waits for a writer.
+
+    Raises OSError, whose strerror says what the path is instead, or how long.
+    """
+    # The descriptor is asked, not the path, which could lead elsewhere meanwhile.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        kind = next((words for is_kind, words in KINDS.items() if is_kind(state.st_mode)), "a device")
+        raise OSError(errno.EINVAL, f"{kind}, where a file is needed", str(path))
+    if state.st_size > most_bytes:
+        os.close(descriptor)
+        raise OSError(errno.EFBIG, f"{state.st_size:,} bytes, where at most {most_bytes:,} make sense", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: str | Path, most_bytes: int) -> bytes:
+    """The content of such a file. Raises OSError as `open_regular` does."""
+    with open_regular(path, most_bytes) as stream:
+        return stream.read(most_bytes)
+
+
+def inside(folder: Path, name: str, source: str) -> Path:
+    """The path of what a file names, in a folder or one of those below it.
+
+    name: relative, with / between its parts. source: the file that names it, for the message.
+    Raises InputError where the name is absolute, climbs out with .. or cannot be one.
+    """
+    parts = name.split("/")
+    if "\0" in name or any(part in ("", ".", "..") or len(os.fsencode(part)) > 255 for part in parts):
+        raise InputError(f"{source}: names {name[:80]!r}, which is no file below {folder}; do not trust it")
+    return folder / name
+
+
+def record(kind: type[T], content: bytes | str, source: str, remedy: str = "") -> T:
+    """What a JSON file holds, as a dataclass or another type; numbers and texts are not turned into each other.
+
+    source: the file, and the line where it has many, for the message; remedy: what to do.
+    Raises InputError that names file and field where the content is not of that kind.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(cast(Any, kind)).validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:80]
+        complaint = f"{field}: {first['msg']}" if field else str(first["msg"])
+        raise InputError(f"{source}: {complaint}" + (f"; {remedy}" if remedy else "")) from None
+
+
+@lru_cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
