@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -64,15 +65,13 @@ class Checkpoints:
         self.folder = run_folder / CHECKPOINTS
         self.keep_last = keep_last
         self.warn = warn
-        self.home = home
+        self.home = home or RunFolder(str(run_folder))
 
     def save(self, snapshot: Snapshot, network: Network) -> None:
         """Write a checkpoint, list it, and drop those that are neither among the newest nor the best.
 
         Raises WorkError where the disk is full, or another process goes on with the run.
         """
-        # What is listed from this step on is damaged: the run went on from an older checkpoint, and comes here again.
-        entries = [entry for entry in self.entries() if entry.step < snapshot.step]
         # One key only: the format writes several in an order that changes, and the same state should be the same bytes.
         metadata = {"network": json.dumps(asdict(network))}
         contents = {
@@ -80,29 +79,38 @@ class Checkpoints:
             OPTIMIZER: save_tensors(_whole(snapshot.optimizer)),
             STATE: json.dumps(snapshot.state, indent=1).encode(),
         }
-        temporary = self.folder / f".{snapshot.step}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        # A name of its own: a process that lost the run may still be writing the same step.
+        temporary = self.folder / f".{snapshot.step}.{uuid4().hex[:8]}.tmp"
         try:
+            temporary.mkdir(parents=True)
             for name, content in contents.items():
                 write_atomically(temporary / name, content)
+            with self.home.held() as is_ours:
+                if not is_ours:
+                    raise WorkError(self.home.lost)
+                files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+                self._enlist(temporary, Entry(snapshot.step, files, snapshot.score))
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             if is_full(error):
                 raise WorkError(
                     f"{self.folder}: no room for the checkpoint of step {snapshot.step} ({error.strerror}); the ones "
                     "before it are kept. Make room, and go on with --resume"
                 ) from None
+            if not self.home.is_ours():
+                # Its owner clears away what it does not know.
+                raise WorkError(self.home.lost) from None
             raise
-        target = self.folder / str(snapshot.step)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _enlist(self, written: Path, entry: Entry) -> None:
+        """Put a written checkpoint in its place, list it, and drop what need not be kept."""
+        # What is listed from this step on is damaged: the run went on from an older checkpoint, and comes here again.
+        kept = self._kept([*(known for known in self.entries() if known.step < entry.step), entry])
+        target = self.folder / str(entry.step)
         shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        written.rename(target)
         flush_folder(self.folder)
-        files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        if self.home:
-            self.home.check_owner()
-        entries.append(Entry(snapshot.step, files, snapshot.score))
-        kept = self._kept(entries)
         write_atomically(self.folder / LIST, json.dumps([asdict(entry) for entry in kept], indent=1).encode())
         self._drop_all_but({entry.step for entry in kept})
 
@@ -173,8 +181,7 @@ class Checkpoints:
         for name, digest in entry.files.items():
             path = self.folder / str(entry.step) / name
             content = path.read_bytes() if path.is_file() else b""
-            if hashlib.sha256(content).hexdigest() != digest and self.home:
-                self.home.bring(f"{CHECKPOINTS}/{entry.step}/{name}")
+            if hashlib.sha256(content).hexdigest() != digest and self.home.bring(f"{CHECKPOINTS}/{entry.step}/{name}"):
                 content = path.read_bytes() if path.is_file() else b""
             if hashlib.sha256(content).hexdigest() != digest:
                 self.warn(f"{path}: {'damaged' if content else 'missing'}; checkpoint {entry.step} is passed over")

@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,12 @@ class RunFolder:
             self.store = Store(location)
             number = hashlib.sha256(without_secrets(folder).encode()).hexdigest()[:16]
             self.path = Path(scratch or Path(user_cache(), "runs")) / number / folder.rpartition("/")[2]
+        self.lost = f"{self.place}: another process goes on with this run; this one stops, and saves no more"
+        """What a user reads where it does."""
         self._owner = ""
-        self._lost = False
+        self._is_lost = False
         self._sent: dict[str, tuple[int, int]] = {}
-        self._sent_list = b""
+        self._list_there = b""
         self._stored: set[str] = set()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="send")
         self._sending: Future[str] | None = None
@@ -114,17 +117,33 @@ class RunFolder:
         self._sent[name] = _stamp(self.path / name)
         return True
 
-    def claim(self) -> None:
-        """Become the one that saves here: a process that did so before, and lives or wakes again, saves no more."""
+    def claim(self) -> str:
+        """Become the one that saves here: a process that did so before, and lives or wakes again, changes no more.
+
+        Returns the owner's name, by which the other ranks `adopt` it. The folder was entered.
+        """
         self._owner = uuid.uuid4().hex
-        self._write(OWNER, self._owner.encode())
+        with one_at_a_time(self.path / CHECKPOINTS):
+            self._write(OWNER, self._owner.encode())
         if self.store:
             self.store.put(OWNER, self._owner.encode())
+            self._take_over_list(self.store)
+        return self._owner
 
-    def check_owner(self) -> None:
-        """Raises WorkError where another process has claimed the run since. Asks no store: sending does."""
-        if self._lost or self._is_other(_content(self.path / OWNER)):
-            raise WorkError(f"{self.place}: another process goes on with this run; this one stops, and saves no more")
+    def adopt(self, owner: str) -> None:
+        """Belong to the process that has claimed the run: as another rank of it."""
+        self._owner = owner
+
+    def is_ours(self) -> bool:
+        """Whether no other process is known to have claimed the run since. Asks no store: sending does."""
+        self._is_lost = self._is_lost or self._is_other(_content(self.path / OWNER))
+        return not self._is_lost
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Whether the run is still ours, which stays so meanwhile: on the same disk a claim waits for the end."""
+        with one_at_a_time(self.path / CHECKPOINTS) if self._owner else nullcontext():
+            yield self.is_ours()
 
     def send_ledger(self) -> None:
         """Have this rank's ledger in the store before a checkpoint that it goes up to: it is kept as a proof."""
@@ -132,7 +151,8 @@ class RunFolder:
             try:
                 self._send_file(self.ledger)
             except WorkError as error:
-                self.warn(str(error))
+                if not self._is_lost:
+                    self.warn(str(error))
 
     def send(self) -> None:
         """Have what changed go to the store, beside the work. Where the store refuses, a later call tries again."""
@@ -141,12 +161,17 @@ class RunFolder:
         self._sending = self._worker.submit(self._send)
 
     def close(self) -> None:
-        """Wait until the store has everything. Raises WorkError where it refuses: then the local copy has it."""
+        """Wait until the store has everything.
+
+        Raises WorkError where it refuses, and the local copy has it; and where the run is another process's.
+        """
         if not self.store:
             return
         self.send()
         self._worker.shutdown(wait=True)
         problem = self._sending.result() if self._sending else None
+        if self._is_lost:
+            raise WorkError(self.lost)
         if problem:
             raise WorkError(f"{problem}. All is in {self.path}: start again here with --resume once the store answers")
 
@@ -154,12 +179,14 @@ class RunFolder:
         """Send what changed; the complaint of a store that refuses, or an empty text."""
         try:
             if self.rank == 0 and self.trains:
-                while not self._lost and not self._send_checkpoints():
+                while not self._send_checkpoints():
                     pass
             for name in sorted(self._mine()):
                 self._send_file(name)
             return ""
         except WorkError as error:
+            if self._is_lost:
+                return ""
             self.warn(f"{error}; the run goes on, and tries again later")
             return str(error)
 
@@ -181,12 +208,9 @@ class RunFolder:
                     self._send_file(name)
         except FileNotFoundError:
             return False
-        if self._is_other(self.store.read_if_there(OWNER)):
-            self._lost = True
-            return True
-        if self._sent_list != listing:
-            self.store.put(LIST, listing)
-            self._sent_list = listing
+        if self._list_there != listing:
+            self._put(LIST, listing)
+            self._list_there = listing
         dropped = {name for name in self._stored - names if name.startswith(f"{CHECKPOINTS}/") and name.count("/") == 2}
         self.store.remove(dropped)
         self._stored -= dropped
@@ -197,9 +221,28 @@ class RunFolder:
         path = self.path / name
         stamp = _stamp(path)
         if self._sent.get(name) != stamp:
-            self.store.put(name, path.read_bytes())
+            self._put(name, path.read_bytes())
             self._sent[name] = stamp
             self._stored.add(name)
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Write a file to the store, where the run is still ours: else raise WorkError, and nothing is sent any more.
+
+        The owner is asked between a look at the file and its writing, which the store refuses where the file is another
+        by then: so a new owner's file is never written over, however long this process slept in between.
+        """
+        assert self.store
+        if not self._owner:
+            # Results of an evaluation, which claims nothing.
+            self.store.put(name, content)
+            return
+        written = False
+        while not written:
+            version = self.store.version(name)
+            if self._is_lost or self._is_other(self.store.read_if_there(OWNER)):
+                self._is_lost = True
+                raise WorkError(self.lost)
+            written = self.store.put_over(name, content, version)
 
     def _mine(self) -> Iterator[str]:
         """The names of the files, beside checkpoints, that this rank sends: its ledger, and rank 0 everything else."""
@@ -213,11 +256,33 @@ class RunFolder:
                 yield name
 
     def _take_list(self) -> None:
-        """The list of checkpoints, from the store unless the local one goes further: a store may have refused it."""
+        """The list of checkpoints, from the store unless the local one goes further: a store may have refused it.
+
+        Nor is it from here where another process has claimed the run since this copy was made.
+        """
         assert self.store
-        theirs, ours = self.store.read_if_there(LIST), _content(self.path / LIST)
-        if theirs and max(_entries(theirs), default=-1) >= max(_entries(ours), default=-1):
+        theirs, ours = self.store.read_if_there(LIST) or b"", _content(self.path / LIST)
+        is_our_copy = (self.store.read_if_there(OWNER) or b"") == _content(self.path / OWNER)
+        further = max(_entries(ours), default=-1) > max(_entries(theirs), default=-1)
+        if theirs and not (is_our_copy and further):
             self._write(LIST, theirs)
+        self._list_there = theirs
+
+    def _take_over_list(self, store: Store) -> None:
+        """Make the store's list another one, so that the store refuses one that the owner before us is just writing.
+
+        Its content stays: a line's end is added, or taken away.
+        """
+        while True:
+            version, listing = store.version(LIST), store.read_if_there(LIST)
+            if listing is None:
+                return
+            turned = listing[:-1] if listing.endswith(b"\n") else listing + b"\n"
+            if store.put_over(LIST, turned, version):
+                break
+        if listing != self._list_there:
+            self._write(LIST, listing)
+        self._list_there = turned
 
     def _write(self, name: str, content: bytes) -> None:
         target = self.path / name

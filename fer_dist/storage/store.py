@@ -31,6 +31,12 @@ FOR_GOOD = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentials
 """The stores' own errors, by name, since their packages need not be installed: what came was damaged on its way or in
 the store; and what no second try mends."""
 
+CREATE, MATCH = ("s3", "s3a", "gs", "gcs"), ("s3", "s3a")
+"""Stores that can be asked to write a file only where there is none, and only where it is as it was seen."""
+
+REFUSED, NOT_KNOWN = {"PreconditionFailed", "412", "NoSuchKey"}, {"NotImplemented", "501"}
+"""What such a store answers where the file is another by now, and what one of its like answers that cannot compare."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -45,6 +51,10 @@ class Patience:
 
 class Damaged(Exception):
     """What came is not what the manifest says."""
+
+
+class _Changed(Exception):
+    """A file is no longer as it was seen, and was not written."""
 
 
 class Store:
@@ -120,13 +130,56 @@ class Store:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file whole: a reader finds the one before it or this one. Raises WorkError."""
+        self._write(name, content, {})
+
+    def version(self, name: str) -> str | None:
+        """What a store calls the state of a file, another one after each change; None where there is no such file.
+
+        An empty text where the store has no such names. Raises WorkError where it does not answer.
+        """
+
+        def ask() -> str | None:
+            try:
+                return str(self._files().info(self.location.of(name)).get("ETag", ""))
+            except FileNotFoundError:
+                return None
+
+        return self._tried(ask, f"{name} in {self.location.shown}")
+
+    def put_over(self, name: str, content: bytes, version: str | None) -> bool:
+        """Write a file where nobody else has since `version` was asked for. Whether it was written.
+
+        Only stores of CREATE and MATCH look; another one writes in any case. Raises WorkError.
+        """
+        condition: dict[str, Any] = {}
+        if version is None and self.location.protocol in CREATE:
+            condition = {"mode": "create"}
+        elif version and self.location.protocol in MATCH:
+            # In one piece, since the parts of several are not compared: up to 5 GB.
+            condition = {"IfMatch": version, "chunksize": max(len(content), 1)}
+        try:
+            self._write(name, content, condition)
+            return True
+        except _Changed:
+            return False
+
+    def _write(self, name: str, content: bytes, condition: dict[str, Any]) -> None:
         if self.location.protocol in WEB:
             raise WorkError(
                 f"{self.location.shown}: {self.location.protocol}:// can be read only; write to s3:// or gs://"
             )
 
         def write() -> None:
-            self._files().pipe_file(self.location.of(name), content)
+            try:
+                self._files().pipe_file(self.location.of(name), content, **condition)
+            except OSError as error:
+                code = _code(error)
+                if condition and code in NOT_KNOWN:
+                    self._files().pipe_file(self.location.of(name), content)
+                elif condition and (isinstance(error, FileExistsError) or code in REFUSED):
+                    raise _Changed from None
+                else:
+                    raise
 
         self._tried(write, f"{name} in {self.location.shown}", "cannot be written")
 
@@ -152,7 +205,7 @@ class Store:
             try:
                 return action()
             # Each store raises errors of its own kinds, which fsspec does not unify; what is our own is let through.
-            except (WorkError, InputError, TypeError, AttributeError, NameError, AssertionError):
+            except (_Changed, WorkError, InputError, TypeError, AttributeError, NameError, AssertionError):
                 raise
             except Exception as error:
                 damaged += _is_damage(error)
@@ -228,6 +281,12 @@ def _is_for_good(error: Exception) -> bool:
     if isinstance(status, int) and 400 <= status < 500:
         return status not in (408, 429)
     return isinstance(error, FileNotFoundError | PermissionError | ValueError) or type(error).__name__ in FOR_GOOD
+
+
+def _code(error: OSError) -> str:
+    """What S3 calls an error, of which fsspec makes one of Python's; empty where it does not say."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _is_damage(error: Exception) -> bool:

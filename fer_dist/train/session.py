@@ -72,11 +72,18 @@ class Session:
         """Count the batch for the curves and, where a ledger is kept, write its step and its keys in their order."""
         self.monitor.count(batch)
         if self.ledger:
-            with self.ledger.open("a") as stream:
-                stream.write("\t".join([str(batch.step), *batch.samples.keys]) + "\n")
+            with self.job.home.held() as is_ours:
+                if is_ours:
+                    with self.ledger.open("a") as stream:
+                        stream.write("\t".join([str(batch.step), *batch.samples.keys]) + "\n")
 
     def look(self, done: int, lr: float) -> None:
-        """Write a point of the curves. Raises WorkError where a loss since the last look was not finite."""
+        """Write a point of the curves.
+
+        Raises SharedError where a loss since the last look was not finite, and where the run is another process's now.
+        """
+        if self.world.least(int(self.job.home.is_ours())) == 0:
+            self.fail(self.job.home.lost)
         totals = self.engine.totals()
         if totals.bad_step >= 0:
             self.fail(self._not_finite(totals.bad_step))
@@ -93,8 +100,10 @@ class Session:
         self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
         if done == self.steps and self.world.is_main:
             name = self.validation.reader.manifest.name
-            save_predictions(predictions_path(self.job.folder, name), predictions)
-            save_scores(self.job.folder, name, self.scores)
+            with self.job.home.held() as is_ours:
+                if is_ours:
+                    save_predictions(predictions_path(self.job.folder, name), predictions)
+                    save_scores(self.job.folder, name, self.scores)
 
     def save(self, done: int, scored: bool) -> None:
         """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""
@@ -116,8 +125,8 @@ class Session:
 
     def close(self) -> None:
         """End the curves, name the pictures that were left out, and wait for disk, store and the other ranks."""
-        self.monitor.close(self.scores)
         self.saver.close()
+        self.monitor.close(self.scores)
         self.job.home.close()
         bad = self.loader.bad | (self.validation.bad if self.validation else {})
         if bad and self.world.is_main:
@@ -132,7 +141,7 @@ class Session:
             self.saver.close()
             self.job.home.close()
         except WorkError as error:
-            text = f"{text}; but {error}"
+            text = text if text == str(error) else f"{text}; but {error}"
         self.world.barrier()
         raise SharedError(text if self.world.is_main else "")
 
@@ -197,18 +206,19 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
 
     So all ranks go on from the same one, and only rank 0 needs to see the folder.
     """
-    found = None
+    found, owner = None, ""
     if world.is_main:
         job.home.enter()
-        job.home.claim()
+        owner = job.home.claim()
         found = checkpoints.newest_files()
     entry, contents = found or (None, {})
-    head = json.loads(world.share(json.dumps([entry and asdict(entry), list(contents)]).encode()))
+    owner, entry, names = json.loads(world.share(json.dumps([owner, entry and asdict(entry), list(contents)]).encode()))
     if not world.is_main:
         job.home.enter()
-    if head[0] is None:
+        job.home.adopt(owner)
+    if entry is None:
         return None
-    return snapshot_of(Entry(**head[0]), {name: world.share(contents.get(name, b"")) for name in head[1]})
+    return snapshot_of(Entry(**entry), {name: world.share(contents.get(name, b"")) for name in names})
 
 
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:

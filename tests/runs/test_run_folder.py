@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,14 @@ from support.stores import Web, s3_endpoint, s3_server
 
 from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
+from fer_dist.data.loading.loader import Batch
 from fer_dist.errors import WorkError
 from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, load_model
 from fer_dist.runs.folder import LIST, RunFolder, entered
 from fer_dist.runs.network import Network
 from fer_dist.storage import store as stores
 from fer_dist.storage.store import Patience, Store
+from fer_dist.train.session import Session
 
 NETWORK = Network(SEVEN, 24, 20, (0.5,) * 3, (0.2,) * 3, 16, 16, False)
 STEPS = ["--train.save-every-steps", "2"]
@@ -132,16 +135,16 @@ def test_a_run_killed_on_one_host_goes_on_on_another_to_the_same_end(s3, shards,
 
 def test_a_store_that_refuses_for_a_while_gets_everything_later(s3, shards, local, tmp_path, capsys):
     line = words(shards, "s3://runs/refused", tmp_path / "scratch")
-    put, refused = Store.put, []
+    write, refused = Store._write, []
 
-    def refusing(store: Store, name: str, content: bytes) -> None:
+    def refusing(store: Store, name: str, content: bytes, condition: dict) -> None:
         if name.startswith("checkpoints/2/") and len(refused) < 3:
             refused.append(name)
             raise WorkError(f"{name}: cannot be written")
-        put(store, name, content)
+        write(store, name, content, condition)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "put", refusing)
+        patch.setattr(Store, "_write", refusing)
         assert main(["train", *line]) == 0
     assert refused
     assert "the run goes on, and tries again later" in capsys.readouterr().err
@@ -161,7 +164,7 @@ def test_a_store_that_refuses_to_the_end_costs_nothing_and_is_told_where_everyth
     with pytest.MonkeyPatch.context() as patch:
         # From the claim on: the folder's configuration stands in the store already.
         patch.setattr(RunFolder, "enter", then_down)
-        patch.setattr(RunFolder, "claim", lambda folder: None)
+        patch.setattr(RunFolder, "claim", lambda folder: "")
         assert main(["train", *line]) == 1
     text = capsys.readouterr().err
     assert "cannot be written in 2 tries" in text
@@ -214,16 +217,16 @@ def test_a_store_that_cannot_be_written_gets_one_line_before_anything_starts(
 
 def test_the_store_never_lists_a_checkpoint_that_it_does_not_hold(tmp_path, monkeypatch):
     folder = RunFolder("memory://listed/run", str(tmp_path))
-    put, lacking = Store.put, []
+    write, lacking = Store._write, []
 
-    def watched(store: Store, name: str, content: bytes) -> None:
+    def watched(store: Store, name: str, content: bytes, condition: dict) -> None:
         if name == LIST:
             for entry in json.loads(content):
                 names = {f"checkpoints/{entry['step']}/{file}" for file in entry["files"]}
                 lacking.extend(names - store.names())
-        put(store, name, content)
+        write(store, name, content, condition)
 
-    monkeypatch.setattr(Store, "put", watched)
+    monkeypatch.setattr(Store, "_write", watched)
     folder.put("config.json", b"{}")
     folder.enter()
     folder.claim()
@@ -238,28 +241,118 @@ def test_the_store_never_lists_a_checkpoint_that_it_does_not_hold(tmp_path, monk
     assert LIST in stored
 
 
-@pytest.mark.parametrize("place", ["{tmp}/run", "memory://claimed/run"])
-def test_a_process_that_wakes_after_another_took_over_saves_no_more(tmp_path, place):
-    place = place.format(tmp=tmp_path)
+def leave(folder: RunFolder, value: float) -> None:
+    """What a training leaves at its second step: a checkpoint, and beside it ledger, scores and curves."""
+    (folder.path / "ledger").mkdir(exist_ok=True)
+    for name in ("ledger/0.tsv", "scores.json", "events.out.tfevents.1"):
+        (folder.path / name).write_text(str(value))
+    Checkpoints(folder.path, home=folder).save(snapshot(2, value), NETWORK)
+
+
+def sent(folder: RunFolder) -> None:
+    folder.send()
+    if folder._sending:
+        folder._sending.result()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["checkpoints/2/model", "checkpoints/2/state", LIST, "ledger/0.tsv", "scores.json", "events.out", "afterwards"],
+)
+def test_a_process_that_loses_a_run_in_a_store_while_it_sends_changes_nothing_there(s3, tmp_path, monkeypatch, moment):
+    place = f"s3://runs/lost-{moment.replace('/', '-')}/run"
     old, new = (RunFolder(place, str(tmp_path / scratch)) for scratch in ("old", "new"))
     old.put("config.json", b"{}")
+    write, came = Store._write, []
 
-    def save(folder: RunFolder, step: int) -> None:
-        Checkpoints(folder.path, home=folder).save(snapshot(step), NETWORK)
-        folder.send()
-        if folder._sending:
-            folder._sending.result()
+    def take_over() -> None:
+        came.append(moment)
+        new.enter()
+        new.claim()
+        leave(new, one_bit_more(1.0))
+        sent(new)
 
-    for folder, step in ((old, 1), (new, 2)):
+    def interrupted(store: Store, name: str, content: bytes, condition: dict) -> None:
+        if store is old.store and name.startswith(moment) and not came:
+            take_over()
+        write(store, name, content, condition)
+
+    old.enter()
+    old.claim()
+    monkeypatch.setattr(Store, "_write", interrupted)
+    leave(old, 1.0)
+    sent(old)
+    if moment == "afterwards":
+        take_over()
+        # Its own disk does not tell; the store does.
+        leave(old, 1.0)
+        sent(old)
+    with pytest.raises(WorkError, match="another process goes on with this run; this one stops, and saves no more"):
+        old.close()
+    new.close()
+    stored, kept = tree(copy_of(place, tmp_path / "copy")), tree(new.path)
+    assert came
+    assert {name: stored[name] for name in stored} == {name: kept[name] for name in kept if ".lock" not in name}
+    third = RunFolder(place, str(tmp_path / "third"))
+    third.enter()
+    found = Checkpoints(third.path, home=third).newest()
+    assert found.step == 2
+    assert found.model["weight"].tolist() == [one_bit_more(1.0)] * 3
+
+
+def one_bit_more(value: float) -> float:
+    return float(torch.nextafter(torch.tensor(value), torch.tensor(2.0)))
+
+
+def test_a_process_that_loses_a_run_on_a_shared_disk_changes_nothing_there(tmp_path):
+    old, new = (RunFolder(str(tmp_path / "run")) for _ in range(2))
+    for folder, value in ((old, 1.0), (new, one_bit_more(1.0))):
         folder.enter()
         folder.claim()
-        save(folder, step)
-    if old.store:
-        # Its own disk does not tell; the store does, before it lists the checkpoint.
-        save(old, 3)
-    with pytest.raises(WorkError, match="another process goes on with this run"):
-        save(old, 4)
-    assert Checkpoints(entered(place, str(tmp_path / "third")).path).entries()[-1].step == 2
+        leave(folder, value)
+    before = tree(tmp_path / "run")
+    for step in (2, 3):
+        with pytest.raises(WorkError, match="another process goes on with this run; this one stops, and saves no more"):
+            Checkpoints(old.path, home=old).save(snapshot(step, 1.0), NETWORK)
+    with old.held() as is_ours:
+        assert not is_ours
+    with new.held() as is_ours:
+        assert is_ours
+    assert tree(tmp_path / "run") == before
+
+
+def test_a_claim_waits_until_a_checkpoint_that_is_being_listed_stands(tmp_path):
+    old, new = (RunFolder(str(tmp_path / "run")) for _ in range(2))
+    old.enter()
+    old.claim()
+    with old.held() as is_ours:
+        claiming = threading.Thread(target=new.claim)
+        claiming.start()
+        claiming.join(0.2)
+        assert claiming.is_alive()
+        assert is_ours
+        assert old.is_ours()
+    claiming.join(10)
+    assert not old.is_ours()
+
+
+def test_a_training_whose_run_another_process_takes_stops_and_leaves_it_alone(shards, tmp_path, capsys, monkeypatch):
+    note, taken = Session.note, []
+
+    def taking(session: Session, batch: Batch) -> None:
+        note(session, batch)
+        if batch.step == 2:
+            other = RunFolder(str(session.job.folder))
+            other.claim()
+            taken.append(tree(session.job.folder))
+
+    monkeypatch.setattr(Session, "note", taking)
+    assert main(["train", *arguments(shards, tmp_path, "run", *STEPS, "--train.log-every", "1")]) == 1
+    assert "another process goes on with this run; this one stops" in capsys.readouterr().err
+    after = tree(tmp_path / "run")
+    differing = {name for name in after if after[name] != taken[0].get(name)}
+    # What was on its way before: the curves of the second step, in a file that no other process writes.
+    assert all("tfevents" in name for name in differing), differing
 
 
 def test_a_copy_of_another_run_of_that_name_is_not_gone_on_with(tmp_path):
