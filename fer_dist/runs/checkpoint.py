@@ -25,19 +25,12 @@ from torch import Tensor
 from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
+from fer_dist.runs.listing import MOST_BYTES, Entry, as_text, parsed
 from fer_dist.runs.network import Network, build
+from fer_dist.storage.untrusted import read_regular
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One complete checkpoint. score: validation accuracy at that step, where it was measured."""
-
-    step: int
-    files: dict[str, str]
-    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         written.rename(target)
         flush_folder(self.folder)
-        write_atomically(self.folder / LIST, json.dumps([asdict(entry) for entry in kept], indent=1).encode())
+        write_atomically(self.folder / LIST, as_text(kept))
         self._drop_all_but({entry.step for entry in kept})
 
     def entries(self) -> list[Entry]:
@@ -123,8 +116,8 @@ class Checkpoints:
         if not path.is_file():
             return []
         try:
-            return sorted((Entry(**entry) for entry in json.loads(path.read_text())), key=lambda entry: entry.step)
-        except (ValueError, TypeError):
+            return parsed(read_regular(path, MOST_BYTES), str(path))
+        except (InputError, OSError):
             found = self._standing()
             self.warn(f"{path}: does not parse; the {len(found)} checkpoints beside it are taken as they are")
             return found

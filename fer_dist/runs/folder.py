@@ -5,16 +5,15 @@ checkpoint are sent before the list that names them, so that the store never lis
 """
 
 import hashlib
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from fer_dist.errors import InputError, WorkError
+from fer_dist.runs.listing import Entry, parsed
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
 from fer_dist.storage.writing import one_at_a_time, write_atomically
@@ -200,7 +199,7 @@ class RunFolder:
         if not listing:
             return True
         entries = _entries(listing)
-        names = {f"{CHECKPOINTS}/{step}/{name}" for step, files in entries.items() for name in files}
+        names = {f"{CHECKPOINTS}/{step}/{name}" for step, entry in entries.items() for name in entry.files}
         try:
             for name in sorted(names):
                 # The best checkpoint of an attempt on another node stands in the store alone.
@@ -332,9 +331,9 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _entries(listing: bytes) -> dict[int, dict[str, Any]]:
-    """Step -> files of each listed checkpoint; none of a list that does not parse."""
+def _entries(listing: bytes) -> dict[int, Entry]:
+    """Each listed checkpoint by its step; none of a list that does not parse."""
     try:
-        return {int(entry["step"]): dict(entry["files"]) for entry in json.loads(listing)}
-    except (ValueError, TypeError, KeyError):
+        return {entry.step: entry for entry in parsed(listing, LIST)}
+    except InputError:
         return {}

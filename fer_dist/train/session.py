@@ -19,8 +19,9 @@ from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores, scored
 from fer_dist.progress import Message, Progress
-from fer_dist.runs.checkpoint import Checkpoints, Entry, Saver, Snapshot, snapshot_of
+from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import RunFolder
+from fer_dist.runs.listing import Entry
 from fer_dist.runs.network import Network, build, on_device
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine

@@ -207,7 +207,19 @@ def test_a_step_that_is_saved_again_after_damage_takes_the_place_of_the_damaged_
     assert warnings == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"step": 1}', b'[{"step": 1}]', b"[1]", b"3", b"null"])
+HASH = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff\xfe", b'{"step": 1}', b'[{"step": 1}]', b"[1]", b"3", b"null", b"[" * 100_000),
+        *(b'[{"step": "1", "files": {}}]', b'[{"step": -1, "files": {}}]', b'[{"step": 1e400, "files": {}}]'),
+        *(b'[{"step": 1, "files": {}, "score": "0.5"}]', b'[{"step": 1, "files": {}, "score": NaN}]'),
+        *(b'[{"step": 1, "files": {"model.safetensors": 3}}]', b'[{"step": 1, "files": {"model.safetensors": "0"}}]'),
+        *(json.dumps([{"step": 1, "files": {name: HASH}}]).encode() for name in ("../../x", "/x.json", "a/b.json", "")),
+    ],
+)
 def test_beside_a_damaged_list_the_whole_folders_are_taken_with_a_warning(tmp_path: Path, content: bytes) -> None:
     saved(tmp_path, 1, 2)
     path = tmp_path / "checkpoints" / LIST
