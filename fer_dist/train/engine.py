@@ -51,7 +51,10 @@ class Engine:
         self._bad_step = torch.tensor(-1, device=world.device)
 
     def step(self, batch: Batch, lr: float) -> None:
-        """Move the weights by one batch. The mean is over the global batch, whatever the ranks' shares are."""
+        """Move the weights by one batch.
+
+        The mean is over the images that the ranks have together, whatever their shares are; every rank is called.
+        """
         self.strategy.network.train()
         for module in self.frozen:
             module.eval()
@@ -59,13 +62,15 @@ class Engine:
         pictures = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
         size = self.config.train.micro_batch or max(pictures, 1)
+        # The ranks' gradients are averaged: of a sum, times this, that is the mean.
+        share = self.world.size / self._in_all(pictures)
         with self.strategy.all_parts():
             for start in range(0, pictures, size):
                 part = slice(start, start + size)
                 crops = batch.crops[start * self.views : (start + size) * self.views]
                 with self.strategy.one_part(last=start + size >= pictures):
                     loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
-                    self.strategy.backward(loss)
+                    self.strategy.backward(loss * share)
             if not pictures:
                 self._take_part(batch.crops)
         self.strategy.update()
@@ -108,7 +113,7 @@ class Engine:
         return [(name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad]
 
     def _loss(self, crops: Tensor, targets: Tensor, labels: Tensor, step: int) -> Tensor:
-        """The loss of some pictures, scaled so that the ranks' mean is the mean over the global batch.
+        """The losses of some pictures, added up.
 
         targets: int64 [B], outputs of the model, or float32 [B, K], shares of them.
         """
@@ -136,7 +141,14 @@ class Engine:
             self._sums += torch.stack([total, correct, torch.full_like(total, len(labels))]).double()
             broke = ~torch.isfinite(total) & (self._bad_step < 0)
             self._bad_step = torch.where(broke, step, self._bad_step)
-        return total * (self.world.size / config.batch_size)
+        return total
+
+    def _in_all(self, pictures: int) -> int:
+        """Images of a batch over all ranks, at least 1. pictures: of this one."""
+        train, data = self.config.train, self.config.data
+        if data.on_bad == "stop":
+            return train.batch_size
+        return max(1, int(self.world.total(torch.tensor(float(pictures), dtype=torch.float64))))
 
     def _take_part(self, crops: Tensor) -> None:
         """Give the other ranks the gradient that they wait for where none of this one's pictures decodes: zeros.

@@ -28,11 +28,11 @@ class Monitor:
         self._reset()
 
     def count(self, batch: Batch) -> None:
-        """Take note of a batch that was trained on; of the first one, keep a picture of its crops."""
+        """Take note of a batch that was trained on; of the first one with images, keep one of its crops."""
         self._pictures += len(batch.labels)
         self._crops += len(batch.crops)
         self._waited += batch.wait_seconds
-        if self._writer and not self._sheet_shown:
+        if self._writer and len(batch.labels) and not self._sheet_shown:
             self._sheet_shown = True
             self._writer.add_image("crops", self._sheet(batch), batch.step)
 

@@ -10,8 +10,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from fer_dist.cli.commands import main
+from fer_dist.config.settings import Config
+from fer_dist.data.loading.loader import Batch
+from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import fastest
+from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Terminal
+from fer_dist.train.monitor import Monitor
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
@@ -42,6 +48,18 @@ def test_five_crops_of_a_picture_are_five_times_the_rate(curves):
 
 def test_the_wait_for_data_is_a_share_of_the_time(curves):
     assert all(0 <= event.value <= 1 for event in curves.Scalars("speed/data_wait"))
+
+
+def test_the_sheet_of_crops_is_of_the_first_batch_that_has_any(tmp_path):
+    monitor = Monitor(Config(), World(0, 1, torch.device("cpu")), tmp_path, lambda message: None, 0, 3)
+    nowhere = Positions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    for step, images in enumerate((0, 2, 1)):
+        crops, labels = torch.zeros(5 * images, 3, 8, 8), torch.zeros(images, dtype=torch.int64)
+        monitor.count(Batch(step, crops, labels, None, Samples([], labels.numpy(), [], []), nowhere, 0.0))
+    monitor.close(None)
+    events = EventAccumulator(str(tmp_path), EVERYTHING)
+    events.Reload()
+    assert [event.step for event in events.Images("crops")] == [1]
 
 
 def test_the_learning_rate_is_that_of_the_schedule(curves):

@@ -124,9 +124,11 @@ def test_a_malformed_soft_label_is_one_line_with_its_shard_and_key(tmp_path: Pat
 # The step, of a network that can be done by hand: one linear layer.
 
 
-def settings(views: str, micro_batch: int = 0, smoothing: float = 0.1) -> Config:
-    plain = TrainConfig(batch_size=PICTURES, micro_batch=micro_batch, momentum=0, weight_decay=0, precision="fp32")
-    return Config(data=DataConfig(size=CROP, crop=CROP, views=views), train=replace(plain, label_smoothing=smoothing))
+def settings(views: str, micro_batch: int = 0, smoothing: float = 0.1, lacking: int = 0) -> Config:
+    """lacking: images of the batch that did not decode and were left out."""
+    plain = TrainConfig(batch_size=PICTURES + lacking, micro_batch=micro_batch, momentum=0, weight_decay=0)
+    data = DataConfig(size=CROP, crop=CROP, views=views, on_bad="skip" if lacking else "stop")
+    return Config(data=data, train=replace(plain, label_smoothing=smoothing, precision="fp32"))
 
 
 def drawn_batch(config: Config, channels: int = 3) -> Batch:
@@ -166,8 +168,11 @@ def by_hand(config: Config, batch: Batch, lr: float) -> tuple[np.ndarray, float]
 
 @pytest.mark.parametrize("views", ["expand", "fold", "random_one"])
 @pytest.mark.parametrize("micro_batch", [0, 2, 5])
-def test_a_step_is_the_one_done_by_hand(views: str, micro_batch: int) -> None:
-    config = settings(views, micro_batch)
+@pytest.mark.parametrize("lacking", [0, 3])
+def test_a_step_is_the_one_done_by_hand_over_the_images_that_are_there(
+    views: str, micro_batch: int, lacking: int
+) -> None:
+    config = settings(views, micro_batch, lacking=lacking)
     batch = drawn_batch(config)
     model = linear()
     engine = Engine(config, model, ONE)
@@ -187,25 +192,27 @@ def step_of_rank(rank: int, folder: str) -> None:
 
 def take_part(world: World, folder: str) -> None:
     """Two of the pictures on rank 0, the other four on rank 1; rank 0 leaves its weights in a file."""
-    config = settings("expand", micro_batch=1)
-    whole, views = drawn_batch(config), views_of(config.data)
-    mine = slice(0, 2) if world.is_main else slice(2, 6)
-    crops = whole.crops[mine.start * views : mine.stop * views]
-    model = linear()
-    engine = Engine(config, model, world)
-    engine.step(replace(whole, crops=crops, labels=whole.labels[mine], targets=whole.targets[mine]), 0.5)
-    loss = engine.totals().loss
-    if world.is_main:
-        np.savez(f"{folder}/found.npz", weight=model[1].weight.detach().numpy(), loss=loss)
+    for lacking in (0, 3):
+        config = settings("expand", micro_batch=1, lacking=lacking)
+        whole, views = drawn_batch(config), views_of(config.data)
+        mine = slice(0, 2) if world.is_main else slice(2, 6)
+        crops = whole.crops[mine.start * views : mine.stop * views]
+        model = linear()
+        engine = Engine(config, model, world)
+        engine.step(replace(whole, crops=crops, labels=whole.labels[mine], targets=whole.targets[mine]), 0.5)
+        loss = engine.totals().loss
+        if world.is_main:
+            np.savez(f"{folder}/{lacking}.npz", weight=model[1].weight.detach().numpy(), loss=loss)
 
 
-def test_two_ranks_of_uneven_shares_take_the_step_done_by_hand(tmp_path: Path) -> None:
+def test_two_ranks_of_uneven_shares_take_the_step_done_by_hand_over_the_images_that_are_there(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(step_of_rank, (str(tmp_path),), nprocs=2)
-    found = np.load(tmp_path / "found.npz")
     config = settings("expand")
     expected, loss = by_hand(config, drawn_batch(config), 0.5)
-    np.testing.assert_allclose(found["weight"], expected, atol=1e-6)
-    assert found["loss"] == pytest.approx(loss, abs=1e-6)
+    for lacking in (0, 3):
+        found = np.load(tmp_path / f"{lacking}.npz")
+        np.testing.assert_allclose(found["weight"], expected, atol=1e-6)
+        assert found["loss"] == pytest.approx(loss, abs=1e-6)
 
 
 @pytest.mark.parametrize("views", ["expand", "fold"])
