@@ -84,7 +84,7 @@ def _rules(config: Config) -> dict[str, tuple[Any, bool, str]]:
             "lie in 0..5, for the head itself trains",
         ),
         "--train.layer-decay": (train.layer_decay, 0 < train.layer_decay <= 1, "lie in 0..1, 0 excluded"),
-        "--train.gamma": (train.gamma, train.gamma > 0, "be above 0"),
+        "--train.gamma": (train.gamma, train.gamma >= 0, "be above 0, or 0 for the schedule's own"),
         "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),
         **_ray_rules(config.ray),
     }

@@ -4,7 +4,7 @@ At the end: which of them may be others when a run goes on, and which it chooses
 """
 
 import dataclasses
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.errors import InputError
@@ -141,7 +141,8 @@ class TrainConfig:
     """Pictures for each optimiser step, over all workers. The study's 100, read as pictures, not crops."""
 
     micro_batch: int = 0
-    """Pictures that a worker puts through the network at once; gradients add up. 0: its whole share."""
+    """Pictures that a worker puts through the network at once; gradients add up. 0: its whole share. Batch statistics
+    are of what goes through at once, so another number trains another network."""
 
     lr: float = 0.01
     """Learning rate at the start (after the warm-up)."""
@@ -161,8 +162,9 @@ class TrainConfig:
     step_epochs: float = 10.0
     """Epochs between two drops of the step schedule."""
 
-    gamma: float = 0.1
-    """Factor of a drop (step), or of an epoch (exponential)."""
+    gamma: float = 0.0
+    """Factor of a drop (step), or of an epoch (exponential). 0: a drop to a tenth; each epoch by as much as makes a
+    hundredth of lr after the last one, as two drops do."""
 
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises linearly to lr."""
@@ -195,7 +197,8 @@ class TrainConfig:
     """JSON file of DeepSpeed's settings, over ours (buckets, overlap, gradient_clipping). Each worker reads it."""
 
     compress: Literal["none", "bf16"] = "none"
-    """Send gradients in bfloat16: half the bytes, for slow networks (25 Gb/s and below). Weights stay in float32."""
+    """Send gradients in bfloat16: half the bytes, for slow networks (25 Gb/s and below). Weights stay in float32, and
+    become others than without."""
 
     freeze: int = 0
     """Parts of the network that stay as they are: 1, the first convolution; 2 to 5, and a stage more; 0, none."""
@@ -292,6 +295,12 @@ def with_settings(config: Config, settings: dict[str, Any]) -> Config:
         changed = dataclasses.replace(getattr(config, section), **{item: value})
         config = dataclasses.replace(config, **{section: changed})
     return config
+
+
+def value_of(config: Config, name: str) -> Any:
+    """The value of a setting. name: as `train.lr`."""
+    section, _, item = name.partition(".")
+    return getattr(getattr(config, section), item)
 
 
 @dataclass(frozen=True)
@@ -397,27 +406,25 @@ MAY_DIFFER = {
     "train.threads",
     "train.log_every",
     "train.keep_last",
-    "train.micro_batch",
     "train.compile",
     "train.strategy",
     "train.zero_stage",
-    "train.compress",
 }
-"""Settings that change neither the order nor the meaning of a step, beside the sections run and ray."""
+"""Settings that change neither the order nor the meaning of a step, beside the sections run and ray: at most how its
+numbers are rounded."""
 
 
 AUTOMATIC: dict[str, Any] = {"train.precision": "auto", "train.threads": 0, "data.threads": 0}
 """Settings that a run chooses by itself where they have this value, and keeps when it goes on."""
 
 
-CHOSEN = ("data.lanes", "data.block")
+CHOSEN = ("data.lanes", "data.block", "train.gamma")
 """Settings whose 0 leaves them to the run as well: what its set and the other settings give, they give again."""
 
 
 def keeping_chosen(old: Config, new: Config) -> Config:
     """The new configuration with the old one's value of each of CHOSEN that it leaves to the run."""
-    lanes, block = new.data.lanes or old.data.lanes, new.data.block or old.data.block
-    return replace(new, data=replace(new.data, lanes=lanes, block=block))
+    return with_settings(new, {name: value_of(new, name) or value_of(old, name) for name in CHOSEN})
 
 
 def differences(old: Config, new: Config) -> dict[str, str]:
@@ -438,6 +445,5 @@ def differences(old: Config, new: Config) -> dict[str, str]:
 
 def choices_of(config: Config) -> dict[str, Any]:
     """What a run has chosen of the settings that it may choose: name -> value."""
-    sections = {name.split(".")[0]: getattr(config, name.split(".")[0]) for name in AUTOMATIC}
-    values = {name: getattr(sections[name.split(".")[0]], name.split(".")[1]) for name in AUTOMATIC}
+    values = {name: value_of(config, name) for name in AUTOMATIC}
     return {name: value for name, value in values.items() if value != AUTOMATIC[name]}

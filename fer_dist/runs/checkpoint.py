@@ -35,7 +35,7 @@ MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "s
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint holds. state: plain values (scaler, pictures that did not decode)."""
+    """What a checkpoint holds. state: plain values (scaler, images that did not decode, ranks)."""
 
     step: int
     model: dict[str, Tensor]

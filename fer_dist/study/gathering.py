@@ -59,6 +59,9 @@ def _model(running: "Running", model: PlannedModel) -> Model:
         "batch": str(config.train.batch_size),
         "views": config.data.views,
     }
+    if worlds := record.get("worlds"):
+        told = [f"{ranks} from step {step} on" if int(step) else str(ranks) for step, ranks in worlds.items()]
+        settings["workers"] = ", ".join(told)
     settings |= {name: _spoken(value) for name, value in training.set.items()}
     if setup.has_parity(model):
         found = running.records.read(running.job("parity", model.name).key)["parity"]

@@ -24,9 +24,6 @@ Kind = Literal["audit", "train", "evaluate", "parity", "robustness", "measures",
 BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"}
 """Settings that are places; what lies there counts, not where it lies."""
 
-CHANGES_NOTHING = MAY_DIFFER - {"train.compress"}
-"""What may be another when a run goes on; but gradients in bfloat16 give other weights."""
-
 CHANGES_NO_RESULT = frozenset({
     "errors", "progress", "train.monitor", "train.checks", "data.loading.remote", "runs.opening", "runs.folder",
     "config.flags", "config.presets", "config.settings", "config.checks",
@@ -126,13 +123,16 @@ def jobs_of(setup: Setup) -> list[Job]:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """The settings that a training's result depends on, beside the content of its sets and its start."""
+    """The settings that a training's result depends on, beside the content of its sets and its start.
+
+    The workers asked for are among them: batch statistics are of each worker's share.
+    """
     content = to_json(config)
-    return {
+    return {"ray.workers": max(config.ray.workers, 1)} | {
         f"{section}.{name}": value
         for section in ("data", "model", "train")
         for name, value in content[section].items()
-        if f"{section}.{name}" not in CHANGES_NOTHING | BY_CONTENT
+        if f"{section}.{name}" not in MAY_DIFFER | BY_CONTENT
     }
 
 

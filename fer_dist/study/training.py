@@ -1,12 +1,13 @@
 """The trainings of a study, one by one."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.checkpoint import Checkpoints, load_network
+from fer_dist.runs.checkpoint import STATE, Checkpoints, load_network
 from fer_dist.runs.curves import seconds_of
 from fer_dist.runs.folder import CONFIG
 from fer_dist.runs.network import network_of
@@ -66,7 +67,8 @@ def record_training(running: Running, job: Job) -> None:
         raise WorkError(f"{job.model}: its file says {', '.join(network.emotions)}, the study {', '.join(wanted)}")
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     parameters = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
-    found = {"folder": folder.name, "seconds": seconds_of(folder), "parameters": parameters}
+    worlds = json.loads((file.parent / STATE).read_text()).get("worlds", {})
+    found = {"folder": folder.name, "seconds": seconds_of(folder), "parameters": parameters, "worlds": worlds}
     finish(running, job, {**found, "files": {str(file.relative_to(running.setup.out)): file_hash(file)}})
 
 

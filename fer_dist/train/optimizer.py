@@ -12,6 +12,9 @@ from fer_dist.model import SEResNet18
 SHARE = "lr_share"
 """Key of a parameter group: what the learning rate of a step is multiplied by for it."""
 
+DROP = 0.1
+"""What a drop of the learning rate leaves of it, where the settings do not say."""
+
 
 def parts_of(model: nn.Module) -> list[list[nn.Module]]:
     """The parts that freezing and layer-wise rates count, from the input to the head; another network is one part."""
@@ -69,9 +72,9 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
         return config.lr * min(1.0, (step + 1) / warmup_steps)
     if config.schedule == "step":
         # The small number keeps 30 / 10 from becoming 2.9999 where the division does not come out even.
-        return config.lr * config.gamma ** math.floor(epoch / config.step_epochs + 1e-9)
+        return config.lr * (config.gamma or DROP) ** math.floor(epoch / config.step_epochs + 1e-9)
     if config.schedule == "exponential":
-        return config.lr * config.gamma**epoch
+        return config.lr * (config.gamma or DROP ** (2 / config.epochs)) ** epoch
     if config.schedule == "cosine":
         total = config.epochs * steps_per_epoch - warmup_steps
         return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(total, 1)))

@@ -65,6 +65,9 @@ class Session:
     saver: Saver
     monitor: Monitor
     steps: int
+    worlds: dict[str, int]
+    """First step -> ranks, for each number of them that the run has had: batch statistics are of a rank's share."""
+
     ledger: Path | None = None
     scores: dict[str, Any] | None = None
     """Of the last validation, in this attempt."""
@@ -117,6 +120,7 @@ class Session:
         if self.world.is_main:
             precision = self.job.config.train.precision
             state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad, "precision": precision}
+            state |= {"worlds": self.worlds}
             score = self.scores["accuracy"] if self.scores and scored else None
             weights = dict(self.engine.model.state_dict())
             self.monitor.flush()
@@ -187,7 +191,12 @@ def open_session(job: Job, world: World) -> Session:
     if ledger:
         _open_ledger(ledger)
     saver = Saver(checkpoints, network, job.home.send)
-    return Session(job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, ledger)
+    worlds = dict(snapshot.state.get("worlds", {})) if snapshot else {}
+    if list(worlds.values())[-1:] != [world.size]:
+        worlds[str(begun)] = world.size
+    return Session(
+        job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, worlds, ledger
+    )
 
 
 def _open_ledger(path: Path) -> None:

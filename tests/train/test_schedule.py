@@ -70,6 +70,14 @@ def test_the_exponential_schedule_is_torchs_exponentiallr_step_by_step() -> None
     assert rates(config) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_schedule_whose_factor_is_left_open_ends_at_a_hundredth() -> None:
+    for epochs in (3, 20, 60):
+        config = TrainConfig(epochs=epochs, lr=0.3, schedule="exponential")
+        assert learning_rate(config, epochs * STEPS, STEPS) == pytest.approx(0.003)
+    drops = TrainConfig(epochs=20, lr=0.3, schedule="step")
+    assert learning_rate(drops, 20 * STEPS, STEPS) == pytest.approx(0.003)
+
+
 def test_the_constant_schedule_stays() -> None:
     assert set(rates(TrainConfig(epochs=4, lr=0.3, schedule="constant"))) == {0.3}
 

@@ -225,7 +225,9 @@ def test_a_resumed_run_may_have_another_strategy_but_not_other_settings_of_deeps
     def changed(change: Callable[[TrainConfig], TrainConfig]) -> Config:
         return replace(config, train=change(config.train))
 
-    check_run_folder(changed(lambda train: replace(train, zero_stage=0, compress="bf16")), {}, resume=True)
+    check_run_folder(changed(lambda train: replace(train, zero_stage=0)), {}, resume=True)
+    with pytest.raises(InputError, match=r"train\.micro_batch 0 -> 8; train\.compress none -> bf16"):
+        check_run_folder(changed(lambda train: replace(train, micro_batch=8, compress="bf16")), {}, resume=True)
     with pytest.raises(InputError, match=r"train\.deepspeed_config .*settings\.json -> "):
         check_run_folder(changed(lambda train: replace(train, strategy="ddp", deepspeed_config="")), {}, resume=True)
     with pytest.raises(InputError, match=r"train\.freeze 0 -> 1"):

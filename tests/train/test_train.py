@@ -110,6 +110,17 @@ def test_two_torchrun_processes_take_the_same_batches_and_reach_nearly_the_same_
     assert not torch.equal(one, two)
     # Batch statistics are of 12 pictures instead of 24, so the paths drift apart, but not far in so few steps.
     assert torch.nn.functional.cosine_similarity(one, two, dim=0) > 0.98
+    assert ranks_of(tmp_path / "two") == {"0": 2}
+    checkpoints = Checkpoints(tmp_path / "two")
+    before, last = (entry.step for entry in checkpoints.entries()[-2:])
+    shutil.rmtree(checkpoints.folder / str(last))
+    assert main(["train", *words, "--resume"]) == 0
+    assert ranks_of(tmp_path / "two") == {"0": 2, str(before): 1}
+
+
+def ranks_of(run: Path) -> dict[str, int]:
+    """First step -> ranks, as the run's newest checkpoint says."""
+    return Checkpoints(run).newest().state["worlds"]
 
 
 def test_a_second_run_with_the_same_seed_is_equal_and_with_another_is_not(whole, shards, tmp_path):
