@@ -44,7 +44,7 @@ def sections(study: Study) -> list[Section]:
 def _published(study: Study, first: list[Result]) -> Section:
     introduction = (
         f"Its tables ({SOURCE}) in their own numbering. Within, above, below: where its value lies against our 95 % "
-        f"interval, which covers the choice of test plots. {stand_in_sentence(study)}"
+        f"interval, which covers the choice of test images. {stand_in_sentence(study)}"
     )
     return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
 
@@ -106,7 +106,7 @@ def _priors(study: Study, first: list[Result]) -> Section:
 def _certainty(study: Study, first: list[Result]) -> Section:
     introduction = (
         "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
-        "model is right more often than it says, below it less often; large marks stand for many plots. The second "
+        "model is right more often than it says, below it less often; large marks stand for many images. The second "
         "shows how much better the certain predictions are: each mark keeps those above one threshold."
     )
     drawn = tuple(plots.certainty_pictures(first))
@@ -115,7 +115,7 @@ def _certainty(study: Study, first: list[Result]) -> Section:
 
 
 def _groups(study: Study, first: list[Result]) -> Section:
-    introduction = "Accuracy by what the releases say of the people and the plots. Small groups have wide intervals."
+    introduction = "Accuracy by what the releases say of the people and the images. Small groups have wide intervals."
     found = tuple(
         sentences.gap_sentence(result, attribute, entry)
         for result in first
