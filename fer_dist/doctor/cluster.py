@@ -177,7 +177,7 @@ def _write_probe(asked: Asked) -> Path | None:
     if "://" in asked.run_root or not folder.is_dir() or not os.access(folder, os.W_OK):
         return None
     path = folder / f".fer-dist-probe-{secrets.token_hex(4)}"
-    path.touch()
+    path.touch(exist_ok=False)
     return path
 
 

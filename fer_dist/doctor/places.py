@@ -79,8 +79,8 @@ def disk(asked: Asked, free: int | None = None) -> list[Finding]:
 
 def cache(asked: Asked, free: int | None = None, system: str = "") -> list[Finding]:
     """The folder for shards that come from a URL. free, system: of its disk, by default as they are."""
-    folder = Path(asked.cache) if asked.cache else default_folder()
     try:
+        folder = Path(asked.cache) if asked.cache else default_folder()
         Cache(folder, 0)
     except InputError as error:
         return from_message(str(error))

@@ -16,7 +16,7 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.listing import Entry, parsed
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
-from fer_dist.storage.writing import one_at_a_time, write_atomically
+from fer_dist.storage.writing import make_own, one_at_a_time, write_atomically
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -88,11 +88,17 @@ class RunFolder:
     def enter(self) -> None:
         """Make the local folder ready to go on in: what the store has and a resumed run reads comes here.
 
-        A copy of another run under the same name goes away. Rank 0 enters before the others do.
+        A copy of another run under the same name goes away. Rank 0 enters before the others do. Raises InputError
+        where another user made the copy's folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         if not self.store:
+            self.path.mkdir(parents=True, exist_ok=True)
             return
+        try:
+            make_own(self.path.parent)
+        except OSError as error:
+            raise InputError(f"--run.scratch: {self.path.parent}: {error.strerror}; choose another") from None
+        self.path.mkdir(exist_ok=True)
         with one_at_a_time(self.path):
             known = self.store.read_if_there(CONFIG)
             if known is None or known != _content(self.path / CONFIG):

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fer_dist.errors import InputError
 from fer_dist.storage.places import user_cache
+from fer_dist.storage.writing import check_owner, make_own, open_lock
 
 CLAIM, PART = ".claim", ".part"
 SET_NAME = r"[0-9a-f]{24}"
@@ -57,6 +58,9 @@ class Cache:
         self.most_bytes = most_bytes
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The root of a container works in folders that a user mounted there; anyone else in their own.
+            if os.geteuid():
+                check_owner(folder)
             self.holds = _holds(folder)
             self.holds.release(self.holds.hold(".try"))
         except OSError as error:
@@ -211,9 +215,9 @@ class Holds:
     def _enter(self) -> None:
         # A forked process holds nothing yet: these locks are not inherited.
         if self._process != os.getpid():
+            self._file = open_lock(self._path, 0o600)
             self._process = os.getpid()
             self._counts.clear()
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 @lru_cache
@@ -226,21 +230,24 @@ def _place(name: str) -> int:
 
 
 def default_folder() -> Path:
-    """fer-dist in the user's cache folder, or in the folder for temporary files where that cannot be written."""
-    folder = Path(user_cache(), "shards")
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    except OSError:
-        pass
-    return Path(tempfile.gettempdir()) / f"fer-dist-{os.getuid()}" / "shards"
+    """fer-dist in the user's cache folder, or in the folder for temporary files where that cannot be written.
+
+    Raises InputError where another user has taken the place there.
+    """
+    for root in (Path(user_cache()), Path(tempfile.gettempdir(), f"fer-dist-{os.getuid()}")):
+        try:
+            make_own(root)
+            make_own(root / "shards")
+            return root / "shards"
+        except OSError as error:
+            refused = error
+    raise InputError(f"{refused.filename}: no place for the cache ({refused.strerror}); choose one: --data.cache")
 
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
     """Whether the claim is ours: a locked file. It is removed afterwards."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(path, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -269,7 +276,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _is_stale(claim: Path) -> bool:
     """Whether nobody holds the claim; then it is removed, and the unfinished file before it."""
     try:
-        descriptor = os.open(claim, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(claim, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     try:
@@ -288,7 +295,7 @@ def _is_stale(claim: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(path, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.errors import InputError
-from fer_dist.storage.writing import file_hash, write_atomically
+from fer_dist.storage.writing import file_hash, open_lock, write_atomically
 from fer_dist.study.jobs import Job
 
 
@@ -62,7 +62,7 @@ def locked(out: Path) -> Iterator[int]:
     path = out / "jobs" / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_lock(path, 0o644)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     try:

@@ -29,7 +29,7 @@ from fer_dist.data.sources.source import Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
-from fer_dist.storage.writing import is_full, write_atomically
+from fer_dist.storage.writing import check_owner, is_full, open_lock, write_atomically
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
@@ -113,7 +113,8 @@ def _building(out: Path) -> Iterator[Path]:
     made = [path for path in (building, out) if not path.exists()]
     try:
         building.mkdir(parents=True, exist_ok=True)
-        lock = (building / "lock").open("w")
+        check_owner(building)
+        lock = os.fdopen(open_lock(building / "lock"))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another OUT") from error
     with lock:
@@ -232,6 +233,9 @@ def _pack_all(
 def _tasks(source: Source, building: Path, listing: Listing, split: str, options: BuildOptions) -> Iterator[PackTask]:
     folder = building / "shards" / split
     folder.mkdir(parents=True, exist_ok=True)
+    # What a build was writing when it was killed; a release's tars are large.
+    for unfinished in folder.glob(".*.tmp"):
+        unfinished.unlink()
     lines = listing.unique(split)
     faces = FaceFlags(options.crop_faces, options.margin, options.resize, options.quality)
     number = 0

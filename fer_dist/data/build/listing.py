@@ -20,6 +20,7 @@ from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import at_once
 from fer_dist.storage.lines import LineSorter
+from fer_dist.storage.writing import replacing
 
 DIGEST = 64
 """Characters of the hash at the head of a line."""
@@ -59,9 +60,9 @@ class Book:
         """Write the rows of these splits as JSON lines; no file where there is none."""
         told = [self.lines[split] for split in sorted(splits) if split in self.lines]
         if told:
-            with path.open("w", encoding="ascii") as stream:
+            with replacing(path) as stream:
                 for lines in told:
-                    stream.writelines(lines)
+                    stream.writelines(line.encode("ascii") for line in lines)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from fer_dist.data.build.faces import FaceFlags, fitted
 from fer_dist.data.build.listing import name_of, sample_of
@@ -14,7 +15,7 @@ from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter
 from fer_dist.data.sources.source import LeftOutError, Picture, Sample, Source
-from fer_dist.storage.writing import write_atomically
+from fer_dist.storage.writing import replacing, write_atomically
 
 UNREAD = ("no such file", "cannot be read")
 """Reasons of pictures that may be there the next time."""
@@ -73,23 +74,19 @@ def pack(task: PackTask) -> Packed:
     if finished is not None:
         return finished
     task.record.unlink(missing_ok=True)
-    temporary = task.stem.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        packed = _write(task, samples, temporary)
-        temporary.replace(task.tar)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(task.tar) as stream:
+        packed = _write(task, samples, stream)
     # The record comes last: where it stands, the tar and its index are whole.
     write_atomically(task.record, json.dumps({"identity": identity, **asdict(packed)}).encode())
     return packed
 
 
-def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
+def _write(task: PackTask, samples: list[Sample], stream: BinaryIO) -> Packed:
     counts: Counter[str] = Counter()
     left_out, mended = [], []
     warned = 0
     labels = {emotion: b"%d" % label for label, emotion in enumerate(task.source.emotions)}
-    with path.open("wb", buffering=1 << 20) as stream, warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tar = TarWriter(stream)
         for sample in samples:
@@ -108,8 +105,6 @@ def _write(task: PackTask, samples: list[Sample], path: Path) -> Packed:
             tar.add(sample.key, {**contents, picture.extension: picture.content})
             counts[sample.emotion] += 1
         tar.finish()
-        stream.flush()
-        os.fsync(stream.fileno())
     save_index(task.tar, tar.members)
     by_emotion = {emotion: counts[emotion] for emotion in task.source.emotions}
     shard = Shard(task.tar.name, len(tar.members), tar.bytes, tar.sha256, by_emotion)

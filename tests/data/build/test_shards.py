@@ -168,6 +168,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, raw: Path, out: Path, **options: 
             build(raw, out, **options)
 
 
+def test_what_a_killed_build_left_half_written_does_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, raw = tmp_path / "out", folder_release(tmp_path / "raw", 8)
+    interrupt(monkeypatch, raw, out)
+    half = out / ".building" / "shards" / "train" / ".000000.tar.0123abcd.tmp"
+    half.touch()
+    interrupt(monkeypatch, raw, out)
+    assert half.parent.is_dir()
+    assert not half.exists()
+
+
 def test_shards_of_a_killed_build_are_not_taken_for_another_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
