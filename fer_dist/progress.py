@@ -2,11 +2,12 @@
 
 import io
 import os
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -39,10 +40,21 @@ class Scalars:
     values: dict[str, float]
 
 
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends, those that turn the direction of a text, and halves of characters."""
+
 Cells = tuple[list[str], list[list[str]]]
 """A table: the header, and a list of cells a row."""
 
 Progress = Callable[[Message | Scalars], None]
+
+
+def printable(text: str) -> str:
+    r"""One line for a terminal: what could move its cursor, colour it or name its window reads as \x1b instead.
+
+    Keys, file names and the like are others' words. Those in any script stay as they are.
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def columns() -> int:
@@ -103,6 +115,7 @@ class Terminal:
     def __call__(self, message: Message | Scalars) -> None:
         if isinstance(message, Scalars):
             return
+        message = replace(message, text=printable(message.text))
         if message.done is None:
             self._console.print(message.text, markup=False, soft_wrap=True)
         elif self._console.is_terminal:
@@ -131,6 +144,7 @@ class Terminal:
         from rich.table import Table
 
         console = Console(width=columns(), highlight=False, markup=False, emoji=False)
+        header, *rows = [[printable(cell) for cell in row] for row in (header, *rows)]
         widths = _column_widths(header, rows, text_columns, console.width - 3 * len(header) - 1)
         if widths:
             table = Table()

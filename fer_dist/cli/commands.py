@@ -14,7 +14,7 @@ from fer_dist.cli.study import study_command
 from fer_dist.cli.train import train_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick
 from fer_dist.errors import InputError, WorkError
-from fer_dist.progress import Terminal, guard_output
+from fer_dist.progress import Terminal, guard_output, printable
 from fer_dist.storage.places import Output
 
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (InputError, WorkError, OSError, KeyboardInterrupt) as error:
         if debug:
-            traceback.print_exc()
+            sys.stderr.writelines(f"{printable(line)}\n" for line in traceback.format_exc().splitlines())
         return _report(error)
 
 
@@ -94,5 +94,5 @@ def _report(error: BaseException) -> int:
     else:
         text, code = str(error), 1
     if text:
-        sys.stderr.write(f"fer-dist: {in_own_words(text)}\n")
+        sys.stderr.write(f"fer-dist: {printable(in_own_words(text))}\n")
     return code

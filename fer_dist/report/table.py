@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,8 @@ LATEX = {
     "\n": " ",
 }
 """Character -> what stands for it in LaTeX's text."""
+FORMULA = ("=", "+", "-", "@", "\t", "\n", *"＝＋－＠")
+"""How a cell begins that a spreadsheet carries out; the wide ones count where text is Japanese."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def place_of(value: float, interval: Sequence[float]) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Numbers in full; an interval is two columns more, a note is one."""
+    """Numbers in full; an interval is two columns more, a note is one. No word is a formula to a spreadsheet."""
     has_interval = [any(row[column].interval for row in table.rows) for column in range(len(table.columns))]
     has_note = [any(row[column].note for row in table.rows) for column in range(len(table.columns))]
     header: list[str] = []
@@ -122,15 +125,27 @@ def to_csv(table: Table) -> str:
         header += [f"{name}, note"] if has_note[column] else []
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(_harmless, header))
     for row in table.rows:
         written: list[object] = []
         for column, cell in enumerate(row):
-            written.append("" if cell.value is None else cell.value)
+            written.append("" if cell.value is None else _harmless(cell.value))
             written += list(cell.interval or ("", "")) if has_interval[column] else []
-            written += [cell.note] if has_note[column] else []
+            written += [_harmless(cell.note)] if has_note[column] else []
         writer.writerow(written)
     return stream.getvalue()
+
+
+def _harmless(value: str | float) -> str | float:
+    """A cell that no spreadsheet carries out: words that begin as a formula does get the quote that makes them text.
+
+    Names of models, sets and attributes may come out of files that others made. Source: OWASP, CSV Injection.
+    """
+    if not isinstance(value, str):
+        return value
+    # The writer quotes the one line end and not the other, after which a reader begins a row.
+    value = value.replace("\r", "\n")
+    return f"'{value}" if value.startswith(FORMULA) and not re.fullmatch(r"[+-]?\d+(\.\d+)?", value) else value
 
 
 def to_latex(table: Table) -> str:

@@ -10,9 +10,11 @@ import pytest
 from support.faces import faces, shard_set
 from support.runs import environment
 
+from fer_dist.cli import commands
 from fer_dist.cli.commands import main
 from fer_dist.config.flags import Command, listing
-from fer_dist.progress import Terminal
+from fer_dist.errors import InputError
+from fer_dist.progress import Message, Terminal, printable
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +192,47 @@ def test_a_wrong_line_is_one_line_that_says_what_is_wrong_in_any_encoding_and_wi
         said = capsys.readouterr().err
         assert said.endswith(f": {message}\n"), line
         assert len(said.splitlines()) == 1
+
+
+STEERING = "\x1b]0;owned\x07\x1b[31mx\x9b2J\r\n\x08\u202egpj\u2069\udce9"
+"""Names the window, colours, clears and overwrites; turns the direction; a byte that is no UTF-8."""
+
+SHOWN = r"\x1b]0;owned\x07\x1b[31mx\x9b2J\r\n\x08\u202egpj\u2069\udce9"
+NAMES = "Gesichter-Ärger 怒り гнев غضب 🙂 👩‍🔬"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_nothing_that_a_name_holds_steers_the_terminal_and_names_in_any_script_are_shown(
+    capsys, monkeypatch, is_terminal
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("fer_dist.progress.SECONDS_BETWEEN_LINES", -1)
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    terminal = Terminal(stream)
+    terminal.say(f"{STEERING} {NAMES}")
+    terminal(Message(f"{STEERING} {NAMES}", 1, 2))
+    terminal.close()
+    said = stream.getvalue()
+    assert said.count(f"{SHOWN} {NAMES}") >= 2
+    assert not any(part in said for part in ("\x1b]", "\x1b[31m", "\x07", "\x9b", "\u202e", "\udce9"))
+    terminal.table([STEERING, NAMES], [[NAMES, STEERING]])
+    said = capsys.readouterr().out
+    assert (said.count(SHOWN), said.count(NAMES)) == (2, 2)
+    assert printable(said.replace("\n", "")) == said.replace("\n", "")
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_nothing_that_an_error_tells_steers_the_terminal(capsys, monkeypatch, debug):
+    def fail(arguments: list[str]) -> None:
+        raise InputError(f"{STEERING} {NAMES}: not a set")
+
+    monkeypatch.setitem(commands.COMMANDS, "x", Command("", fail))
+    assert main(["x", *debug]) == 2
+    lines = capsys.readouterr().err.split("\n")
+    assert lines[-2:] == [f"fer-dist: {SHOWN} {NAMES}: not a set", ""]
+    assert (len(lines) > 2) == bool(debug)
+    assert all(printable(line) == line for line in lines)
 
 
 def test_the_list_of_commands_fits_the_width(monkeypatch):

@@ -131,10 +131,52 @@ def test_a_csv_file_holds_the_numbers_in_full_and_intervals_in_columns_of_their_
     assert [row["lab-test"] for row in accuracies] == ["", "0.76", "0.88"]
 
 
-def test_a_csv_file_keeps_commas_quotes_and_line_ends_of_names():
+def test_a_csv_file_keeps_commas_quotes_and_line_ends_of_names_in_one_cell():
     name = 'a "b", c\nd'
+    assert name in to_csv(Table("t", "", ("model",), ((word(name.replace("\n", "\r")),),))).replace('""', '"')
     table = Table("t", "", ("model", "x"), ((word(name), count(1)),))
     assert list(csv.reader(io.StringIO(to_csv(table))))[1] == [name, "1"]
+
+
+FORMULAS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+A1",
+    "-A1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "-1+A1",
+    "-0.5e",
+    "＝1",
+    "-",
+    "+",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_a_csv_file_is_a_formula_to_a_spreadsheet_whatever_a_name_begins_with(text):
+    rows = ((word(text), word("plain", note=text)),)
+    (header, row) = csv.reader(io.StringIO(to_csv(Table("t", "", (text, "y"), rows)), newline=""))
+    harmless = f"'{text}".replace("\r", "\n")
+    assert (header, row) == ([harmless, "y", "y, note"], [harmless, "plain", harmless])
+
+
+def test_numbers_in_a_csv_file_stay_numbers_and_words_that_are_none_of_it_stay_as_they_are():
+    cells = (
+        points(-0.5, (-0.7, -0.3)),
+        count(-1),
+        word("-0.5"),
+        word("+3"),
+        word("a=b"),
+        word("faces-wild"),
+        word(None),
+    )
+    table = Table("t", "", tuple("abcdefg"), (cells,))
+    assert list(csv.reader(io.StringIO(to_csv(table))))[1] == [
+        *("-0.5", "-0.7", "-0.3", "-1", "-0.5", "+3", "a=b", "faces-wild", "")
+    ]  # fmt: skip
 
 
 def test_latex_prints_every_special_character():

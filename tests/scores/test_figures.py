@@ -1,6 +1,8 @@
 """Figures: the same bytes each time, legible on pale and dark pages, and right where their numbers say so."""
 
 import re
+import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -32,6 +34,17 @@ def test_a_figure_in_a_page_leaves_its_files_as_they_are(tmp_path):
     canvas.save_figure(figure, tmp_path / "after")
     for kind in ("png", "svg"):
         assert (tmp_path / f"before.{kind}").read_bytes() == (tmp_path / f"after.{kind}").read_bytes()
+
+
+def test_a_name_with_control_characters_and_tags_leaves_a_figure_that_parses_and_has_no_tag_of_its_own():
+    name = "\x1b]0;x\x07--><script>"
+    figure = confusion_figure(np.array([[8, 2], [3, 7]]), (name, "joy"), "lab")
+    with warnings.catch_warnings(action="ignore"):  # such a character has no glyph
+        inline = canvas.inline_svg(figure, "p", name)
+        outlined = canvas._svg(figure, text_as_outlines=True)
+    for content in (outlined, inline.replace("\x1b", "").replace("\x07", "")):
+        assert all("script" not in element.tag for element in ElementTree.fromstring(content).iter())
+    assert "&lt;script&gt;" in inline
 
 
 def test_figure_pixels_are_what_tensorboard_takes():

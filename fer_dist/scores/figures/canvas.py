@@ -189,7 +189,8 @@ def _svg(figure: "Figure", text_as_outlines: bool) -> bytes:
     with rc_context({"svg.fonttype": "path" if text_as_outlines else "none", "svg.hashsalt": "fer_dist"}):
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     figure.dpi = dots  # which the writer sets to its own
-    return stream.getvalue()
+    # XML has no way to write these, and a name may hold them.
+    return re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", "\N{REPLACEMENT CHARACTER}".encode(), stream.getvalue())
 
 
 @contextmanager
