@@ -15,7 +15,7 @@ from fer_dist.cli.train import train_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Terminal, guard_output, printable
-from fer_dist.storage.places import Output
+from fer_dist.storage.places import Output, without_secrets
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,5 +94,6 @@ def _report(error: BaseException) -> int:
     else:
         text, code = str(error), 1
     if text:
-        sys.stderr.write(f"fer-dist: {printable(in_own_words(text))}\n")
+        # What a message quotes of the user's words may hold an address.
+        sys.stderr.write(f"fer-dist: {printable(without_secrets(in_own_words(text)))}\n")
     return code

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import OnDisk, Output, Place, without_secrets
+from fer_dist.storage.places import OnDisk, Output, Place, shown
 
 
 def shards(arguments: Arguments) -> None:
@@ -230,7 +230,7 @@ def _verify(arguments: Arguments) -> None:
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)
-        terminal.say(f"{without_secrets(place)}: {report.samples:,} samples read, {len(report.faults)} faults")
+        terminal.say(f"{shown(place)}: {report.samples:,} samples read, {len(report.faults)} faults")
     if faults:
         raise InputError(f"{faults} faults; build the shards again, or take them from where they are whole")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import OnDisk, Output, on_disk
+from fer_dist.storage.places import OnDisk, Output, on_disk, shown
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]
@@ -53,7 +53,7 @@ def _carry_out(arguments: Arguments) -> None:
         json: Output = ""
         """With --dry-run: file for the jobs as JSON as well."""
 
-    line = shlex.join(["fer-dist", "study", *arguments])
+    line = shlex.join(["fer-dist", "study", *map(shown, arguments)])
     name, rest = arguments[0], arguments[1:]
     plan, flags = _built_in(Flags, rest) if name == "paper" else _of_file(Flags, name, rest)
     if flags.print:

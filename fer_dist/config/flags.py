@@ -6,7 +6,7 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
 from fer_dist.progress import columns
-from fer_dist.storage.places import settled
+from fer_dist.storage.places import settled, shown
 
 T = TypeVar("T")
 Arguments = list[str]
@@ -66,12 +66,22 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
             elif item.default is dataclasses.MISSING:
                 values[item.name] = tyro.MISSING
         start = {"default": kind(**values)}
-    try:
+
+    def read(words: Sequence[str]) -> Any:
         with contextlib.redirect_stderr(complaint):
-            found = tyro.cli(kind, args=arguments, prog=f"fer-dist {command}", **start)
+            return tyro.cli(kind, args=words, prog=f"fer-dist {command}", **start)
+
+    try:
+        found = read(arguments)
     except SystemExit as ended:
         if not ended.code:
             raise
+        visible = [shown(word) for word in arguments]
+        if visible != arguments:
+            # Its box breaks long words into lines, and in pieces no secret is found: let it complain of what is left.
+            complaint.truncate(complaint.seek(0))
+            with contextlib.suppress(SystemExit):
+                read(visible)
         raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
     for name in _empty(found):
         raise InputError(f"fer-dist {command}: {name} is missing; see --help")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.errors import InputError
-from fer_dist.storage.places import OnDisk, Place, without_secrets
+from fer_dist.storage.places import OnDisk, Place, shown
 
 Views = Literal["expand", "fold", "random_one", "centre"]
 Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
@@ -377,7 +377,7 @@ def to_json(config: Config) -> dict[str, Any]:
 def to_shown_json(config: Config) -> dict[str, Any]:
     """The same for what is kept or printed: its URLs without user, password and query."""
     return {
-        section: {name: without_secrets(value) if isinstance(value, str) else value for name, value in values.items()}
+        section: {name: shown(value) if isinstance(value, str) else value for name, value in values.items()}
         for section, values in to_json(config).items()
     }
 
@@ -436,10 +436,10 @@ def differences(old: Config, new: Config) -> dict[str, str]:
             name = f"{section}.{item.name}"
             pair = getattr(before, item.name), getattr(after, item.name)
             # What was kept has no secrets, and a new signature of the same address is no difference.
-            shown = [without_secrets(str(value)) for value in pair]
+            visible = [shown(str(value)) for value in pair]
             is_open = name in AUTOMATIC and pair[1] == AUTOMATIC[name]
-            if name not in MAY_DIFFER and not is_open and pair[0] != pair[1] and shown[0] != shown[1]:
-                found[name] = f"{name} {shown[0]} -> {shown[1]}"
+            if name not in MAY_DIFFER and not is_open and pair[0] != pair[1] and visible[0] != visible[1]:
+                found[name] = f"{name} {visible[0]} -> {visible[1]}"
     return found
 
 

@@ -57,7 +57,7 @@ def _probe_store(place: str) -> list[Finding]:
     # Each store raises errors of its own kinds, which fsspec does not unify.
     except Exception as error:
         remedy = "look at the address, the store's credentials in the environment, their rights there, and the network"
-        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error)})", remedy)
+        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error, location)})", remedy)
     if content != PROBE:
         return fault(f"{location.shown}: what is read back is not what was written", "look at the store")
     return ok(f"{location.shown}: a probe was written, read and removed")

@@ -28,7 +28,7 @@ from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.places import settled, without_secrets
+from fer_dist.storage.places import settled, shown
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""
@@ -92,7 +92,7 @@ def _check_different(names: list[str], places: tuple[str, ...]) -> None:
     """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        which = [without_secrets(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
+        which = [shown(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
         raise InputError(
             f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
             'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'

@@ -9,11 +9,15 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from fer_dist.errors import InputError
 
 WEB = ("http", "https")
+
+SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
+HIDDEN = "(hidden)"
+ENDS = "'\"`)]}>,.;:"
 
 T = TypeVar("T")
 
@@ -62,11 +66,14 @@ class Location:
     @property
     def shown(self) -> str:
         """The folder for a message: without user, password and query."""
-        return without_secrets(self.folder)
+        return shown(self.folder + self.query)
 
     def __str__(self) -> str:
         last = self.pattern or self.manifest
-        return f"{self.shown}/{last}" if last else self.shown
+        if not last or self.protocol in WEB:
+            return shown(f"{self.folder}{'/' * bool(last)}{last}{self.query}")
+        # Of a store's names the question mark is a letter, and no query follows it.
+        return shown(f"{self.folder}/{last}".replace("?", "\0")).replace("\0", "?")
 
 
 def settled(value: T, name: str = "") -> T:
@@ -119,7 +126,7 @@ def absolute(text: str) -> str:
         # As file managers copy them: a blank as %20.
         text = unquote(text, errors="surrogateescape")
     if "\0" in text:
-        raise InputError(f"{text!r}: no file can be called so; leave the zero byte out")
+        raise InputError(f"{shown(text)!r}: no file can be called so; leave the zero byte out")
     if not text or is_url(text):
         return text
     text = _with_home(text)
@@ -148,7 +155,7 @@ def folder_at(url: str) -> Location:
 
 
 def is_url(text: str) -> bool:
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+    return re.match(SCHEME, text) is not None
 
 
 def user_cache() -> str:
@@ -157,15 +164,47 @@ def user_cache() -> str:
     return os.path.join(root, "fer-dist")
 
 
+def shown(place: str) -> str:
+    """A place as messages and files may show it: of a URL in it, to the end, no user, password, query and fragment."""
+    found = re.search(SCHEME, place)
+    return place[: found.end()] + _public(found[0], place[found.end() :]) if found else place
+
+
 def without_secrets(text: str) -> str:
-    """A text without the user, password and query of the URLs in it."""
-    text = re.sub(r"(\w://)[^/\s'\"@]*@", r"\1", text)
-    return re.sub(r"(\w+://[^\s'\"?]*)\?[^\s'\"<>)]*", r"\1", text)
+    """A text without the secrets of the URLs in it. Each ends at a blank: of places that stand alone, use `shown`."""
+
+    def of(found: re.Match[str]) -> str:
+        # What a sentence puts behind an address, a quote or a bracket, says nothing of what was cut.
+        address = found[2].rstrip(ENDS)
+        return found[1] + _public(found[1], address) + found[2][len(address) :]
+
+    return re.sub(rf"({SCHEME})(\S*)", of, text)
 
 
 def protocol_of(text: str) -> str:
     """Of a URL, in lower case; empty for a path."""
     return text.partition("://")[0].lower() if is_url(text) else ""
+
+
+def _public(scheme: str, address: str) -> str:
+    """What may be seen of a URL behind its scheme://; rather too little than a part of a password."""
+    is_web = protocol_of(scheme) in WEB
+    before, _, rest = address.rpartition("@")
+    if ":" in before:
+        # A password should have no @ / ? # but has them where it was pasted: it ends at the last @ of all.
+        if "?" in before or "#" in before:
+            # Unless that @ stands in the query, which goes on behind it.
+            return HIDDEN
+        address = rest
+    try:
+        parts = urlsplit(f"//{address}", allow_fragments=is_web)
+    except ValueError:
+        return HIDDEN
+    host = parts.netloc.rpartition("@")[2]
+    if is_web and not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host):
+        # Where no number stands behind the colon, it was a user and the beginning of a password.
+        return HIDDEN
+    return host + parts.path
 
 
 def _settled(text: str, kind: Kind, label: str, default: Any) -> str:
@@ -175,7 +214,7 @@ def _settled(text: str, kind: Kind, label: str, default: Any) -> str:
         raise InputError(f"{label}: an empty name; give a path{' or an address' if kind.may_be_url else ''}")
     found = absolute(text)
     if is_url(found) and not kind.may_be_url:
-        raise InputError(f"{label}: {without_secrets(found)} is an address, but this must lie on a disk; give a path")
+        raise InputError(f"{label}: {shown(found)} is an address, but this must lie on a disk; give a path")
     if kind.is_written:
         _check_output(f"--{label.replace('_', '-')} {found}", found, is_folder=text.endswith(("/", "\\")))
     return found
@@ -227,4 +266,5 @@ def _check_half_address(text: str) -> None:
         raise InputError(f"{text}: a path of Windows; give it as this system has it, in WSL {here}")
     half = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+", text)
     if half:
-        raise InputError(f"{text}: neither a path nor an address; an address begins with {half[1]}://")
+        meant = shown(f"{half[1]}://{text[half.end() :]}").replace("://", half[0][len(half[1]) :], 1)
+        raise InputError(f"{meant}: neither a path nor an address; an address begins with {half[1]}://")

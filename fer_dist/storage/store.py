@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote
 
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import WEB, Location, without_secrets
@@ -211,7 +212,7 @@ class Store:
                 damaged += _is_damage(error)
                 if _is_local(error):
                     raise WorkError(
-                        f"{what}: the cache cannot be written ({cause_of(error)}); see --data.cache"
+                        f"{what}: the cache cannot be written ({cause_of(error, self.location)}); see --data.cache"
                     ) from None
                 wait = random.uniform(0.5, 1) * min(
                     patience.first_seconds * 2 ** (number - 1), patience.longest_seconds
@@ -219,7 +220,8 @@ class Store:
                 too_late = time.monotonic() + wait - begun > patience.most_seconds
                 if _is_for_good(error) or damaged > 1 or number == patience.tries or too_late:
                     tries = f" in {number} tries" if number > 1 else ""
-                    raise WorkError(f"{what}: {failing}{tries}: {cause_of(error)}; {_remedy(error)}") from None
+                    cause = cause_of(error, self.location)
+                    raise WorkError(f"{what}: {failing}{tries}: {cause}; {_remedy(error)}") from None
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
@@ -298,8 +300,8 @@ def _is_local(error: Exception) -> bool:
     return is_full(error) or (isinstance(error, OSError) and error.errno == errno.EROFS)
 
 
-def cause_of(error: Exception) -> str:
-    """One line without addresses that hold secrets."""
+def cause_of(error: Exception, location: Location) -> str:
+    """One line without the secrets of the address. location: what was asked."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return f"HTTP {status} {getattr(error, 'message', '')}".strip()
@@ -308,9 +310,13 @@ def cause_of(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "not found"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    known = re.split("[:@/?#]", location.folder.partition("://")[2].rpartition("@")[0])
+    if any(part and part in line for part in known for line in (text, quote(text), unquote(text))):
+        # A client takes an address apart in its own way, and may call a piece of the password a host, a port, a bucket.
+        text = ""
     text = re.sub(r"\s+", " ", without_secrets(text))[:200]
     if isinstance(error, PermissionError):
-        return f"access denied ({text})"
+        return f"access denied ({text})" if text else "access denied"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, nearest
+from fer_dist.storage.places import shown
 from fer_dist.study.plan import Plan, Settings, faults_of
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class _Reading:
             return kind(text)
         except (ValueError, KeyError):
             hint = f"; {nearest(text, get_args(kind))}" if get_origin(kind) is Literal else ""
-            raise self.wrong(place, f"expected {expected}, found {text[:60]!r}{hint}") from None
+            raise self.wrong(place, f"expected {expected}, found {shown(text)[:60]!r}{hint}") from None
 
 
 def _spoken(kind: Any) -> str:
@@ -202,7 +203,7 @@ def _found(node: "yaml.Node") -> str:
     import yaml
 
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value[:60]) if node.value else "nothing"
+        return repr(shown(node.value)[:60]) if node.value else "nothing"
     return "a list" if isinstance(node, yaml.SequenceNode) else "fields"
 
 

@@ -18,7 +18,7 @@ from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
 from fer_dist.runs.network import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
-from fer_dist.storage.places import below, settled
+from fer_dist.storage.places import below, settled, shown
 from fer_dist.storage.writing import free_bytes
 from fer_dist.study.plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study.plan_file import load_plan
@@ -155,8 +155,8 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
                 raise InputError(f"data.{name}: the split {split}: {error}{_remedy(split)}") from None
             if manifest.split != split:
                 raise InputError(
-                    f"data.{name}: {place} is a {manifest.split} split; a study trains on train, chooses by val and "
-                    f"reads test once, at the end. Build the set with its own splits{_remedy(split)}"
+                    f"data.{name}: {shown(place)} is a {manifest.split} split; a study trains on train, chooses by val "
+                    f"and reads test once, at the end. Build the set with its own splits{_remedy(split)}"
                 )
             manifests[name, split] = manifest
     owners: dict[str, str] = {}

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import REPORT, STUDY, write_report
-from fer_dist.storage.places import without_secrets
+from fer_dist.storage.places import shown
 from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import evaluate_jobs
 from fer_dist.study.gathering import findings
@@ -35,7 +36,7 @@ def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[st
     setup = prepare(plan, where)
     _check_folder(setup.out)
     with locked(setup.out) as lock, stop_on_signals() as stop:
-        write_atomically(setup.out / PLAN, as_yaml(setup.plan).encode())
+        write_atomically(setup.out / PLAN, as_yaml(_without_secrets(setup.plan)).encode())
         jobs = jobs_of(setup)
         running = Running(setup, Records(setup.out), {job.key: job for job in jobs}, terminal, stop)
         missing = [job for job in jobs if not running.records.is_done(job)]
@@ -100,10 +101,16 @@ def _evaluation_groups(running: Running, jobs: Sequence[Job]) -> list[list[Job]]
 
 def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
     began, out = time.monotonic(), running.setup.out
-    found = findings(running, tuple(without_secrets(command) for command in commands))
+    found = findings(running, commands)
     write_report(out / REPORT, found)
     files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
     finish(running, job, {"files": files, "seconds": time.monotonic() - began})
+
+
+def _without_secrets(plan: Plan) -> Plan:
+    """The plan as it is kept: what it says of an address that needs a signature needs a new one to be run again."""
+    data = {name: replace(one, shards=shown(one.shards)) for name, one in plan.data.items()}
+    return replace(plan, data=data)
 
 
 def _check_folder(out: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from braceexpand import braceexpand
 
 from fer_dist.errors import InputError
-from fer_dist.storage.places import WEB, Location, absolute, protocol_of, without_secrets
+from fer_dist.storage.places import WEB, Location, absolute, protocol_of, shown
 
 MOST_NAMES = 10_000_000
 """Names of one brace pattern: more is a slip of the keyboard, and would fill the memory."""
@@ -30,13 +30,16 @@ def locate(text: str) -> Location:
         text, mark, query = text.partition("?")
         query = mark + query
     folder, _, last = text.rstrip("/").rpartition("/") if not text.endswith("/") else (text.rstrip("/"), "", "")
+    is_folder = not (re.search(r"[*?\[{]", last) or last.endswith((".tar", ".json")))
+    if protocol and "://" not in (text.rstrip("/") if is_folder else folder):
+        raise InputError(f"{shown(text + query)}: names no folder; as {protocol}://bucket/faces/train")
+    if is_folder:
+        return Location(protocol, text.rstrip("/") or "/", query=query)
     if last.endswith(".json"):
         return Location(protocol, folder or ".", last, query=query)
-    if not (re.search(r"[*?\[{]", last) or last.endswith(".tar")):
-        return Location(protocol, text.rstrip("/") or "/", query=query)
     if re.search(r"[*{]", folder) and not os.path.isdir(folder):
         raise InputError(
-            f"{without_secrets(text)}: a pattern may stand for file names only, and the shards of a set lie in one "
+            f"{shown(text + query)}: a pattern may stand for file names only, and the shards of a set lie in one "
             "folder; give each folder by itself"
         )
     return Location(protocol, folder or ".", pattern=last, query=query)
