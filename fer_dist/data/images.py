@@ -6,6 +6,7 @@ the decoder, which reports it, or by nobody: a JPEG has no checksum, and zeros a
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -70,7 +71,9 @@ def extension_of(content: bytes) -> str:
 
 
 def opened(content: bytes) -> Image.Image:
-    """The picture by its header, not decoded. Raises TooLargeError, or one of DECODE_ERRORS."""
+    """The picture by its header, not decoded. Raises TooLargeError, or one of DECODE_ERRORS, as for endless scans."""
+    if content.startswith(_JPEG_START) and has_endless_scans(content):
+        raise ValueError(f"has more than {MOST_SCANS} scans")
     with warnings.catch_warnings():
         # Pillow itself warns above 89 million pixels, and refuses above twice as many.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -165,6 +168,11 @@ MAX_PIXELS = 1 << 26
 """Pixels of the largest picture that is decoded, 8192 x 8192 say: 201 MB as RGB. A few bytes can ask for any number."""
 
 
+MOST_SCANS = 100
+"""Scans of a JPEG that is decoded, as libtiff has it; encoders make 3 to 15. Each takes a pass over all pixels, also
+where it is empty, 10 bytes in the file: at MAX_PIXELS 13 ms of one core, so 200 kB could keep a decoder for minutes."""
+
+
 _JPEG_SKIPPED = frozenset((0xFFC4, 0xFFDB, 0xFFDD, 0xFFFE, *range(0xFFE0, 0xFFF0)))
 """Segments that may stand before the first scan, as every camera and program writes them: tables and notes."""
 
@@ -173,7 +181,21 @@ _JPEG_FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))
 """Those that decoders know: baseline, extended and progressive."""
 
 
+_JPEG_START = b"\xff\xd8"
+
+
+_JPEG_PROGRESSIVE = 0xFFC2
+
+
 _JPEG_SCAN = 0xFFDA
+
+
+_JPEG_SCAN_BYTES = b"\xff\xda"
+
+
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
+"""A marker that means something beside the pixels of a scan, as a decoder looks for the next one: with any number of
+FF, and whatever stands in front of it. Not among them: a FF that is a number (00), and marks between pixels."""
 
 
 _JPEG_END = b"\xff\xd9"
@@ -206,28 +228,47 @@ def is_sound(picture: NDArray[np.uint8]) -> bool:
     return 0 < pixel_count(picture) <= MAX_PIXELS
 
 
+def has_endless_scans(content: bytes) -> bool:
+    """Whether a JPEG has more than MOST_SCANS scans up to its end."""
+    # Each scan begins with these bytes; they may stand elsewhere too, in a film behind the end, say.
+    if content.count(_JPEG_SCAN_BYTES) <= MOST_SCANS:
+        return False
+    scans = 0
+    found = _JPEG_MARKER.search(content, 2)
+    while found and found[1] != _JPEG_END[1:] and scans <= MOST_SCANS:
+        scans += found[1] == _JPEG_SCAN_BYTES[1:]
+        size = int.from_bytes(content[found.end() : found.end() + 2], "big")
+        found = _JPEG_MARKER.search(content, found.end() + max(size, 2))
+    return scans > MOST_SCANS
+
+
 def pixel_count(picture: NDArray[np.uint8]) -> int:
     """Width times height of a JPEG or a PNG that is built as one; 0 for everything else, which is looked at alone.
+
+    A JPEG with endless scans is among everything else.
 
     picture: the encoded bytes.
     """
     view = picture.data  # numpy's arrays are buffers; its types do not say so
-    if view[:2] == b"\xff\xd8":
+    if view[:2] == _JPEG_START:
         return _jpeg_pixels(view) if view[-2:] == _JPEG_END or _JPEG_END in bytes(view[-64:]) else 0
     return _png_pixels(view) if view[:16] == _PNG_START and view[-12:] == _PNG_END else 0
 
 
 def _jpeg_pixels(view: memoryview) -> int:
     at, pixels, last = 2, 0, len(view) - 18
+    frame = colours = 0
     while at < last:
         kind, size = _segment(view, at)
         if kind in _JPEG_FRAMES:
             depth, height, width, colours = _frame(view, at + 4)
             if pixels or depth != 8 or size != 8 + 3 * colours or colours not in (1, 3, 4):
                 return 0
-            pixels = height * width
+            pixels, frame = height * width, kind
         elif kind not in _JPEG_SKIPPED:
-            return pixels if kind == _JPEG_SCAN else 0
+            # Of a plain JPEG, with all colours in its first scan, decoders read no other one.
+            is_plain = frame != _JPEG_PROGRESSIVE and view[at + 4] == colours
+            return pixels if kind == _JPEG_SCAN and (is_plain or not has_endless_scans(bytes(view))) else 0
         at += 2 + size
     return 0
 

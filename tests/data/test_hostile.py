@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from support.runs import SMALL, ledger, two_processes
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.images import MAX_PIXELS, fault_in, pixel_count
+from fer_dist.data.images import MAX_PIXELS, MOST_SCANS, fault_in, has_endless_scans, pixel_count
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
 from fer_dist.data.loading.order import Order, Positions
@@ -141,6 +142,26 @@ def test_the_bound_for_pictures_is_one_for_build_and_training(form: str) -> None
         picture = hostile.with_sides(encoded(1, form, mode="RGB"), side + extra)
         assert fault_in(picture) == ("is too large to decode, with more than 67108864 pixels" if extra else "")
         assert pixel_count(np.frombuffer(picture, np.uint8)) == (side + extra) ** 2
+
+
+@pytest.mark.parametrize("made", [hostile.in_scans, hostile.in_plain_scans])
+def test_scans_are_counted_before_a_decoder_makes_a_pass_for_each(made: Callable[[int], bytes]) -> None:
+    for scans in (1, MOST_SCANS, MOST_SCANS + 1, 20_000):
+        picture = made(scans)
+        assert has_endless_scans(picture) == (scans > MOST_SCANS)
+        assert fault_in(picture) == ("does not decode" if scans > MOST_SCANS else "")
+        assert pixel_count(np.frombuffer(picture, np.uint8)) == (0 if scans > MOST_SCANS else hostile.SIDE**2)
+
+
+def test_no_segment_between_the_scans_hides_them_and_none_behind_the_end_adds_to_them() -> None:
+    notes = [b"\xff\xfe\0\4\xff\xd9", b"\xff\xff\xff", b"\0garbage\xff\0", b"\xff\xd0\xff\x01", b"\xff\xfe\0\0"]
+    for note in notes:
+        assert has_endless_scans(hostile.in_scans(MOST_SCANS + 1, between=note))
+        assert not has_endless_scans(hostile.in_scans(MOST_SCANS, between=note))
+    assert not has_endless_scans(hostile.in_scans(9, behind=hostile.in_scans(20_000)))
+    thumbnail = hostile.in_scans(1000)
+    head, rest = hostile.in_scans(9)[:2], hostile.in_scans(9)[2:]
+    assert not has_endless_scans(head + b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail + rest)
 
 
 BOMBS_IN_BOUNDS = """

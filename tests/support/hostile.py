@@ -33,6 +33,25 @@ def with_sides(picture: bytes, side: int) -> bytes:
     return picture[:12] + head + struct.pack(">I", zlib.crc32(head)) + picture[33:]
 
 
+def in_scans(scans: int, side: int = SIDE, behind: bytes = b"", between: bytes = b"") -> bytes:
+    """A grey progressive JPEG of so many scans, all but the first of 10 bytes; what is behind its end is none of it."""
+    frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, side, side, 1) + b"\x01\x11\x00"
+    tables = b"".join(b"\xff\xc4" + struct.pack(">H", 20) + bytes([kind, 1, *[0] * 16]) for kind in (0x00, 0x10))
+    first = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" + bytes(8)
+    others = (between + b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00") * (scans - 1)
+    start = b"\xff\xd8\xff\xdb\x00\x43\x00" + bytes([1] * 64)
+    return start + frame + tables + first + others + b"\xff\xd9" + behind
+
+
+def in_plain_scans(scans: int, side: int = SIDE) -> bytes:
+    """A JPEG that is not progressive, with each colour in scans of its own, one after the other."""
+    parts = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, side, side, 3) + parts
+    tables = b"".join(b"\xff\xc4" + struct.pack(">H", 20) + bytes([kind, 1, *[0] * 16]) for kind in (0x00, 0x10))
+    passes = (b"\xff\xda\x00\x08\x01" + bytes([1 + number % 3, 0, 0, 63, 0]) + bytes(8) for number in range(scans))
+    return b"\xff\xd8\xff\xdb\x00\x43\x00" + bytes([1] * 64) + frame + tables + b"".join(passes) + b"\xff\xd9"
+
+
 def black(side: int) -> bytes:
     """A PNG of one bit a pixel that decodes, all zeros."""
     packer = zlib.compressobj()
@@ -68,6 +87,10 @@ def unusual() -> dict[str, bytes]:
         "a CMYK JPEG": saved(rgb.convert("CMYK"), "JPEG"),
         "a YCCK JPEG": ycck(),
         "a JPEG with bytes behind its end": saved(rgb, "JPEG") + bytes(500),
+        "a JPEG with a film behind its end": saved(rgb, "JPEG") + b"\xff\xda" * 1000,
+        "a progressive JPEG with a film behind its end": saved(rgb, "JPEG", progressive=True) + b"\xff\xda" * 1000,
+        "a JPEG of 100 scans": in_scans(100),
+        "a JPEG of a scan for each colour": in_plain_scans(3),
         "a PNG under .jpg": saved(rgb, "PNG"),
         "a PNG of 16 bits": saved(deep, "PNG"),
         "a PNG with a palette": saved(rgb.convert("P"), "PNG"),
@@ -95,6 +118,8 @@ def broken() -> dict[str, bytes]:
         "zeros": bytes(len(whole)),
         "garbage": b"no picture at all",
         "an empty file": b"",
+        "a JPEG of 20,000 empty scans": in_scans(20_000, 8_000),
+        "a JPEG of 20,000 empty scans that is not progressive": in_plain_scans(20_000, 8_000),
     }
 
 
