@@ -2,6 +2,7 @@
 not say."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,9 @@ Settings = dict[str, Any]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LETTERS = ("a", "b", "c")
+
+MOST_MODELS, MOST_PAIRS = 1_000, 100_000
+"""Networks, and networks on sets, of one study: a network takes minutes at the least, so more is a slip."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def model_name(plan: Plan, training: str, seed: int) -> str:
 def models_of(plan: Plan) -> list[Model]:
     """Every network of a plan that has no fault, each after the one that it starts from."""
     found: list[Model] = []
-    waiting = list(plan.trainings)
+    waiting = dict.fromkeys(plan.trainings)
     while waiting:
         ready = [name for name in waiting if plan.trainings[name].init_from not in waiting]
         for name in ready:
@@ -190,7 +194,8 @@ def models_of(plan: Plan) -> list[Model]:
                 Model(model_name(plan, name, seed), name, seed, _parent(plan, name, seed))
                 for seed in seeds_of(plan, name)
             ]
-        waiting = [name for name in waiting if name not in ready]
+        for name in ready:
+            del waiting[name]
     return found
 
 
@@ -203,6 +208,12 @@ def evaluations_of(plan: Plan) -> list[tuple[str, str]]:
 
 def faults_of(plan: Plan) -> Iterator[Fault]:
     """What is wrong with a plan by itself, before any set is opened."""
+    models = sum(len(seeds_of(plan, name)) for name in plan.trainings)
+    if models > MOST_MODELS:
+        yield Fault("trainings", f"{models:,} networks, one for each seed; at most {MOST_MODELS:,} make sense")
+    pairs = sum(len(wanted.models) * len(wanted.data) for wanted in plan.evaluations)
+    if max(pairs, len(plan.trainings) * len(plan.data)) > MOST_PAIRS:
+        yield Fault("evaluations", f"more than {MOST_PAIRS:,} models on sets; name fewer")
     if not plan.data:
         yield Fault("data", "no data set; give at least one, as data: {faces: {shards: FOLDER}}")
     if not plan.trainings:
@@ -228,13 +239,16 @@ def _training_faults(plan: Plan, place: str, name: str, training: Training) -> I
     if not training.init_from:
         return
     yield from _unknown(f"{place}.init_from", training.init_from, plan.trainings, "training")
-    chain = [name]
-    while (parent := plan.trainings[chain[-1]].init_from) in plan.trainings:
+    chain = {name: None}
+    last = name
+    while (parent := plan.trainings[last].init_from) in plan.trainings:
         if parent in chain:
-            circle = " -> ".join([*chain[chain.index(parent) :], parent])
+            names = list(chain)
+            circle = " -> ".join([*names[names.index(parent) :], parent])
             yield Fault(f"{place}.init_from", f"goes in a circle ({circle}); one of them must start from nothing")
             return
-        chain.append(parent)
+        chain[parent] = None
+        last = parent
     if training.init_from in plan.trainings:
         theirs = seeds_of(plan, training.init_from)
         missing = [seed for seed in seeds_of(plan, name) if seed not in theirs]
@@ -276,7 +290,7 @@ def _role_faults(plan: Plan) -> Iterator[Fault]:
                 yield Fault(f"{section}.{name}.role", f"{role} is {roles[role]} already; a role is given once")
             roles[role] = name
     names = [model_name(plan, name, seed) for name in plan.trainings for seed in seeds_of(plan, name)]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         yield Fault("trainings", f"two models would be called {twice[0]}; rename a training")
 

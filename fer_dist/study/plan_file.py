@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, nearest
 from fer_dist.storage.places import shown
+from fer_dist.storage.untrusted import read_regular
 from fer_dist.study.plan import Plan, Settings, faults_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ OWN = {
 """Settings that a plan gives in a field of its own: setting -> the field."""
 
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
-MOST_BYTES = 1 << 20
+
+MOST_BYTES = 1 << 18
+"""Of a file: a thousand trainings, with what is said of each. YAML is read at some 40 kB a second."""
+
+MOST_VALUES = 100_000
+"""Of a plan, those that an alias repeats (`- *name`) counted each time: a few bytes can mean any number of them."""
 
 HEAD = """\
 # A plan of fer-dist. Start it with: fer-dist study FILE --out OUT
@@ -37,9 +43,7 @@ def load_plan(path: str | Path) -> Plan:
     import yaml
 
     try:
-        content = Path(path).read_bytes()
-        if len(content) > MOST_BYTES:
-            raise InputError(f"{path}: {len(content)} bytes, too many for a plan")
+        content = read_regular(path, MOST_BYTES)
         node = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
     except OSError as error:
         raise InputError(
@@ -47,6 +51,8 @@ def load_plan(path: str | Path) -> Plan:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text; a plan is a YAML file") from None
+    except RecursionError:
+        raise InputError(f"{path}: nests deeper than any plan; take the brackets or dashes away") from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: not YAML: {error.problem}") from None
@@ -86,6 +92,7 @@ class _Reading:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[str, int] = {}
+        self.values = 0
 
     def wrong(self, place: str, text: str) -> InputError:
         """The error for a field; its line is its own, or that of what it stands in."""
@@ -97,6 +104,9 @@ class _Reading:
 
     def value(self, node: "yaml.Node", kind: Any, place: str) -> Any:
         self.lines[place] = node.start_mark.line + 1 if node.start_mark else 1
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise self.wrong(place, f"more than {MOST_VALUES:,} values up to here; write fewer, without aliases")
         if dataclasses.is_dataclass(kind):
             return self._dataclass(node, kind, place)
         if kind == Settings:

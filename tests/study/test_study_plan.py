@@ -50,6 +50,19 @@ WRONG = [
     ),
     ("  b: {init_from: a}\n", ":5: trainings.b: data is missing"),
     ("  ../b: {data: a}\n", ":5: trainings.../b: a name is made of letters"),
+    (f"title: {'x' * 300_000}\n", " bytes, where at most 262,144 make sense); give a file"),
+    (f"title: {'[' * 500}\n", "nests deeper than any plan"),
+    (f"title:\n  {'- ' * 10_000}\n", "nests deeper than any plan"),
+    (
+        "evaluations:\n- &e {models: [" + "a," * 1000 + "], data: [a]}\n" + "- *e\n" * 1000,
+        ":6: evaluations.99.models.593: more than 100,000 values up to here; write fewer, without aliases",
+    ),
+    ("attributes: &a [x, *a]\n", ":5: attributes.1: expected text, found a list"),
+    (f"seeds: [{','.join(map(str, range(1001)))}]\n", ":4: trainings: 1,001 networks, one for each seed"),
+    (
+        "evaluations: [{models: [" + "a," * 1000 + "], data: [" + "a," * 1000 + "]}]\n",
+        ":5: evaluations: more than 100,000 models on sets",
+    ),
 ]
 
 
