@@ -11,6 +11,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 import tyro
+from braceexpand import braceexpand
+from hypothesis import given
+from hypothesis import strategies as st
 from support.faces import faces, shard_set, write
 
 from fer_dist.bench.commands import BENCHES
@@ -22,12 +25,12 @@ from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.describe import describe, sheet_rows
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.shard_set import open_set, sets_at
-from fer_dist.data.shards.place import locate
+from fer_dist.data.shards.place import MOST_NAMES, chosen, locate, names_of
 from fer_dist.data.sources.source import SOURCES
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.opening import resolved, run_folder
-from fer_dist.storage.places import OnDisk, Output, Place, absolute, below, kind_of, settled
+from fer_dist.storage.places import Location, OnDisk, Output, Place, absolute, below, kind_of, settled
 from fer_dist.study.plan import DataSet, Plan
 
 NO_PLACES = {
@@ -206,6 +209,60 @@ def test_what_a_command_found_goes_into_a_pipe_that_stays_one(home: Path) -> Non
     reading.join(20)
     assert json.loads(read[0])[0]["dataset"] == "drawn"
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a.tar", 1),
+        ("{0..9}{a..z..2}", 130),
+        ("{9..0..3}", 4),
+        ("{Z..a}", 2),
+        ("{a,b{1..3},}", 5),
+        ("{{0..9},{0..9}}{1,2}", 40),
+        ("{{a,b}}", 2),
+        ("{,}", 2),
+        ("{}", 1),
+        ("{a..z}" * 6, MOST_NAMES + 1),
+        ("{0..9}" * 5000, MOST_NAMES + 1),
+        ("{0..1" + "0" * 4000 + "}", MOST_NAMES + 1),
+        ("{{a..z}{a..z}{a..z}{a..z}{a..z},b}", MOST_NAMES + 1),
+    ],
+)
+def test_the_names_of_a_brace_pattern_are_counted_before_they_are_made(pattern: str, names: int) -> None:
+    assert names_of(pattern) == names
+    if names <= MOST_NAMES:
+        assert len(list(braceexpand(pattern))) == names
+
+
+PARTS = st.sampled_from(
+    ["{", "}", ",", "..", "a", "1", "12", "z", "\\", "{a..c}", "{1..3}", "{03..01..2}", "{q,w}", "-"]
+)
+
+
+@given(st.lists(PARTS, max_size=14).map("".join))
+def test_no_brace_pattern_stands_for_more_names_than_are_counted(pattern: str) -> None:
+    try:
+        made = list(braceexpand(pattern))
+    except ValueError:
+        return
+    assert len(made) <= names_of(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("x{a..z}{a..z}{a..z}{a..z}{a..z}{a..z}.tar", "stands for more than the 1,000,000 names that make sense"),
+        ("{0..1000}*.tar", "stands for more than the 1,000 names that make sense"),
+        ("{0..9}" * 5000, r"\{0\.\.9\}\{.{,200}\.\.\.: stands for more than the 1,000,000 names"),
+        ("{0..999}" + "x" * 1_000_000, "stands for more than"),
+        ("{0.." + "9" * 5000 + "}", "a brace is missing"),
+        ("{" * 5000 + "a,b" + "}" * 5000, "a brace is missing"),
+    ],
+)
+def test_a_pattern_beyond_sense_is_one_line_at_once(pattern: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        chosen(Location("", "/s", pattern=pattern), ["x.tar"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import string
 from collections.abc import Collection
 
 from braceexpand import braceexpand
@@ -10,8 +11,21 @@ from braceexpand import braceexpand
 from fer_dist.errors import InputError
 from fer_dist.storage.places import WEB, Location, absolute, protocol_of, shown
 
-MOST_NAMES = 10_000_000
-"""Names of one brace pattern: more is a slip of the keyboard, and would fill the memory."""
+MOST_NAMES = 1_000_000
+"""Names of one brace pattern, ten times the shards of a set of a billion pictures: more is a slip of the keyboard."""
+
+MOST_PATTERNS = 1_000
+"""Of these with a wildcard, each of which is compared with every name of the set."""
+
+MOST_DEPTH = 20
+"""Braces in braces."""
+
+MOST_LETTERS = 1 << 28
+"""Of all names together: they stand in memory."""
+
+
+_BRACE = re.compile(r"\\.|[{},]", re.DOTALL)
+"""What parts a pattern, and signs with a back slash before them, which do not."""
 
 
 SHOWN = 3
@@ -80,12 +94,52 @@ def listed(names: Collection[str]) -> str:
 
 def _expanded(location: Location) -> list[str]:
     """The patterns without braces that a pattern with braces stands for."""
-    names = 1
-    for start, end in re.findall(r"\{(-?\d+)\.\.(-?\d+)[.}]", location.pattern):
-        names *= abs(int(end) - int(start)) + 1
-    if names > MOST_NAMES:
-        raise InputError(f"{location}: stands for {names:,} names; at most {MOST_NAMES:,} make sense")
+    pattern = location.pattern
+    most = MOST_PATTERNS if re.search(r"[*?\[]", pattern) else MOST_NAMES
     try:
-        return list(braceexpand(location.pattern))
+        names = names_of(pattern)
+        if names > most or names * len(pattern) > MOST_LETTERS:
+            shown = str(location) if len(pattern) < 200 else f"{location.shown}/{pattern[:200]}..."
+            raise InputError(
+                f"{shown}: stands for more than the {most:,} names that make sense; give fewer, or a folder"
+            )
+        return list(braceexpand(pattern))
     except ValueError:
-        raise InputError(f"{location}: a brace is missing; as faces-train-{{000000..000063}}.tar") from None
+        raise InputError(
+            f"{location}: a brace is missing, or too many are there; as faces-train-{{000000..000063}}.tar"
+        ) from None
+
+
+def names_of(pattern: str) -> int:
+    """How many names braceexpand would make of a pattern, or of a part of one; any number above MOST_NAMES is as good.
+
+    Raises ValueError where a number has thousands of digits, or braces stand in braces without end.
+    """
+    names, depth, start = 1, 0, 0
+    for found in _BRACE.finditer(pattern):
+        if found[0] == "{":
+            start = found.end() if not depth else start
+            depth += 1
+            if depth > MOST_DEPTH:
+                raise ValueError("braces in braces without end")
+        elif found[0] == "}":
+            depth -= 1
+            if not depth:
+                names = min(names * _choices_of(pattern[start : found.start()]), MOST_NAMES + 1)
+    return names
+
+
+def _choices_of(inside: str) -> int:
+    """The same of what stands between two braces: a range of numbers or letters, or parts with commas between them."""
+    if numbers := re.fullmatch(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?", inside):
+        return abs(int(numbers[2]) - int(numbers[1])) // (int(numbers[3] or 1) or 1) + 1
+    if letters := re.fullmatch(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?(\d+))?", inside):
+        first, last = (string.ascii_letters.swapcase().index(letter) for letter in letters.groups()[:2])
+        return abs(last - first) // (int(letters[3] or 1) or 1) + 1
+    names, depth, start = 0, 0, 0
+    for found in _BRACE.finditer(inside):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if found[0] == "," and not depth:
+            names += names_of(inside[start : found.start()])
+            start = found.end()
+    return names + names_of(inside[start:])
