@@ -7,12 +7,13 @@ plan. What such a file says is never a path, a count or a type until one of thes
 import errno
 import math
 import os
+import re
 import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, cast
 
-from annotated_types import Interval
+from annotated_types import Interval, Predicate
 
 from fer_dist.errors import InputError
 
@@ -21,11 +22,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+def has_finite_numbers(value: Any) -> bool:
+    """Whether there is neither NaN nor an infinity in what a JSON file holds."""
+    if isinstance(value, dict | list):
+        return all(map(has_finite_numbers, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
 Count = Annotated[int, Interval(ge=0, lt=1 << 63)]
 """A number of things, a position, or a number of bytes, as a record holds it."""
 
 Number = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
 """A finite number, as a record holds it: NaN and the infinities are refused."""
+
+Value = Annotated[Any, Predicate(has_finite_numbers)]
+"""Whatever JSON can say, so that it can be written again: NaN and the infinities are refused here too."""
+
+MOST_NAME_BYTES = 220
+"""Of a name that becomes part of a file's: Linux takes 255, and endings and marks of unfinished files come to it."""
 
 KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
 
@@ -61,9 +76,34 @@ def inside(folder: Path, name: str, source: str) -> Path:
     Raises InputError where the name is absolute, climbs out with .. or cannot be one.
     """
     parts = name.split("/")
-    if "\0" in name or any(part in ("", ".", "..") or len(os.fsencode(part)) > 255 for part in parts):
+    if "\0" in name or any(part in ("", ".", "..") or _bytes_of(part) > 255 for part in parts):
         raise InputError(f"{source}: names {name[:80]!r}, which is no file below {folder}; do not trust it")
     return folder / name
+
+
+def file_name(name: str, source: str) -> str:
+    """The name that a file gives, as it is, where it can be the name of a file or a part of one.
+
+    source: the file that gives it, for the message.
+    Raises InputError where it leads elsewhere, or is none that a file can have.
+    """
+    if not name or re.search(r"[/\0]", name) or name in (".", "..") or _bytes_of(name) > MOST_NAME_BYTES:
+        raise InputError(
+            f"{source}: the name {name[:80]!r} cannot be a file's; give one without slashes, of at most "
+            f"{MOST_NAME_BYTES} bytes"
+        )
+    return name
+
+
+def without_halves(content: bytes) -> bytes:
+    """A JSON file with U+FFFD for each half of a surrogate pair: older versions wrote those for names not in UTF-8.
+
+    JSON allows the escapes, but they stand for no character, and no file or table takes them.
+    """
+    if b"\\u" not in content:
+        return content
+    found = rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+    return re.sub(found, lambda match: rb"\ufffd" if len(match[0]) == 6 else match[0], content)
 
 
 def record(kind: type[T], content: bytes | str, source: str, remedy: str = "") -> T:
@@ -79,8 +119,13 @@ def record(kind: type[T], content: bytes | str, source: str, remedy: str = "") -
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        complaint = f"{field}: {first['msg']}" if field else str(first["msg"])
+        said = "NaN or an infinity in it" if first["type"] == "predicate_failed" else str(first["msg"])
+        complaint = f"{field}: {said}" if field else said
         raise InputError(f"{source}: {complaint}" + (f"; {remedy}" if remedy else "")) from None
+
+
+def _bytes_of(name: str) -> int:
+    return len(name.encode(errors="surrogatepass"))
 
 
 @lru_cache

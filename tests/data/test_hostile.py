@@ -413,6 +413,22 @@ def incomplete(lines: list[list[str]]) -> None:
     lines[2].pop()
 
 
+def negative(lines: list[list[str]]) -> None:
+    lines[2][6] = "-1"
+
+
+def huge(lines: list[list[str]]) -> None:
+    lines[2][1] = str(10**30)
+
+
+def of_thousands_of_digits(lines: list[list[str]]) -> None:
+    lines[2][5] = "9" * 5000
+
+
+def climbing(lines: list[list[str]]) -> None:
+    lines[2][7] = "../face-2.jpg"
+
+
 INDEXES = {
     swapped: r"face-[01]\.cls does not lie where it says",
     swapped_with_names: r"face-\d\.\w+ stands among the files of face-\d",
@@ -424,6 +440,10 @@ INDEXES = {
     renamed: r"face-9\.\w+ does not lie where it says",
     other_extension: r"face-2\.\w+ stands among the files of face-2",
     incomplete: r"the line of sample 2 is not whole",
+    negative: r"face-2\.jpg does not lie inside the tar",
+    huge: r"a line is not whole",
+    of_thousands_of_digits: r"face-2\.jpg does not lie inside the tar",
+    climbing: r"\.\./face-2\.jpg does not lie where it says",
 }
 
 

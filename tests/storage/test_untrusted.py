@@ -1,5 +1,6 @@
 """What others may have written: kinds of files, names, records."""
 
+import json
 import os
 import socket
 from dataclasses import dataclass
@@ -8,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from fer_dist.errors import InputError
-from fer_dist.storage.untrusted import Count, Number, inside, open_regular, read_regular, record
+from fer_dist.storage.untrusted import (
+    Count,
+    Number,
+    Value,
+    file_name,
+    inside,
+    open_regular,
+    read_regular,
+    record,
+    without_halves,
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,31 @@ def test_a_name_below_its_folder_becomes_a_path(tmp_path: Path, name: str):
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str):
     with pytest.raises(InputError, match=r"list\.json: names .* which is no file below .*; do not trust it"):
         inside(tmp_path, name, "list.json")
+
+
+@pytest.mark.parametrize("name", ["a", "..a", "a b…", "-", "ü" * 110])
+def test_a_name_that_a_file_can_have_is_taken_as_it_is(name: str):
+    assert file_name(name, "list.json") == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b", "a\0b", "x" * 221, "\ud800" * 100])
+def test_a_name_that_no_file_can_have_is_refused(name: str):
+    with pytest.raises(InputError, match=r"list\.json: the name .* cannot be a file's; give one without slashes"):
+        file_name(name, "list.json")
+
+
+def test_halves_of_surrogate_pairs_are_replaced_and_nothing_else():
+    text = "a \ud800 \udfff\ud83d\ude00\ud800\ud83d\ude00 \\ud800 \\\ud800 ü \0"
+    expected = "a \ufffd \ufffd\U0001f600\ufffd\U0001f600 \\ud800 \\\ufffd ü \0"
+    assert json.loads(without_halves(json.dumps(text).encode())) == expected
+    assert without_halves("\U0001f600".encode()) == "\U0001f600".encode()
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '[[{"b": -Infinity}]]', "1e999"])
+def test_what_json_cannot_say_is_no_value(text: str):
+    assert record(Value, '{"a": [1, 0.5, null, "x"]}', "s.json") == {"a": [1, 0.5, None, "x"]}
+    with pytest.raises(InputError, match=r"^s\.json: NaN or an infinity in it; write it anew$"):
+        record(Value, text, "s.json", "write it anew")
 
 
 def test_a_record_is_what_the_file_holds():

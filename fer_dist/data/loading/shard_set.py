@@ -16,6 +16,9 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import Location, below, folder_at
 from fer_dist.storage.store import Store
 
+LEAST_BYTES = 512
+"""Of a tar that each sample takes: the header of its picture."""
+
 SPLITS = ("train", "val", "test")
 """What a folder of a store is asked for where it is no set: stores give lists of folders slowly, or not at all."""
 
@@ -76,6 +79,7 @@ def open_set(text: str, data: DataConfig) -> ShardSet:
     Raises InputError where it is not a set, or a pattern names what it lacks, or a file is missing or of a wrong size.
     """
     found, stored = look_up(text, data)
+    _check_counts(found)
     if stored is not None:
         _check_files(found.manifest.shards, stored, found.location)
     return found
@@ -140,6 +144,17 @@ def _local_sizes(folder: str, shards: tuple[Shard, ...], names: Collection[str])
     return found
 
 
+def _check_counts(found: ShardSet) -> None:
+    """Raises InputError where a manifest counts more samples than a tar can hold: places would fill the memory."""
+    for shard in found.manifest.shards:
+        counted = max(shard.samples, sum(shard.counts.values()))
+        if counted * LEAST_BYTES > shard.bytes:
+            raise InputError(
+                f"{found.location.shown}/{shard.file}: its {shard.bytes:,} bytes cannot hold the {counted:,} samples "
+                "that the manifest counts; build the set again"
+            )
+
+
 def _check_files(shards: tuple[Shard, ...], stored: Mapping[str, int], location: Location) -> None:
     folder = location.shown
     remedy = f"build the set again, or look closer with: fer-dist shards verify {folder}"
@@ -161,9 +176,9 @@ def _check_files(shards: tuple[Shard, ...], stored: Mapping[str, int], location:
 
 
 def _check_names(manifest: Manifest, location: Location) -> None:
-    """Raises InputError where a file name would lead out of the cache, or is none."""
+    """Raises InputError where a file name is none of a tar, or the cache has names like it for something else."""
     for shard in manifest.shards:
-        if not re.fullmatch(r"[^/\0.][^/\0]*\.tar", shard.file) or len(shard.file) > 200:
+        if not re.fullmatch(r"[^.].*\.tar", shard.file, re.DOTALL) or len(shard.file) > 200:
             raise InputError(
                 f"{location.shown}: its manifest names {shard.file[:60]!r}; expected plain names of tars, "
                 "as faces-train-000000.tar"

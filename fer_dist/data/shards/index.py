@@ -34,6 +34,7 @@ from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
 from fer_dist.storage.lines import LineSorter
+from fer_dist.storage.untrusted import file_name
 
 LABELS = ("cls", "json")
 
@@ -66,6 +67,10 @@ def index_shards(
         raise InputError(f"{folder}: no manifest; say what the labels 0, 1, 2, ... mean: --emotions NAME,NAME,...")
     if len(set(names)) < len(names):
         raise InputError(f"--emotions {','.join(emotions or ())}: names an emotion twice")
+    where = folder.resolve()
+    dataset, split = dataset or where.parent.name, split or where.name
+    for name, source in ((f"{dataset}-{split}", "--dataset, --split"), *((tar.name, str(folder)) for tar in tars)):
+        file_name(name, source)
     shards: list[Shard] = []
     sorted_inside = True
     with closing(in_processes(_index, (IndexTask(tar, names) for tar in tars), _workers(tars))) as results:
@@ -75,9 +80,8 @@ def index_shards(
             if progress:
                 progress(len(shards), len(tars))
     _check_keys(folder, tars)
-    where = folder.resolve()
     built = {"variant": "indexed", SORTED_INSIDE: sorted_inside}
-    manifest = Manifest(dataset or where.parent.name, split or where.name, names, tuple(shards), built)
+    manifest = Manifest(dataset, split, names, tuple(shards), built)
     if not manifest.samples:
         raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
     save_manifest(folder, manifest)

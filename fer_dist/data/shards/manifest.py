@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import Count, Number, Value, file_name, read_regular, record, without_halves
 from fer_dist.storage.writing import write_atomically
 
 MANIFEST = "manifest.json"
@@ -18,16 +19,24 @@ SORTED_INSIDE = "sorted_inside"
 PICTURES = ("jpg", "jpeg", "png")
 """Extensions of a sample's picture, of which it has one."""
 
+MOST_MANIFEST_BYTES = 1 << 30
+"""A manifest of 100,000 shards has 32 MB."""
+
+MOST_INDEX_BYTES = 1 << 30
+"""Of an index, which is read whole: 0.8 MB are usual."""
+
+REMEDY = "build the shards again"
+
 
 @dataclass(frozen=True)
 class Shard:
     """One tar. counts: samples of each emotion, by name; bytes and sha256 are of the tar file."""
 
     file: str
-    samples: int
-    bytes: int
+    samples: Count
+    bytes: Count
     sha256: str
-    counts: dict[str, int]
+    counts: dict[str, Count]
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,8 @@ class Manifest:
     split: str
     emotions: tuple[str, ...]
     shards: tuple[Shard, ...]
-    built: dict[str, Any] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    built: dict[str, Value] = field(default_factory=dict)
+    left_out: dict[str, Count] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -92,29 +101,59 @@ def load_manifest(folder: str | Path, name: str = MANIFEST) -> Manifest:
         raise InputError(
             f"{folder}: no {name}; for tars of others: fer-dist shards index {folder} --emotions NAME,NAME,..."
         )
-    return parse_manifest(path.read_bytes(), str(path))
+    try:
+        return parse_manifest(read_regular(path, MOST_MANIFEST_BYTES), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
+
+
+@dataclass(frozen=True)
+class _Built:
+    """Of what `built` says, that which is used again."""
+
+    command: str = ""
+    variant: str = ""
+    remarks: tuple[str, ...] = ()
+    val_fraction: Number = 0.0
+    mended: dict[str, Count] = field(default_factory=dict)
+    sorted_inside: bool = False
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What tells whether the rest can be read."""
+
+    format: int
+    built: _Built = field(default_factory=_Built)
 
 
 def parse_manifest(text: bytes, place: str) -> Manifest:
     """The manifest that a file holds. place: of the file, for messages. Raises InputError as `load_manifest`."""
+    text = without_halves(text)
     try:
-        content = json.loads(text)
-        if content["format"] != FORMAT:
-            raise InputError(f"{place}: format {content['format']}, but this version reads format {FORMAT}")
-        manifest = Manifest(
-            dataset=content["dataset"],
-            split=content["split"],
-            emotions=tuple(content["emotions"]),
-            shards=tuple(Shard(**shard) for shard in content["shards"]),
-            built=content.get("built", {}),
-            left_out=content.get("left_out", {}),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise InputError(f"{place}: not a manifest ({found}); build the shards again") from error
+        head = record(_Head, text, place)
+        if head.format == FORMAT:
+            manifest = record(Manifest, text, place)
+    except InputError as error:
+        raise InputError(f"{place}: not a manifest ({str(error).removeprefix(f'{place}: ')}); {REMEDY}") from None
+    if head.format != FORMAT:
+        raise InputError(f"{place}: format {head.format}, but this version reads format {FORMAT}")
+    _check(manifest, place)
+    return manifest
+
+
+def _check(manifest: Manifest, place: str) -> None:
+    """Raises InputError where a name could lead elsewhere or comes twice, and where there is no sample."""
+    # It is part of the names of tables and figures.
+    file_name(manifest.name, place)
+    for shard in manifest.shards:
+        file_name(shard.file, place)
+    for what, names in (("emotions", manifest.emotions), ("shards", [shard.file for shard in manifest.shards])):
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise InputError(f"{place}: not a manifest ({what}: {twice[:80]!r} comes twice); {REMEDY}")
     if manifest.samples == 0:
         raise InputError(f"{place}: the split {manifest.split!r} is empty; it holds no picture")
-    return manifest
 
 
 @dataclass(frozen=True)
@@ -154,9 +193,11 @@ def load_index_lines(tar: Path) -> list[str]:
     """
     path = index_path(tar)
     try:
-        lines = path.read_text().splitlines()
+        lines = read_regular(path, MOST_INDEX_BYTES).decode().splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: missing index; make it with: fer-dist shards index {tar.parent}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); put a file there") from None
     except UnicodeDecodeError:
         lines = []
     header = lines[0].split() if lines else []
