@@ -18,8 +18,8 @@ from fer_dist.data.shards.leave_out import check_named
 from fer_dist.data.shards.place import listed
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
-from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict
-from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores, scored
+from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
+from fer_dist.evaluate.results import check_can_save, predictions_path, save_predictions, save_scores, scored
 from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import load_model
@@ -64,6 +64,8 @@ def evaluate(
     homes = [entered(path) for path in config.models]
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
+    for home in homes:
+        check_can_save(_folder_of(home.path))
     names = [reader.manifest.name for reader in readers[0]]
     _check_different(names, config.data)
     if config.leave_out:
@@ -167,8 +169,9 @@ def _predict_set(
     parts = sequence(reader.counts, 0, 1, config.batch_size)
     if batches is not None:
         parts = parts[batches.start : batches.stop]
+    stated = stated_of(reader, parts)
     loader = evaluation_loader(data, reader, placement, config.batch_size, parts)
-    return predict(model, network, loader, World(0, 1, device), attributes=True), loader.bad
+    return predict(model, network, loader, World(0, 1, device), stated), loader.bad
 
 
 def reading(config: EvaluateConfig) -> DataConfig:
@@ -187,9 +190,14 @@ def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
 
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
-    folder = path if path.is_dir() else path.parent
+    folder = _folder_of(path)
     save_predictions(predictions_path(folder, name), predictions)
     save_scores(folder, name, measures)
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")
+
+
+def _folder_of(model: Path) -> Path:
+    """Where the results of a model go: its run folder, or that of its .safetensors file."""
+    return model if model.is_dir() else model.parent

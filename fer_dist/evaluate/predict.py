@@ -1,6 +1,7 @@
 """What a model says of the pictures of a set, as a table: here, on several ranks, or in parts that are joined."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,22 +16,37 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import float32_on_cuda
 from fer_dist.distributed.world import World
+from fer_dist.errors import InputError
 from fer_dist.runs.network import Network
-from fer_dist.scores.table import Predictions
+from fer_dist.scores.table import Predictions, check_keys
 
 NOT_ATTRIBUTES = {"emotion", "dataset", "id", "code", "original", "photograph", "decoding_warning"}
 
 
+MOST_ATTRIBUTES = 1000
+"""Different ones that a set may state: each takes a column of the table."""
+
+LONGEST_TEXT = 500
+"""Characters of an attribute that are kept: its column takes as many for each picture."""
+
+EXACT_IN_FLOAT = 1 << 53
+
 Predicted = tuple[Predictions, dict[str, str]]
 """A table, and the pictures that did not decode: key -> shard."""
 
+Stated = dict[str, dict[str, Any]]
+"""Key of a picture -> name of an attribute -> what the release says of it: a number, a truth or a text."""
+
 
 @torch.inference_mode()
-def predict(model: nn.Module, network: Network, loader: Loader, world: World, attributes: bool = False) -> Predictions:
+def predict(
+    model: nn.Module, network: Network, loader: Loader, world: World, stated: Stated | None = None
+) -> Predictions:
     """The model's probabilities for each picture of a set; each rank predicts its part, and all ranks get the whole.
 
     Emotions that the set does not have are masked: their probability is 0, and the others sum to 1. Float32.
-    attributes: with what the release says of each picture, as objects.
+    stated: attributes of these pictures, which the table then has as objects.
+    Raises InputError where a key comes twice.
     """
     reader = loader.reader
     masked = tuple(name for name in network.emotions if name not in reader.manifest.emotions)
@@ -45,8 +61,9 @@ def predict(model: nn.Module, network: Network, loader: Loader, world: World, at
     table = world.gather(np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64))
     values = world.gather(np.concatenate(probabilities) if rows else np.zeros((0, classes), dtype=np.float32))
     positions = Positions(table[:, 0], table[:, 1])
-    known = _attributes(reader, positions) if attributes else {}
-    return Predictions(reader.keys(positions), table[:, 2], values, network.emotions, masked, known)
+    keys = reader.keys(positions)
+    check_keys(reader.folder, keys)
+    return Predictions(keys, table[:, 2], values, network.emotions, masked, _attributes(keys, stated or {}))
 
 
 def mask_of(network: Network, reader: Reader) -> torch.Tensor:
@@ -83,23 +100,59 @@ def joined_parts(parts: list[Predicted]) -> Predicted:
     return joined, {key: place for _, bad in parts for key, place in bad.items()}
 
 
-def _attributes(reader: Reader, positions: Positions) -> dict[str, np.ndarray]:
-    """What the release says of each picture in plain values (subject, pose, ...): name -> one object a picture."""
-    facts = reader.facts(positions)
-    plain = {name for fact in facts for name, value in fact.items() if isinstance(value, (str, int, float))}
+def stated_of(reader: Reader, parts: Sequence[Positions]) -> Stated:
+    """What the release says in plain values (subject, pose, ...) of the pictures at these positions, each once.
+
+    Read before anything is predicted, so that what a table cannot hold costs no work. Raises InputError for a json that
+    does not parse, a key that comes twice, and more attributes than a table can have.
+    """
+    found: Stated = {}
+    names: set[str] = set()
+    for _, positions in reader.ahead(range(len(parts)), parts.__getitem__):
+        keys = reader.keys(positions)
+        for key, facts in zip(keys, reader.facts(positions), strict=True):
+            plain = {
+                _text(name): _plain(value) for name, value in facts.items() if isinstance(value, str | int | float)
+            }
+            found[key] = {name: value for name, value in plain.items() if name not in NOT_ATTRIBUTES}
+            names.update(found[key])
+            if len(names) > MOST_ATTRIBUTES:
+                raise InputError(
+                    f"{reader.folder}: the json of its samples states more than {MOST_ATTRIBUTES:,} different "
+                    f"attributes, as {key[:80]} {next(iter(found[key]))[:80]!r}; a table cannot have so many columns"
+                )
+    if len(found) < sum(map(len, parts)):
+        check_keys(reader.folder, [key for positions in parts for key in reader.keys(positions)])
+    return found
+
+
+def _attributes(keys: list[str], stated: Stated) -> dict[str, np.ndarray]:
+    """Name -> one object for each of the pictures; None where the release does not state it of a picture."""
+    facts = [stated.get(key, {}) for key in keys]
     return {
         name: np.fromiter((fact.get(name) for fact in facts), dtype=object, count=len(facts))
-        for name in sorted(plain - NOT_ATTRIBUTES)
+        for name in sorted({name for fact in facts for name in fact})
     }
 
 
 def _column(values: list[Any]) -> np.ndarray:
     """One attribute of all pictures; None where the release does not state it of a picture."""
     kinds = {type(value) for value in values if value is not None}
-    if not kinds <= {int, float} and kinds not in ({str}, {bool}):
-        # What is a number here and a word there is a word.
-        values = [None if value is None else str(value) for value in values]
+    whole = [abs(value) for value in values if type(value) is int]
+    most = EXACT_IN_FLOAT if float in kinds else np.iinfo(np.int64).max
+    if (not kinds <= {int, float} and kinds not in ({str}, {bool})) or max(whole, default=0) > most:
+        # What is a number here and a word there is a word, and so is a number of more digits than a column's.
+        values = [None if value is None else _text(str(value)) for value in values]
     return np.array(values, dtype=object if None in values else None)
+
+
+def _plain(value: Any) -> Any:
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(text: str) -> str:
+    """As a table can hold it: halves of surrogate pairs stand for no character, and a zero ends a text of numpy's."""
+    return re.sub("[\0\ud800-\udfff]", "\ufffd", text[:LONGEST_TEXT])
 
 
 def evaluation_data(network: Network, data: DataConfig) -> DataConfig:

@@ -1,6 +1,7 @@
 """The files that hold what a run's model says: a predictions table for each set, and scores.json for all of them."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import SCORES
 from fer_dist.scores.metrics import scores
-from fer_dist.scores.table import Predictions
-from fer_dist.storage.writing import one_at_a_time, write_atomically
+from fer_dist.scores.table import Predictions, check_keys
+from fer_dist.storage.untrusted import Value, read_regular, record
+from fer_dist.storage.writing import free_bytes, one_at_a_time, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 PROBABILITY = "p_"
 ATTRIBUTE = "a_"
 REMEDY = "make it with: fer-dist evaluate --models RUN --data SHARDS"
+
+MOST_TABLE_BYTES = 16 << 30
+MOST_SCORES_BYTES = 64 << 20
+"""Of a predictions table, whose pictures take some 50 bytes each, and of scores.json, where a set takes 5 kB."""
+
+PLAIN = r"string|large_string|bool|null|u?int\d+|halffloat|float|double"
+"""Types that an attribute's column may have."""
+
+LONGEST_TEXT = 500
+"""Characters of texts that become an array of numpy's own kind, in which each takes as many as the longest."""
 
 
 def predictions_path(run_folder: str | Path, name: str) -> Path:
@@ -37,7 +49,7 @@ def save_predictions(path: str | Path, predictions: Predictions) -> None:
     import pyarrow.parquet
 
     path = Path(path)
-    _check_keys(path, predictions.keys)
+    check_keys(path, predictions.keys)
     names = [predictions.emotions[label] if label >= 0 else None for label in predictions.labels]
     columns: dict[str, pyarrow.Array] = {
         "key": pyarrow.array([str(key) for key in predictions.keys], pyarrow.string()),
@@ -65,27 +77,41 @@ def load_predictions(path: str | Path) -> Predictions:
 
     path = Path(path)
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(path.read_bytes()))
+        content = read_regular(path, MOST_TABLE_BYTES)
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
     except FileNotFoundError:
         raise InputError(f"{path}: no such predictions table; {REMEDY}") from None
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a parquet file ({str(error).splitlines()[0]}); {REMEDY}") from error
+        raise InputError(f"{path}: not a parquet file ({_said(error)}); {REMEDY}") from error
     emotions, masked = _names(path, table, b"emotions"), _names(path, table, b"masked")
     expected = ["key", "emotion", *(PROBABILITY + emotion for emotion in emotions)]
     missing = [name for name in expected if name not in table.column_names]
     if missing:
         raise InputError(f"{path}: not a predictions table, no column {', '.join(missing)}; {REMEDY}")
-    keys = [str(key) for key in table["key"].to_pylist()]
-    _check_keys(path, keys)
-    attributes = {
-        name.removeprefix(ATTRIBUTE): _values(table[name]) for name in table.column_names if name.startswith(ATTRIBUTE)
-    }
     try:
+        keys = table["key"].to_pylist()
+        if not all(isinstance(key, str) for key in keys):
+            raise InputError("a key is no text")
+        check_keys(path, keys)
+        attributes = {
+            name.removeprefix(ATTRIBUTE): _values(name, table[name])
+            for name in table.column_names
+            if name.startswith(ATTRIBUTE)
+        }
         probabilities = [table[PROBABILITY + emotion].to_numpy().astype(np.float32) for emotion in emotions]
         stacked = np.stack(probabilities, axis=1)
         return Predictions(keys, _labels(table, emotions), stacked, emotions, masked, attributes)
-    except (InputError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a predictions table: {error}") from error
+    except (InputError, pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
+        said = _said(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: not a predictions table: {said}; {REMEDY}") from error
+
+
+def check_can_save(run_folder: Path) -> None:
+    """Whether what an evaluation leaves can be written, looked at before its work. Raises InputError."""
+    for name in ("predictions", "figures"):
+        free_bytes(run_folder / name, "--models")
+    if (run_folder / SCORES).exists():
+        load_scores(run_folder)
 
 
 def save_scores(run_folder: str | Path, name: str, scores: dict[str, Any]) -> None:
@@ -105,30 +131,19 @@ def load_scores(run_folder: str | Path) -> dict[str, dict[str, Any]]:
     """Read <run>/scores.json: "<dataset>-<split>" -> scores. Raises InputError where it is missing or damaged."""
     path = Path(run_folder) / SCORES
     try:
-        content = json.loads(path.read_text())
+        content = read_regular(path, MOST_SCORES_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: no scores yet; {REMEDY}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); remove it and {REMEDY}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: a {type(content).__name__} instead of scores by data set; remove it and {REMEDY}")
-    return content
-
-
-def _check_keys(path: Path, keys: Any) -> None:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise InputError(f"{path}: the key {str(key)!r} comes twice; every picture counts exactly once")
-        seen.add(key)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); remove it and {REMEDY}") from None
+    return record(dict[str, dict[str, Value]], content, str(path), f"remove it and {REMEDY}")
 
 
 def _names(path: Path, table: "pyarrow.Table", field: bytes) -> tuple[str, ...]:
-    try:
-        names = json.loads((table.schema.metadata or {})[field])
-    except (KeyError, ValueError):
-        raise InputError(f"{path}: not a predictions table, no {field.decode()} in its metadata; {REMEDY}") from None
-    return tuple(str(name) for name in names)
+    content = (table.schema.metadata or {}).get(field)
+    if content is None:
+        raise InputError(f"{path}: not a predictions table, no {field.decode()} in its metadata; {REMEDY}")
+    return record(tuple[str, ...], content, f"{path}: {field.decode()} in its metadata", REMEDY)
 
 
 def _labels(table: "pyarrow.Table", emotions: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -140,10 +155,17 @@ def _labels(table: "pyarrow.Table", emotions: tuple[str, ...]) -> npt.NDArray[np
     return np.array([index[name] for name in names], dtype=np.int64)
 
 
-def _values(column: "pyarrow.ChunkedArray") -> npt.NDArray[Any]:
+def _values(name: str, column: "pyarrow.ChunkedArray") -> npt.NDArray[Any]:
+    kind = str(column.type)
+    if not re.fullmatch(PLAIN, kind):
+        raise InputError(f"the column {name[:80]} holds {kind[:80]}, not plain values")
     values: npt.NDArray[Any] = column.to_numpy()
-    is_text = values.dtype == object and column.null_count == 0 and all(isinstance(value, str) for value in values)
+    is_text = values.dtype == object and all(isinstance(value, str) and len(value) <= LONGEST_TEXT for value in values)
     return values.astype(str) if is_text else values
+
+
+def _said(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:

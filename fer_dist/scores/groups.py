@@ -61,12 +61,13 @@ def _places(values: Array) -> dict[str, Array]:
     known = values[~missing].tolist()
     if any(isinstance(value, float) and not value.is_integer() for value in known):
         return {}
-    texts = np.full(len(values), UNKNOWN, dtype=object)
-    texts[~missing] = [_name(value) for value in known]
-    found, place = np.unique(texts.astype(str), return_inverse=True)
+    texts = [
+        UNKNOWN if is_missing else _name(value) for value, is_missing in zip(values.tolist(), missing, strict=True)
+    ]
+    found = set(texts)
     if len(found) > MOST_GROUPS:
         return {}
-    rows = {value: np.flatnonzero(place == index) for index, value in enumerate(found.tolist())}
+    rows = {value: np.flatnonzero([text == value for text in texts]) for value in found}
     return dict(sorted(rows.items(), key=lambda item: (item[0] == UNKNOWN, _order(item[0]))))
 
 
@@ -77,7 +78,9 @@ def _name(value: Any) -> str:
 
 def _order(text: str) -> tuple[int, int, str]:
     """Numbers by size before words by letter."""
-    return (0, int(text), "") if text.removeprefix("-").isdecimal() else (1, 0, text)
+    # Python refuses to read numbers of thousands of digits.
+    is_number = text.removeprefix("-").isdecimal() and len(text) < 100
+    return (0, int(text), "") if is_number else (1, 0, text)
 
 
 def _group(predictions: Predictions) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The predictions table, from which all scores follow: what a model said of each image of a set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +54,15 @@ class Predictions:
     def is_masked(self) -> Array:
         """bool [K]: the emotions that the set lacks."""
         return np.array([name in self.masked for name in self.emotions], dtype=bool)
+
+
+def check_keys(place: str | Path, keys: Iterable[str]) -> None:
+    """Raises InputError where a key comes twice: a table tells pictures apart by their keys. place: for the message."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise InputError(f"{place}: the key {key!r} comes twice; every picture counts exactly once")
+        seen.add(key)
 
 
 def select(predictions: Predictions, chosen: Array) -> Predictions:

@@ -17,10 +17,10 @@ from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.predict import predict
-from fer_dist.evaluate.results import predictions_path, save_predictions, save_scores, scored
+from fer_dist.evaluate.results import load_scores, predictions_path, save_predictions, save_scores, scored
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, snapshot_of
-from fer_dist.runs.folder import RunFolder
+from fer_dist.runs.folder import SCORES, RunFolder
 from fer_dist.runs.listing import Entry
 from fer_dist.runs.network import Network, build, on_device
 from fer_dist.train.choices import Chosen
@@ -220,6 +220,9 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
     if world.is_main:
         job.home.enter()
         owner = job.home.claim()
+        if job.config.data.val and (job.folder / SCORES).exists():
+            # What the last validation adds to: better found now than at the end.
+            load_scores(job.folder)
         found = checkpoints.newest_files()
     entry, contents = found or (None, {})
     owner, entry, names = json.loads(world.share(json.dumps([owner, entry and asdict(entry), list(contents)]).encode()))

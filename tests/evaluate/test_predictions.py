@@ -93,6 +93,11 @@ def test_a_table_cut_short_is_an_input_error(tmp_path):
         load_predictions(tmp_path / "t.parquet")
 
 
+def said(field: str, text: str | bytes):
+    """Gives a table other metadata in one field."""
+    return lambda table: table.replace_schema_metadata({**table.schema.metadata, field.encode(): text})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -106,6 +111,25 @@ def test_a_table_cut_short_is_an_input_error(tmp_path):
         (lambda table: table.set_column(3, "p_anger", pyarrow.array(["a", "b", "c"])), "not a predictions table"),
         (lambda table: table.set_column(3, "p_anger", pyarrow.array([0.3, 0.9, 5.0])), "not parts of 1"),
         (lambda table: pyarrow.concat_tables([table, table]), "the key 'a/1' comes twice"),
+        (lambda table: table.set_column(0, "key", pyarrow.array(["a", None, "b"])), "a key is no text"),
+        (lambda table: table.set_column(0, "key", pyarrow.array([[1], [2], [3]])), "a key is no text"),
+        (lambda table: table.set_column(1, "emotion", pyarrow.array([["anger"]] * 3)), "not a predictions table"),
+        (lambda table: table.set_column(3, "p_anger", pyarrow.array([{"a": 1}] * 3)), "not a predictions table"),
+        (lambda table: table.set_column(3, "p_anger", pyarrow.array([None, 1.0, 1.0])), "not parts of 1"),
+        (lambda table: table.append_column("p_anger", table["p_anger"]), "Multiple matches for"),
+        (
+            lambda table: table.append_column("a_x", pyarrow.array([[[1]]] * 3)),
+            "the column a_x holds list<.*, not plain",
+        ),
+        (lambda table: table.append_column("a_x", pyarrow.array([b"x"] * 3)), "the column a_x holds binary, not plain"),
+        (said("masked", "null"), "masked in its metadata: Input should be a valid"),
+        (said("masked", '["x"]'), r"masked \(x\) must be among distinct emotions"),
+        (said("masked", "[null]"), r"masked in its metadata: 0: Input should be a valid string"),
+        (said("emotions", '"anger"'), "emotions in its metadata: Input should be a valid"),
+        (said("emotions", "[" * 100_000), "emotions in its metadata: Invalid JSON: recursion limit"),
+        (said("emotions", '["\\ud800"]'), "emotions in its metadata: Invalid JSON"),
+        (said("emotions", "[]"), "not a predictions table"),
+        (said("emotions", b"\xff"), "emotions in its metadata: Invalid JSON"),
     ],
 )
 def test_another_parquet_file_is_an_error_of_one_line(tmp_path, change, message):
@@ -132,7 +156,10 @@ def test_scores_saved_at_the_same_time_are_all_kept(tmp_path):
     assert sorted(load_scores(tmp_path)) == sorted(names)
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"a": 1}', '{"a": {"accuracy": NaN}}', '{"a": [0.5]}', '{"a": {"x": 1e999}}', "[" * 100_000],
+)
 def test_damaged_scores_are_an_input_error_and_stay_as_they_are(tmp_path, content):
     (tmp_path / "scores.json").write_text(content)
     with pytest.raises(InputError, match=r"scores\.json: .*remove it and make it with"):

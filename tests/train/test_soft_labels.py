@@ -97,7 +97,7 @@ def test_the_json_is_read_for_soft_labels_alone(tmp_path: Path) -> None:
     made = [replace(sample, members={**sample.members, "json": b"no json"}) for sample in faces(12)]
     folder = shard_set(tmp_path / "train", [made])
     assert {batch.targets for batch in loader_of(Reader(folder, SEVEN))} == {None}
-    with pytest.raises(InputError, match=r"^drawn-train-000000\.tar: face-00\d\d: its \.json is not an object"):
+    with pytest.raises(InputError, match=r"^drawn-train-000000\.tar: face-00\d\d: its \.json does not parse"):
         list(loader_of(Reader(folder, SEVEN, soft=True)))
 
 

@@ -204,8 +204,9 @@ def _look(found: ShardSet) -> Looked:
     for stated in reader.facts(positions):
         names = [name for name, value in stated.items() if name not in LABEL and value not in NOTHING]
         facts.update(names)
-        if "subject" in names:
-            subjects.add(str(stated["subject"]))
+        subject = stated.get("subject")
+        if "subject" in names and isinstance(subject, str | int | float):
+            subjects.add(str(subject))
     colours = dict(Counter(colour for _, colour in headers).most_common())
     return Looked(len(headers), _sizes([size for size, _ in headers if size]), colours, dict(facts), len(subjects))
 

@@ -17,7 +17,7 @@ from fer_dist.data.emotions import emotion_of_word
 from fer_dist.data.images import TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
 from fer_dist.data.processes import core_count, in_processes
-from fer_dist.data.shards.labels import facts_in, number_in
+from fer_dist.data.shards.labels import facts_in, number_in, word_in
 from fer_dist.data.shards.manifest import PICTURES, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
 from fer_dist.errors import InputError, WorkError
@@ -194,7 +194,7 @@ def _check_sample(sample: dict[str, Any], task: VerifyTask) -> tuple[str, list[s
             wrong.append(f"its .cls {sample['cls'].strip()[:20]!r} is not a number from 0 to {len(task.emotions) - 1}")
     if "json" in sample:
         try:
-            by_name = str(facts_in(sample["json"]).get("emotion", ""))
+            by_name = word_in(facts_in(sample["json"]))
         except ValueError:
             wrong.append("its .json is not an object")
     by_name = emotion_of_word(by_name) or by_name

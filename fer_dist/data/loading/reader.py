@@ -4,7 +4,6 @@ A sample costs a few microseconds: the tars are mapped into memory, the pictures
 only the lines that are asked for are parsed.
 """
 
-import math
 import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,9 @@ MOST_OPEN = 512
 
 OTHER_FILES = 1024
 """Files that a process may have open beside tars. Each map holds one."""
+
+MOST_SHARE = 1e12
+"""Of a soft label, which may be given in votes: their sum is a number then."""
 
 Step = TypeVar("Step")
 
@@ -268,9 +270,11 @@ def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
     for word, share in soft.items():
         name = emotion_of_word(word)
         if name is None:
-            raise ValueError(f"names {word!r}, which is no emotion that we know")
-        if not isinstance(share, int | float) or not 0 <= share < math.inf:
-            raise ValueError(f"gives {word} the share {share!r}")
+            raise ValueError(f"names {word[:20]!r}, which is no emotion that we know")
+        if not isinstance(share, int | float) or not 0 <= share <= MOST_SHARE:
+            # What is nested just deep enough to be read can be too deep to be written.
+            shown = repr(share)[:20] if isinstance(share, str | int | float) else f"of a {type(share).__name__}"
+            raise ValueError(f"gives {word} the share {shown}")
         total += share
         if name in emotions:
             shares[emotions.index(name)] += share

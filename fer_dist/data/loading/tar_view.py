@@ -97,8 +97,8 @@ class OpenedTar:
                 key = key_of(words[3])
                 try:
                     return facts_in(self._bytes(words, at, key))
-                except ValueError:
-                    raise InputError(f"{self.name}: {key}: its .json is not an object") from None
+                except ValueError as error:
+                    raise InputError(f"{self.name}: {key}: {error}") from None
         return {}
 
     def leave_out(self, keys: Container[str]) -> None:

@@ -35,7 +35,15 @@ def emotion_in(facts: dict[str, Any], emotions: tuple[str, ...]) -> str | None:
     """The emotion that a .json names; None where it names none. Raises ValueError where that is none of the set's."""
     if "emotion" not in facts:
         return None
-    emotion = emotion_of_word(str(facts["emotion"]))
+    word = word_in(facts)
+    emotion = emotion_of_word(word)
     if emotion not in emotions:
-        raise ValueError(f"the emotion {str(facts['emotion'])[:20]!r} is not among {', '.join(emotions)}")
+        raise ValueError(f"the emotion {word[:20]!r} is not among {', '.join(emotions)}")
     return emotion
+
+
+def word_in(facts: dict[str, Any]) -> str:
+    """What a .json says under emotion, as text; empty where it says nothing there."""
+    word = facts.get("emotion", "")
+    # What is nested just deep enough to be read can be too deep to be written.
+    return str(word) if isinstance(word, str | int | float | None) else f"a {type(word).__name__}"
