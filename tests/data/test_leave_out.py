@@ -112,12 +112,18 @@ def test_a_list_is_read_once_for_all_sets_and_anew_when_it_changed(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"not json", "no JSON object"),
-        (b"", "no JSON object"),
-        (b"[1]", "no JSON object"),
-        (b"\xff", "no JSON object"),
-        (b'{"set": "drawn-train", "shard": "a.tar", "emotion": "fear", "reason": ""}', "no key as text"),
-        (b'{"set": "drawn-train", "shard": "a.tar", "key": 7, "emotion": "fear"}', "no key, reason as text"),
+        (b"not json", "Invalid JSON"),
+        (b"", "Invalid JSON"),
+        (b"[1]", "Input should be an object"),
+        (b"\xff", "Invalid JSON"),
+        (b"[" * 100_000, "Invalid JSON: recursion limit"),
+        (b'{"set": "drawn-train", "shard": "a.tar", "emotion": "fear", "reason": ""}', "key: Field required"),
+        (b'{"set": "drawn-train", "shard": "a.tar", "key": 7, "emotion": "fear"}', "key: Input should be a valid str"),
+        (
+            b'{"set": "drawn-train", "shard": null, "key": "k", "emotion": "fear", "reason": ""}',
+            "shard: Input should be",
+        ),
+        (b'{"set": "\\ud800", "shard": "a.tar", "key": "k", "emotion": "fear", "reason": ""}', "Invalid JSON"),
     ],
 )
 def test_a_line_that_is_none_of_a_list_is_named_by_file_and_number(
@@ -125,7 +131,7 @@ def test_a_line_that_is_none_of_a_list_is_named_by_file_and_number(
 ) -> None:
     path = tmp_path / "clean.jsonl"
     path.write_bytes(json.dumps(asdict(ROWS[0])).encode() + b"\n" + line + b"\n")
-    with pytest.raises(InputError, match=rf"clean\.jsonl:2: not a line of a list .*\({message}\); .*audit .*--write-c"):
+    with pytest.raises(InputError, match=rf"clean\.jsonl:2: not a line of a list .*: {message}.*; .*audit .*--write-c"):
         Reader(folder, EIGHT, leave_out=str(path))
 
 

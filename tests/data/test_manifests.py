@@ -62,7 +62,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_manifest_of_other_types_is_one_line_that_names_file_field_and_remedy(name: str) -> None:
     content, message = OTHERS[name]
-    with pytest.raises(InputError, match=rf"^m\.json: not a manifest \((?:{message}).*\); build the shards again$"):
+    with pytest.raises(InputError, match=rf"^m\.json: not a manifest: (?:{message}).*; build the shards again$"):
         parse_manifest(content, "m.json")
 
 

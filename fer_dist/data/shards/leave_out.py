@@ -7,13 +7,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from fer_dist.data.shards.manifest import Manifest
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import open_regular, record
 from fer_dist.storage.writing import write_atomically
+
+MOST_BYTES = 16 << 30
+"""Of a list, where a picture takes some 150."""
 
 REMEDY = "write it anew with: fer-dist shards audit PATH... --write-clean FILE"
 
@@ -30,9 +34,6 @@ class LeaveOut:
     key: str
     emotion: str
     reason: str
-
-
-FIELDS = tuple(field.name for field in fields(LeaveOut))
 
 
 def save_leave_out(path: str | Path, rows: Iterable[LeaveOut]) -> None:
@@ -93,7 +94,7 @@ def _sets_of(path: str | Path) -> dict[str, Listed]:
 def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
     """The pictures of each set, read once for all the readers of a command. stamp: another one after any change."""
     sets: dict[str, Listed] = {}
-    with open(path, "rb") as stream:
+    with open_regular(path, MOST_BYTES) as stream:
         for number, line in enumerate(stream, 1):
             row = _row(line, f"{path}:{number}")
             sets.setdefault(row.set, {}).setdefault(row.shard, {})[row.key] = row.emotion
@@ -101,15 +102,4 @@ def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
 
 
 def _row(line: bytes, place: str) -> LeaveOut:
-    try:
-        content = json.loads(line)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{place}: not a line of a list of pictures to leave out (no JSON object); {REMEDY}")
-    missing = [name for name in FIELDS if not isinstance(content.get(name), str)]
-    if missing:
-        raise InputError(
-            f"{place}: not a line of a list of pictures to leave out (no {', '.join(missing)} as text); {REMEDY}"
-        )
-    return LeaveOut(*(content[name] for name in FIELDS))
+    return record(LeaveOut, line, f"{place}: not a line of a list of pictures to leave out", REMEDY)

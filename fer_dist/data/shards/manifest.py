@@ -129,15 +129,11 @@ class _Head:
 
 def parse_manifest(text: bytes, place: str) -> Manifest:
     """The manifest that a file holds. place: of the file, for messages. Raises InputError as `load_manifest`."""
-    text = without_halves(text)
-    try:
-        head = record(_Head, text, place)
-        if head.format == FORMAT:
-            manifest = record(Manifest, text, place)
-    except InputError as error:
-        raise InputError(f"{place}: not a manifest ({str(error).removeprefix(f'{place}: ')}); {REMEDY}") from None
+    text, source = without_halves(text), f"{place}: not a manifest"
+    head = record(_Head, text, source, REMEDY)
     if head.format != FORMAT:
         raise InputError(f"{place}: format {head.format}, but this version reads format {FORMAT}")
+    manifest = record(Manifest, text, source, REMEDY)
     _check(manifest, place)
     return manifest
 
@@ -151,7 +147,7 @@ def _check(manifest: Manifest, place: str) -> None:
     for what, names in (("emotions", manifest.emotions), ("shards", [shard.file for shard in manifest.shards])):
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
-            raise InputError(f"{place}: not a manifest ({what}: {twice[:80]!r} comes twice); {REMEDY}")
+            raise InputError(f"{place}: not a manifest: {what}: {twice[:80]!r} comes twice; {REMEDY}")
     if manifest.samples == 0:
         raise InputError(f"{place}: the split {manifest.split!r} is empty; it holds no picture")
 

@@ -329,7 +329,7 @@ def test_a_folder_above_the_splits_and_one_without_a_manifest_are_named(tmp_path
 def test_a_file_that_is_no_manifest_is_an_error(tmp_path: Path, content: str) -> None:
     folder = with_faces(tmp_path)
     (folder / MANIFEST).write_text(content)
-    with pytest.raises(InputError, match=r"manifest\.json: not a manifest .*build the shards again"):
+    with pytest.raises(InputError, match=r"manifest\.json: not a manifest: .*build the shards again"):
         Reader(folder, SEVEN)
 
 
