@@ -1,88 +1,60 @@
 #!/usr/bin/env bash
-# The study's preset on FER2013 with one GPU: mixed decode, 256 px, five crops of 224, bf16; then ways to decode.
+# A GPU's first ten minutes, in parts that each print as they go; then, where FER2013 is at hand, the study's preset.
 #
-#   launch/gpu.sh FER2013 [OUT]
+#   launch/gpu.sh [FER2013 [OUT]]
 #
-# HAS NOT BEEN RUN: no GPU was at hand. What it is to show: pictures/s, crops/s and the share of the step that waits
-# for data, from the run's TensorBoard curves (speed/*), and memory/gpu_gib. Then the tests that need a GPU.
+# HAS NOT BEEN RUN on a GPU: none was at hand. Each part of the first command ends within 9 minutes and stands alone:
+# what the card can, the network's step in every arithmetic, ways to decode, formats and damage, training and how much
+# of its step waits for data. It draws its faces itself. With FER2013: the same of its images as they are and enlarged,
+# two epochs of the preset plain and compiled, one worker of Ray with nccl, scores. Last the tests that need a GPU.
+#
+# PARTS    words: the parts of the first command.      DEVICE=cpu MORE="..."   the same lines on a CPU, made small:
+#     DEVICE=cpu MORE="--width 16 --size 40 --crop 32 --pixels 64 --images 16 --batches 8x5,16 --steps 2 --threads 1,2"
+# FACES    a set of colour faces, to decode as well.   EPOCHS                  of the trainings, by default 2.
 set -euo pipefail
-raw=${1:?usage: launch/gpu.sh FER2013 [OUT]}
+raw=${1:-}
 out=${2:-fer2013-gpu}
-[ -e "$out/shards/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$out/shards"
-fer-dist train paper --data.train "$out/shards/train" --data.val "$out/shards/val" --run.device cuda \
-  --train.epochs "${EPOCHS:-2}" --run.root "$out/runs" --run.name paper --resume
-fer-dist train paper --data.train "$out/shards/train" --data.val "$out/shards/val" --run.device cuda \
-  --train.epochs "${EPOCHS:-2}" --train.compile --run.root "$out/runs" --run.name paper-compiled --resume
-fer-dist evaluate --models "$out/runs/paper" "$out/runs/paper-compiled" --data "$out/shards/test" --device cuda
+device=${DEVICE:-cuda}
+mkdir -p "$out"
+status=0
+
+# What one measurement lacks is no reason to take none of the next; the script fails for it at its end.
+bench() {
+  fer-dist bench gpu --device "$device" "$@" || { status=$?; [ "$status" = 1 ] || exit "$status"; }
+}
+
+for part in ${PARTS:-step decode pixels train}; do
+  # MORE is a list of words.
+  # shellcheck disable=SC2086
+  bench --parts "$part" --json "$out/gpu-$part.json" ${MORE:-}
+done
+
+if [ -n "$raw" ]; then
+  [ -e "$out/shards/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$out/shards"
+  # What decodes best: faces as they are (48 px, grey) and enlarged, and colour ones of 224 px where FACES names such a
+  # set; nvJPEG ("mixed") with several shares of the hardware engine, and the host's cores before a GPU graph.
+  sets=("$out/shards/train")
+  for side in 224 512; do
+    larger=$out/shards-$side
+    [ -e "$larger/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$larger" --resize "$side"
+    sets+=("$larger/train")
+  done
+  [ -z "${FACES:-}" ] || sets+=("$FACES")
+  for number in "${!sets[@]}"; do
+    # shellcheck disable=SC2086
+    bench "${sets[$number]}" --parts decode,train --batches 100x5,256 --json "$out/gpu-set-$number.json" ${MORE:-}
+  done
+  # Whole trainings. Their TensorBoard curves say images/s, crops/s and the share of the step that waits for data
+  # (speed/*), and memory/gpu_gib. The last one runs on one worker of Ray, which joins an nccl group.
+  study=(fer-dist train paper --data.train "$out/shards/train" --data.val "$out/shards/val" --run.device "$device"
+    --train.epochs "${EPOCHS:-2}" --run.root "$out/runs" --resume)
+  "${study[@]}" --run.name paper
+  "${study[@]}" --run.name paper-compiled --train.compile
+  "${study[@]}" --run.name paper-ray --ray.workers 1
+  fer-dist evaluate --models "$out/runs/paper" "$out/runs/paper-compiled" "$out/runs/paper-ray" \
+    --data "$out/shards/test" --device "$device"
+  # On the host's cores beside DALI's reader, torch, webdataset and litdata.
+  fer-dist bench loader "$out/shards/train" --json "$out/loader.json"
+fi
 python -m pytest -q -m gpu
-
-# What decodes best. Faces as they are (48 px, grey) and enlarged, colour ones of 224 px where FACES names such a set.
-# For each: nvJPEG ("mixed") with several shares of the hardware engine, and the host's cores before a GPU graph; the
-# rate of decoding alone and of the whole fused graph, five crops, half precision. The default is to follow the winner.
-sets=("$out/shards/train")
-for side in 224 512; do
-  larger=$out/shards-$side
-  [ -e "$larger/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$larger" --resize "$side"
-  sets+=("$larger/train")
-done
-[ -z "${FACES:-}" ] || sets+=("$FACES")
-for set in "${sets[@]}"; do
-  python - "$set" "${THREADS:-8}" <<'PYTHON'
-import sys, time
-from dataclasses import replace
-from itertools import cycle
-from statistics import median
-
-import torch
-from nvidia.dali import fn, types
-
-from fer_dist.bench.peers import dali_draws
-from fer_dist.config.settings import DataConfig
-from fer_dist.data.loading.loader import open_reader
-from fer_dist.data.loading.order import sequence
-from fer_dist.data.loading.pipeline import Graph, augmented, draws_of, empty_pipeline
-from fer_dist.data.emotions import EIGHT
-
-BATCH, STEPS, REPEATS = 256, 40, 5
-folder, threads = sys.argv[1], int(sys.argv[2])
-gpu = torch.device("cuda", 0)
-reader = open_reader(folder, EIGHT, DataConfig(drop_extra=True), "SHARDS")
-parts = [part for part in sequence(reader.counts, 0, 1, BATCH)[:16] if len(part) == BATCH]
-batches = [[picture.copy() for picture in reader.read(part).content] for part in parts]
-graph = Graph(replace(DataConfig(), fused=True), True, BATCH, gpu, half=True, threads=threads)
-
-
-def rate(where: str, share: float, whole: bool) -> float:
-    feed = cycle(batches)
-    pipeline = empty_pipeline(BATCH, threads, gpu)
-    with pipeline:
-        encoded = fn.external_source(source=lambda: next(feed), batch=True, dtype=types.UINT8, ndim=1)
-        settings = {"hw_decoder_load": share} if where == "mixed" else {}
-        pictures = fn.decoders.image(encoded, device=where, output_type=types.RGB, **settings).gpu()
-        drawn = dali_draws(graph.data, draws_of(graph))
-        pipeline.set_outputs(augmented(pictures, drawn, graph) if whole else pictures)
-    pipeline.build()
-    for _ in range(10):
-        pipeline.run()
-    torch.cuda.synchronize()
-    begun = time.perf_counter()
-    for _ in range(STEPS):
-        pipeline.run()
-    torch.cuda.synchronize()
-    return BATCH * STEPS / (time.perf_counter() - begun)
-
-
-ways = [("mixed", share) for share in (0.0, 0.25, 0.5, 0.65, 0.8, 1.0)] + [("cpu", 0.0)]
-found: dict[tuple[str, float, bool], list[float]] = {}
-for _ in range(REPEATS):
-    for where, share in ways:
-        for whole in (False, True):
-            found.setdefault((where, share, whole), []).append(rate(where, share, whole))
-for (where, share, whole), rates in found.items():
-    what = "whole graph" if whole else "decode alone"
-    engine = f"hw_decoder_load {share}" if where == "mixed" else f"{threads} threads"
-    print(f"{folder}: {where}, {engine}, {what}: {median(rates):,.0f} pictures/s ({min(rates):,.0f} to {max(rates):,.0f})")
-PYTHON
-done
-# On the host's cores beside DALI's reader, torch, webdataset and litdata.
-fer-dist bench loader "$out/shards/train" --json "$out/loader.json"
+exit "$status"

@@ -266,6 +266,12 @@ def _step(arguments: Arguments) -> None:
     command(arguments)
 
 
+def _gpu(arguments: Arguments) -> None:
+    from fer_dist.bench.gpu import command
+
+    command(arguments)
+
+
 def _threads(arguments: Arguments) -> None:
     from fer_dist.bench.threads import command
 
@@ -287,6 +293,7 @@ def _at_least_one(flag: str, value: int) -> None:
 BENCHES = {
     "loader": Command("SHARDS: our loader beside others on the same pictures, and each of its stages", _loader),
     "step": Command("steps with ddp and deepspeed side by side: time, and bytes of the optimiser", _step),
+    "gpu": Command("[SHARDS]: a GPU's first ten minutes: the card, steps, decoding, pixels, training", _gpu),
     "threads": Command("SHARDS: every way to share the cores between decoding and the network, in turn", _threads),
     "shards": Command("RAW: building shards beside reading and decoding the same pictures with Pillow", _shards),
     "resize": Command("RAW: building shards of resized pictures in one process beside two", _resize),
