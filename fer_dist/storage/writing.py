@@ -88,7 +88,12 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     # A file of its own: the path itself is replaced or removed meanwhile, and a lock on that would guard nothing.
     descriptor = open_lock(path.with_name(f".{path.name}.lock"))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some mounts (Lustre, NFS) have no locks: better unguarded there than not at all.
+            if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+                raise
         yield
     finally:
         os.close(descriptor)

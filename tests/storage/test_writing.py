@@ -1,5 +1,6 @@
 """Files made whole in a folder in which others may write: no link is followed, and nothing of another user is ours."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -168,3 +169,13 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
         with pytest.raises(OSError, match=r"No space left on device: '.*/small/a\.json'"):
             write_atomically(tmp_path / "small" / "a.json", bytes(2**16))
         assert os.listdir(tmp_path / "small") == ["filler"]
+
+
+def test_where_a_mount_has_no_locks_the_work_goes_on_without(tmp_path, monkeypatch):
+    def unknown(descriptor: int, how: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("fer_dist.storage.writing.fcntl.flock", unknown)
+    with one_at_a_time(tmp_path / "scores.json"):
+        write_atomically(tmp_path / "scores.json", b"{}")
+    assert (tmp_path / "scores.json").read_bytes() == b"{}"
