@@ -70,6 +70,7 @@ def connected(group: Group, say: Callable[[Message], None]) -> Iterator[Node]:
     address = address_of(group.ray)
     if address == LOCAL:
         _have_a_token()
+        _listen_on_loopback()
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -154,6 +155,18 @@ def _have_a_token() -> None:
     given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() == "token" and not given:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _listen_on_loopback() -> None:
+    """Have a cluster of one's own, all of it on this host, reachable from no other; torch's own store alone is.
+
+    What is set already is obeyed. To be called before Ray is imported.
+    """
+    # Ray takes a node at 127.0.0.1 for one that others must reach, and gives it another address, unless clusters of
+    # several hosts are switched off, as they are on macOS and Windows: then all its ports are on loopback.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for collectives in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{collectives}_SOCKET_IFNAME", "lo")
 
 
 def _check_answers(address: str) -> None:

@@ -42,6 +42,8 @@ def test_a_run_whose_worker_and_controller_are_killed_and_that_is_stopped_is_an_
     training = Background.fer_dist(["train", *words, "--ray.workers", "2"], tmp_path / "log", **guarded)
     try:
         training.until((run / "checkpoints" / "list.json").exists)
+        # Of all that listens, torch's store alone knows no other way.
+        assert ["RayTrainWorker" in name for name in training.open_to_others()] == [True]
         training.kill_one("RayTrainWorker")
         training.until_it_says(", from step ")
         training.kill_one("TrainController")

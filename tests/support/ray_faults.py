@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,16 @@ class Background:
                     found.append(process)
             except psutil.NoSuchProcess:
                 pass
+        return found
+
+    def open_to_others(self) -> list[str]:
+        """Which of its processes listen where another host can reach them, each named once a port."""
+        found = []
+        for process in [psutil.Process(self.process.pid), *self.below("")]:
+            with suppress(psutil.NoSuchProcess):
+                ports = [port for port in process.net_connections("inet") if port.status == psutil.CONN_LISTEN]
+                far = [port for port in ports if not ip_address(port.laddr.ip.removeprefix("::ffff:")).is_loopback]
+                found += [" ".join(process.cmdline())] * len(far)
         return found
 
     def kill_one(self, name: str) -> None:
