@@ -16,6 +16,7 @@ from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listin
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Terminal, guard_output, printable
 from fer_dist.storage.places import Output, without_secrets
+from fer_dist.storage.writing import is_full
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,6 +92,9 @@ def _report(error: BaseException) -> int:
         text, code = "interrupted", 1
     elif isinstance(error, InputError):
         text, code = str(error), 2
+    elif is_full(error):
+        name = error.filename or "a file"
+        text, code = f"{name}: the disk is full ({error.strerror}); make room there, and start again", 1
     else:
         text, code = str(error), 1
     if text:

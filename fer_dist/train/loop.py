@@ -5,6 +5,7 @@ user can get wrong before a folder, a GPU or a cluster is touched, and then star
 """
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def train(job: Job, world: World) -> None:
     """
     settings = job.config.train
     with (
-        _full_disk_named(job.folder),
+        lost_disk_named(job.folder),
         float32_on_cuda(tf32=settings.precision == "tf32"),
         torch_threads(settings.threads),
     ):
@@ -63,24 +64,29 @@ def _train(session: Session, world: World) -> None:
 
 
 @contextmanager
-def _full_disk_named(folder: Path) -> Iterator[None]:
-    """Curves and ledger are written as well as checkpoints: a full disk gets one line whichever it meets first."""
+def lost_disk_named(folder: Path) -> Iterator[None]:
+    """Curves and ledger are written as well as checkpoints: where the disk is full, or the folder was removed, there is
+    one line about it, whichever meets it first."""
     before = threading.excepthook
 
     def note(raised: threading.ExceptHookArgs) -> None:
         # TensorBoard's thread keeps it for the next who writes, which is the loop.
-        if not (raised.exc_value and is_full(raised.exc_value)):
+        is_kept = type(raised.thread).__module__.startswith("tensorboard.") and isinstance(raised.exc_value, OSError)
+        if not is_kept:
             before(raised)
 
     threading.excepthook = note
     try:
         yield
     except OSError as error:
+        # TensorBoard names its file in bytes.
+        name = os.fsdecode(error.filename or folder)
         if is_full(error):
             raise WorkError(
-                f"{error.filename or folder}: the disk is full; the newest checkpoint is kept. Make room, and go on "
-                "with --resume"
+                f"{name}: the disk is full; the newest checkpoint is kept. Make room, and go on with --resume"
             ) from None
+        if isinstance(error, FileNotFoundError) and name.startswith(f"{folder}/"):
+            raise WorkError(f"{name}: was removed while the run wrote it; begin the run again") from None
         raise
     finally:
         threading.excepthook = before

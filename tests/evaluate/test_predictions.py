@@ -8,9 +8,14 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from support.disks import fill, small_disk
 
+from fer_dist.cli.commands import COMMANDS, main
+from fer_dist.config.flags import Command
 from fer_dist.errors import InputError
 from fer_dist.evaluate.results import load_predictions, load_scores, predictions_path, save_predictions, save_scores
+from fer_dist.scores.figures.canvas import save_figure
+from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
 
@@ -147,6 +152,29 @@ def test_scores_of_one_set_leave_those_of_the_others(tmp_path):
     save_scores(tmp_path / "run", "lab-test", {"accuracy": 0.25})
     save_scores(tmp_path / "run", "lab-val", {"accuracy": 0.75})
     assert load_scores(tmp_path / "run") == {"lab-val": {"accuracy": 0.75}, "lab-test": {"accuracy": 0.25}}
+
+
+SAVERS = {
+    "predictions/lab-test.parquet": lambda run: save_predictions(predictions_path(run, "lab-test"), example()),
+    "scores.json": lambda run: save_scores(run, "lab-test", {"accuracy": 0.5}),
+    "figures/lab.png": lambda run: save_figure(
+        confusion_figure(np.eye(2), ("fear", "joy"), "lab"), run / "figures/lab"
+    ),
+}
+"""What an evaluation leaves in a run folder: file -> what writes it."""
+
+
+@pytest.mark.parametrize("name", SAVERS)
+def test_a_disk_that_is_full_is_one_line_that_names_the_file_that_was_to_be_written(
+    tmp_path, capsys, monkeypatch, name
+):
+    disk = tmp_path / "disk"
+    with small_disk(disk):
+        fill(disk)
+        monkeypatch.setitem(COMMANDS, "save", Command("", lambda _: SAVERS[name](disk)))
+        assert main(["save"]) == 1
+    told = f"{disk / name}: the disk is full (No space left on device); make room there, and start again"
+    assert capsys.readouterr().err == f"fer-dist: {told}\n"
 
 
 def test_scores_saved_at_the_same_time_are_all_kept(tmp_path):

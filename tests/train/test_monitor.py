@@ -1,6 +1,7 @@
 """What a person sees of a run: curves in TensorBoard, quiet lines where there is no terminal."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from support.runs import arguments, drawn_shards
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
 
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config
@@ -16,7 +18,9 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import fastest
 from fer_dist.distributed.world import World
+from fer_dist.errors import WorkError
 from fer_dist.progress import Message, Terminal
+from fer_dist.train.loop import lost_disk_named
 from fer_dist.train.monitor import Monitor
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
@@ -30,6 +34,19 @@ def curves(tmp_path_factory):
     events = EventAccumulator(str(folder / "run"), EVERYTHING)
     events.Reload()
     return events
+
+
+def test_a_run_folder_that_vanishes_is_one_line_and_no_trace_of_the_thread_that_writes_curves(tmp_path, capsys):
+    folder = tmp_path / "run"
+    writer = SummaryWriter(str(folder))
+    shutil.rmtree(folder)
+    writer.add_scalar("train/loss", 1.0, 1)
+    with (
+        pytest.raises(WorkError, match=r"/run/events\.out\..*: was removed while the run wrote it"),
+        lost_disk_named(folder),
+    ):
+        writer.flush()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_curves_that_the_design_names_are_there(curves):
