@@ -8,9 +8,11 @@
 # of its step waits for data. It draws its faces itself. With FER2013: the same of its images as they are and enlarged,
 # two epochs of the preset plain and compiled, one worker of Ray with nccl, scores. Last the tests that need a GPU.
 #
-# PARTS    words: the parts of the first command.      DEVICE=cpu MORE="..."   the same lines on a CPU, made small:
-#     DEVICE=cpu MORE="--width 16 --size 40 --crop 32 --pixels 64 --images 16 --batches 8x5,16 --steps 2 --threads 1,2"
-# FACES    a set of colour faces, to decode as well.   EPOCHS                  of the trainings, by default 2.
+# PARTS    words: the parts of the first command.
+# FACES    a set of colour faces, to decode as well.
+# EPOCHS   of the trainings, by default 2.
+# DEVICE   cpu for the same lines on a CPU, with what makes them small in MORE: --width 16 --size 24 --crop 20
+#          --pixels 24 --images 8 --batches 4x5,8 --steps 2 --threads 1,2 --seconds 40
 set -euo pipefail
 raw=${1:-}
 out=${2:-fer2013-gpu}
