@@ -157,7 +157,4 @@ def _text(text: str) -> str:
 
 def evaluation_data(network: Network, data: DataConfig) -> DataConfig:
     """The settings of `data`, with the input that the network was trained with."""
-    mean, std = network.mean, network.std
-    return replace(
-        data, size=network.size, crop=network.crop, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
-    )
+    return replace(data, size=network.size, crop=network.crop, mean=network.mean, std=network.std)

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,11 +26,17 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 from fer_dist.runs.listing import MOST_BYTES, Entry, as_text, parsed
-from fer_dist.runs.network import Network, build
-from fer_dist.storage.untrusted import read_regular
+from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
+from fer_dist.storage.untrusted import Number, Value, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
+
+SAFETENSORS_ERRORS = (SafetensorError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+"""What the library raises of a damaged file, and where torch has no such type of numbers."""
+
+SMALLEST = 32
+"""Side of the smallest picture that the whole network sees."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Checkpoints:
         """The same as its entry in the list and the content of its files."""
         for entry in reversed(self.entries()):
             contents = self._verified(entry)
-            if contents:
+            if contents and self._holds(entry, contents):
                 return entry, contents
         return None
 
@@ -182,6 +188,15 @@ class Checkpoints:
             contents[name] = content
         return contents
 
+    def _holds(self, entry: Entry, contents: dict[str, bytes]) -> bool:
+        """Whether the files that are listed are those of a checkpoint."""
+        try:
+            snapshot_of(entry, contents)
+        except InputError as error:
+            self.warn(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
+            return False
+        return True
+
     def _kept(self, entries: list[Entry]) -> list[Entry]:
         entries = sorted(entries, key=lambda entry: entry.step)
         best = max((entry for entry in entries if entry.score is not None), key=_by_score, default=None)
@@ -193,16 +208,41 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class _State:
+    """Of a checkpoint's state, what a run goes on with."""
+
+    scaler: dict[str, Number] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+
+
 def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
-    """What the files of a checkpoint hold."""
-    state = json.loads(contents[STATE])
-    return Snapshot(entry.step, load_tensors(contents[MODEL]), load_tensors(contents[OPTIMIZER]), state, entry.score)
+    """What the files of a checkpoint hold. Raises InputError that names the one that holds something else."""
+    for name in (MODEL, OPTIMIZER, STATE):
+        if name not in contents:
+            raise InputError(f"{entry.step}/{name}: not in the list of checkpoints")
+    record(_State, contents[STATE], f"{entry.step}/{STATE}")
+    state = record(dict[str, Value], contents[STATE], f"{entry.step}/{STATE}")
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name in (MODEL, OPTIMIZER):
+        try:
+            tensors[name] = load_tensors(contents[name])
+        except SAFETENSORS_ERRORS as error:
+            raise InputError(f"{entry.step}/{name}: not a safetensors file ({error})") from None
+    return Snapshot(entry.step, tensors[MODEL], tensors[OPTIMIZER], state, entry.score)
 
 
 def load_network(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
-    """A network's description and weights, from a run folder (also at a URL) or a .safetensors file.
+    """A network's description and weights. Takes and raises what `load_model` does."""
+    network, model = load_model(run, which)
+    return network, dict(model.state_dict())
 
-    Raises InputError where there is none, or the file is not one of ours.
+
+def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, SEResNet18]:
+    """A trained network in evaluation mode, and its description, from a run folder (also at a URL) or a .safetensors.
+
+    Raises InputError where there is none, or the file is not one of ours: its description, and the name, shape and kind
+    of each of its weights; or where they give no numbers.
     """
     home = run if isinstance(run, RunFolder) else entered(str(run))
     path = home.path
@@ -210,26 +250,42 @@ def load_network(run: str | Path | RunFolder, which: str = "last") -> tuple[Netw
         path = Checkpoints(path, home=home).model_file(which)
     if not path.is_file():
         raise InputError(f"{home.place}: no such run folder or .safetensors file")
+    source = f"{path}: not a model of fer_dist"
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        content = json.loads(metadata["network"])
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        network = Network(**values)
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        # The last two: another version's description, or something else under that name.
-        raise InputError(f"{path}: not a model of fer_dist ({error})") from None
-    return network, tensors
-
-
-def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, SEResNet18]:
-    """A trained network in evaluation mode, and its description."""
-    network, tensors = load_network(run, which)
+            network = _described((file.metadata() or {}).get("network", ""), source)
+            names = file.keys()
+            shapes = {
+                name: list(file.get_slice(name).get_shape()) for name in shapes_that_tell(network) if name in names
+            }
+            if shapes != shapes_that_tell(network):
+                # Before anything of that size is made: the file holds as much as it says.
+                described = shapes_that_tell(network)
+                raise InputError(f"{source}: weights of {shapes}, described are {described}; {WRITTEN_BY_US}")
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SAFETENSORS_ERRORS as error:
+        raise InputError(f"{source} ({error}); {WRITTEN_BY_US}") from None
     # Not on torch's meta device, for which it imports 900 modules in 7 s; these weights are drawn in 0.2 s.
-    model = build(network)
+    with torch.random.fork_rng(devices=[]):
+        model = build(network)
+    check_weights(model, tensors, source)
     model.load_state_dict(tensors)
-    return network, model.eval()
+    model.eval()
+    with torch.no_grad():
+        if not model(torch.ones(1, 3, SMALLEST, SMALLEST)).isfinite().all():
+            raise InputError(f"{path}: its weights give no numbers; take another --checkpoint, or train it again")
+    return network, model
+
+
+def _described(text: str, source: str) -> Network:
+    """The description in a file's metadata."""
+    unknown = set(record(dict[str, Any], text, source, WRITTEN_BY_US)) - {item.name for item in fields(Network)}
+    if unknown:
+        raise InputError(f"{source} that this version knows: it has {', '.join(sorted(unknown))[:80]}; use a newer one")
+    network = record(Network, text, source, WRITTEN_BY_US)
+    if network.crop > network.size or len(set(network.emotions)) < len(network.emotions):
+        raise InputError(f"{source}: its crop is larger than its size, or an emotion comes twice; {WRITTEN_BY_US}")
+    return network
 
 
 def _by_score(entry: Entry) -> tuple[float, int]:

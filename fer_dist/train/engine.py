@@ -15,6 +15,7 @@ from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
+from fer_dist.errors import InputError
 from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.train.zero import Zero
 
@@ -99,8 +100,10 @@ class Engine:
         return {name: self.strategy.momentum(parameter) for name, parameter in self._trained()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take what `state` gave, with the same strategy or the other."""
+        """Take what `state` gave, with the same strategy or the other. Raises InputError where it is another's."""
         for name, parameter in self._trained():
+            if name not in tensors or tensors[name].shape != parameter.shape or not tensors[name].is_floating_point():
+                raise InputError(f"the checkpoint's optimizer has no momentum for {name}; choose another --run.name")
             self.strategy.load_momentum(parameter, tensors[name])
 
     def scaler_state(self) -> dict[str, Any]:
@@ -224,4 +227,7 @@ class Ddp:
     def load_scaler_state(self, state: dict[str, Any]) -> None:
         # A run that began without a scaler (deepspeed, or another precision) has none.
         if state:
+            missing = set(self.scaler.state_dict()) - set(state)
+            if missing:
+                raise InputError(f"the checkpoint's scaler has no {min(missing)}; choose another --run.name")
             self.scaler.load_state_dict(state)

@@ -19,10 +19,10 @@ from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import load_scores, predictions_path, save_predictions, save_scores, scored
 from fer_dist.progress import Message, Progress
-from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, snapshot_of
-from fer_dist.runs.folder import SCORES, RunFolder
+from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
+from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
 from fer_dist.runs.listing import Entry
-from fer_dist.runs.network import Network, build, on_device
+from fer_dist.runs.network import Network, build, check_weights, on_device
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine
 from fer_dist.train.inputs import open_inputs, start_from
@@ -239,6 +239,7 @@ def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | 
     torch.manual_seed(config.train.seed)
     model = on_device(build(network), world.device)
     if snapshot:
+        check_weights(model, snapshot.model, f"{job.folder}/{CHECKPOINTS}/{snapshot.step}/{MODEL}")
         model.load_state_dict(snapshot.model)
     elif config.train.init_from:
         note = start_from(model, network, config.train.init_from)
