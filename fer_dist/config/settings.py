@@ -385,17 +385,20 @@ def to_shown_json(config: Config) -> dict[str, Any]:
 def from_json(content: dict[str, Any]) -> Config:
     """The configuration that `to_json` made; settings that are not in it keep their defaults.
 
-    Raises InputError for a section or a setting that this version does not have.
+    It comes from another process of this very version: what a file holds is read as a record.
     """
     sections = {}
     for section in dataclasses.fields(Config):
         values = content.get(section.name, {})
         kind = type(getattr(Config(), section.name))
-        unknown = set(values) - {f.name for f in dataclasses.fields(kind)}
-        if unknown:
-            raise InputError(f"the configuration has settings that are not known here: {', '.join(sorted(unknown))}")
         sections[section.name] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     return Config(**sections)
+
+
+def unknown_settings(content: dict[str, dict[str, Any]]) -> list[str]:
+    """The settings of a kept configuration that this version does not have, as `train.lr`."""
+    known = {f"{section}.{name}" for section, values in to_json(Config()).items() for name in values}
+    return sorted({f"{section}.{name}" for section, values in content.items() for name in values} - known)
 
 
 MAY_DIFFER = {

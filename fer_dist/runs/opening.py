@@ -3,16 +3,17 @@
 import hashlib
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from fer_dist import __version__
-from fer_dist.config.settings import Config, choices_of, differences, from_json, keeping_chosen, to_shown_json
+from fer_dist.config.settings import Config, choices_of, differences, keeping_chosen, to_shown_json, unknown_settings
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.places import below, settled
+from fer_dist.storage.untrusted import Count, record
 from fer_dist.storage.writing import free_bytes
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
@@ -20,6 +21,8 @@ HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deeps
 
 SETS = {"data.train": "train", "data.val": "val"}
 """Settings that name a set, known by what it holds, and where that is kept."""
+
+REMEDY = "choose another --run.name"
 
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
@@ -44,8 +47,7 @@ def going_on(config: Config) -> Config:
     except (OSError, WorkError):
         # What is wrong with the folder is said where it is checked.
         return config
-    place = f"{folder.place}/{CONFIG}"
-    return keeping_chosen(_config_in(_parsed(content, place), place), config) if content is not None else config
+    return keeping_chosen(_kept(content, f"{folder.place}/{CONFIG}").config, config) if content is not None else config
 
 
 def run_folder(config: Config, rank: int = 0) -> RunFolder:
@@ -77,18 +79,18 @@ def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bo
 def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunFolder, resume: bool) -> None:
     content = folder.read(CONFIG)
     if content is not None:
-        known = _parsed(content, f"{folder.place}/{CONFIG}")
-        found = differences(_config_in(known, f"{folder.place}/{CONFIG}"), config)
-        if "sets" in known:
+        known = _kept(content, f"{folder.place}/{CONFIG}")
+        found = differences(known.config, config)
+        if known.sets is not None:
             found = {name: text for name, text in found.items() if name not in SETS}
-            found |= _other_sets(known["sets"], sets)
+            found |= _other_sets({name: asdict(held) for name, held in known.sets.items()}, sets)
         changed = list(found.values())
         if not changed:
             now = _hashes(config)
             changed = [
                 f"{setting} {_hashed_files(config)[setting]} has other lines now"
                 for setting, name in HASHED.items()
-                if known.get(name) != now.get(name)
+                if getattr(known, name) != now.get(name, "")
             ]
         if changed:
             advice = "go on with the same settings, or choose another --run.name"
@@ -136,8 +138,7 @@ def choices_kept(config: Config) -> dict[str, Any]:
         content = folder.read(CONFIG)
     except (OSError, WorkError) as error:
         raise InputError(f"--run.root: {error}") from None
-    place = f"{folder.place}/{CONFIG}"
-    return choices_of(_config_in(_parsed(content, place), place)) if content is not None else {}
+    return choices_of(_kept(content, f"{folder.place}/{CONFIG}").config) if content is not None else {}
 
 
 def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]) -> str:
@@ -164,22 +165,46 @@ def load_config(folder: Path) -> Config:
     path = folder / CONFIG
     if not path.is_file():
         raise InputError(f"{folder}: not a run folder (no {CONFIG})")
-    return _config_in(_parsed(path.read_bytes(), str(path)), str(path))
+    return _kept(path.read_bytes(), str(path)).config
 
 
-def _config_in(content: dict[str, Any], place: str) -> Config:
-    try:
-        return from_json(content["config"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{place}: not the configuration of a run ({error})") from None
+@dataclass(frozen=True)
+class _HeldSet:
+    """What a set held, as a run's configuration keeps it."""
+
+    hash: str
+    samples: Count
+    counts: dict[str, Count]
 
 
-def _parsed(content: bytes, place: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{place}: not the configuration of a run ({error})") from None
-    return found
+@dataclass(frozen=True)
+class _Kept:
+    """What config.json says of a run that counts when it goes on."""
+
+    config: Config
+    sets: dict[str, _HeldSet] | None = None
+    leave_out_sha256: str = ""
+    deepspeed_config_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Its settings, known here or not."""
+
+    config: dict[str, dict[str, Any]]
+
+
+def _kept(content: bytes, place: str) -> _Kept:
+    """Raises InputError where a field is missing or of another type, or a setting is not known here."""
+    source = f"{place}: not the configuration of a run"
+    unknown = unknown_settings(record(_Named, content, source, REMEDY).config)
+    if unknown:
+        raise InputError(f"{source} that this version knows: it has {', '.join(unknown)}; use a newer one")
+    kept = record(_Kept, content, source, REMEDY)
+    data, train = kept.config.data, kept.config.train
+    if min(data.threads, data.lanes, data.block, train.threads) < 0:
+        raise InputError(f"{source}: threads, lanes or block below 0; {REMEDY}")
+    return kept
 
 
 def _hashed_files(config: Config) -> dict[str, str]:

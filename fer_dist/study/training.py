@@ -77,6 +77,10 @@ def _say_what_changed(running: Running, job: Job, folder: Path) -> None:
     plain = running.setup.out / "runs" / job.model
     if folder == plain or not (plain / CONFIG).is_file():
         return
-    changed = differing(settings_of(load_config(plain)), settings_of(running.setup.configs[job.model]))
+    try:
+        changed = differing(settings_of(load_config(plain)), settings_of(running.setup.configs[job.model]))
+    except InputError:
+        # Another version's: nothing goes on with it, so it need not be read.
+        changed = ["its configuration cannot be read here"]
     what = "; ".join(changed) or "what its sets hold, its start, or the program"
     running.terminal.say(f"{job.model}: changed since {plain.name} ({what}); it goes into {os.path.relpath(folder)}")
