@@ -27,7 +27,7 @@ from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 from fer_dist.runs.listing import MOST_BYTES, Entry, as_text, parsed
 from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
-from fer_dist.storage.untrusted import Number, Value, read_regular, record
+from fer_dist.storage.untrusted import Count, Number, Value, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
@@ -214,6 +214,7 @@ class _State:
 
     scaler: dict[str, Number] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
+    worlds: dict[str, Count] = field(default_factory=dict)
 
 
 def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
