@@ -96,12 +96,13 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
 
 def _dry_run(plan: Any, flags: Any) -> None:
     from fer_dist.study.setup import prepare
-    from fer_dist.study.study import job_rows
+    from fer_dist.study.study import overview
 
-    rows = job_rows(prepare(plan, flags.config))
-    Terminal().table(["job", "state", "about"], rows)
+    found, terminal = overview(prepare(plan, flags.config)), Terminal()
+    terminal.table(["job", "state", "about"], found.rows)
+    terminal.say(found.trainings)
     if flags.json:
-        write_json(flags.json, [dict(zip(("job", "state", "about"), row, strict=True)) for row in rows])
+        write_json(flags.json, [dict(zip(("job", "state", "about"), row, strict=True)) for row in found.rows])
 
 
 def _run(plan: Any, config: Any, line: str) -> None:

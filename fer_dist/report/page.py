@@ -5,6 +5,7 @@ The same study gives the same bytes.
 """
 
 import base64
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from fer_dist import PACKAGE
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Study, check, to_json
-from fer_dist.report.numbers import duration, unbroken
+from fer_dist.report.numbers import duration, listed, unbroken
 from fer_dist.report.sections import Section, all_pictures, all_tables, sections
 from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
@@ -59,6 +60,18 @@ def render(study: Study, folder: str | Path = ".") -> str:
     return _page(study, sections(study), Path(folder))
 
 
+def seeds_told(study: Study) -> str:
+    """How many seeds each training has, as "3 seeds for each training"; empty where there is none."""
+    seeds = Counter(model.group_name for model in study.models)
+
+    def told(number: int) -> str:
+        return f"{number} seed{'s' * (number > 1)}"
+
+    if len(set(seeds.values())) > 1:
+        return listed([f"{told(number)} for {group}" for group, number in seeds.items()])
+    return f"{told(max(seeds.values()))} for each training" if seeds else ""
+
+
 def _page(study: Study, found: list[Section], folder: Path) -> str:
     import jinja2
     import markupsafe
@@ -78,6 +91,7 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
     environment.filters.update(duration=duration, unbroken=unbroken, svg=svg)
     return environment.get_template("report.html.jinja").render(
         study=study,
+        seeds=seeds_told(study),
         summary=summary(study),
         sections=found,
         maps=[_feature_map(folder / name) for name in study.maps],

@@ -27,8 +27,9 @@ class PaperConfig:
     preset: str = "paper"
     """Settings: paper, strong or demo. Any of them changes with --set.SECTION.FIELD VALUE."""
 
-    seeds: str = "0"
-    """Seeds of every training, as 0,1,2."""
+    seeds: str = "0,1,2"
+    """Seeds of every training, each of which trains all networks once more. What one seed shows holds for those
+    networks alone, not for how they were trained."""
 
     freeze: int = 0
     """Transfer once more with this many parts frozen, counted from the input (see --train.freeze). 0: not."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_dist.errors import InputError
@@ -15,7 +15,7 @@ from fer_dist.study.evaluating import evaluate_jobs
 from fer_dist.study.gathering import findings
 from fer_dist.study.jobs import Job, jobs_of, settings_of
 from fer_dist.study.measuring import measure
-from fer_dist.study.plan import Plan, StudyConfig
+from fer_dist.study.plan import Plan, StudyConfig, seeds_of
 from fer_dist.study.plan_file import as_yaml
 from fer_dist.study.records import Records, locked
 from fer_dist.study.running import Running, finish
@@ -56,12 +56,22 @@ def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[st
     return setup.out / REPORT
 
 
-def job_rows(setup: Setup) -> list[list[str]]:
-    """The jobs in their order: what, whether it is done, about how long. For a dry run; writes nothing.
+@dataclass(frozen=True)
+class Overview:
+    """What a dry run shows. rows: each job, whether it is done, about how long; trainings: how many there are, and of
+    those that are not done about how long, in words."""
+
+    rows: list[list[str]]
+    trainings: str
+
+
+def overview(setup: Setup) -> Overview:
+    """The jobs in their order, for a dry run; writes nothing.
 
     A training's time is that of its steps, from a few on noise; decoding beside them and validation come on top.
     """
     records, rows, known = Records(setup.out), list[list[str]](), dict[str, float]()
+    seconds = 0.0
     for job in jobs_of(setup):
         state = "done" if records.is_done(job) else "to go on" if records.read(job.key) else "to do"
         about = ""
@@ -72,8 +82,20 @@ def job_rows(setup: Setup) -> list[list[str]]:
             if kind not in known:
                 known[kind] = estimate(config, open_inputs(config), lambda done, total: None).seconds
             about = f"{duration(known[kind])} of steps"
+            seconds += known[kind]
         rows.append([job.name, state, about])
-    return rows
+    left = f", {duration(seconds)} of steps in all" if seconds else ", all of them done"
+    return Overview(rows, f"{_trainings_told(setup.plan)}{left}")
+
+
+def _trainings_told(plan: Plan) -> str:
+    """As "9 trainings: 3 networks with 3 seeds each"."""
+    seeds = [len(seeds_of(plan, name)) for name in plan.trainings]
+    each = (
+        f"{seeds[0]} seed{'s' * (seeds[0] > 1)} each" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
+    )
+    counted = [f"{sum(seeds)} training{'s' * (sum(seeds) > 1)}", f"{len(seeds)} network{'s' * (len(seeds) > 1)}"]
+    return f"{counted[0]}: {counted[1]} with {each}"
 
 
 def _train_all(running: Running, jobs: list[Job], lock: int) -> None:

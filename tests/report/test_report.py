@@ -83,6 +83,19 @@ def test_the_same_study_gives_the_same_page(page):
     assert page_module.render(whole_study()) == page
 
 
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ({"wild": (0,), "lab": (0,)}, "2 models (1 seed for each training), 0 results"),
+        ({"wild": (0, 1, 2), "lab": (0, 1, 2)}, "6 models (3 seeds for each training), 0 results"),
+        ({"wild": (0, 1, 2), "lab": (4,)}, "4 models (3 seeds for wild and 1 seed for lab), 0 results"),
+    ],
+)
+def test_the_head_of_the_page_says_how_many_seeds_each_training_has(groups, told):
+    models = tuple(Model(f"{name}-{seed}", name, group=name, seed=seed) for name in groups for seed in groups[name])
+    assert told in "".join(Page(page_module.render(Study("S", models, ()))).text)
+
+
 def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
     text = page_module.render(crossed(850, 510))
     Page(text)

@@ -1,6 +1,8 @@
 """Plans: what is read from YAML, what comes back when it is written, and what a plan may not say."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.studies import three_sets
@@ -10,6 +12,8 @@ from fer_dist.config.presets import preset
 from fer_dist.distributed.hardware import Arithmetic
 from fer_dist.errors import InputError
 from fer_dist.study import setup
+from fer_dist.study.demo import DemoConfig
+from fer_dist.study.demo import _plan as demo_plan
 from fer_dist.study.paper import PaperConfig, paper_of, taken_settings
 from fer_dist.study.plan import DataSet, Plan, Robustness, StudyConfig, Training, check_plan, evaluations_of, models_of
 from fer_dist.study.plan_file import as_yaml, load_plan
@@ -145,12 +149,33 @@ def test_words_that_yaml_takes_for_something_else_stay_what_the_field_says(tmp_p
 
 
 def test_the_papers_plan_has_its_three_models_and_its_comparison():
-    plan = paper_of({"a": "x", "b": "y"}, {"a": "/x", "b": "/y"}, PaperConfig(), {})
+    plan = paper_of({"a": "x", "b": "y"}, {"a": "/x", "b": "/y"}, PaperConfig(seeds="0"), {})
     check_plan(plan)
     assert [(model.name, model.parent) for model in models_of(plan)] == [("x", ""), ("y", ""), ("x-to-y", "x")]
     assert set(evaluations_of(plan)) == {(model, data) for model in ("x", "y", "x-to-y") for data in ("x", "y")}
     (pair,) = plan.comparisons
     assert (pair.with_model, pair.without_model, pair.data) == ("x-to-y", "y", "y")
+
+
+def test_the_papers_plan_trains_each_network_with_three_seeds_and_the_demos_with_one():
+    names, places = {"a": "x", "b": "y"}, {"a": "/x", "b": "/y"}
+    plan = paper_of(names, places, PaperConfig(), {})
+    check_plan(plan)
+    assert [(model.name, model.parent) for model in models_of(plan) if model.training == "x-to-y"] == [
+        (f"x-to-y-seed{seed}", f"x-seed{seed}") for seed in (0, 1, 2)
+    ]
+    assert len(models_of(plan)) == 9
+    assert {model.seed for model in models_of(demo_plan(Path("out"), DemoConfig(seed=5)))} == {5}
+
+
+def test_a_dry_run_counts_a_training_for_each_seed(sets, tmp_path, capsys):
+    rows, shared = tmp_path / "rows.json", ["--out", str(tmp_path / "out"), "--device", "cpu", "--dry-run"]
+    small = ["--preset", "demo", "--set.data.size", "24", "--set.data.crop", "20", "--set.train.batch-size", "20"]
+    words = ["study", "paper", "--a", str(sets / "a"), "--b", str(sets / "b"), *small, *shared, "--json", str(rows)]
+    assert main(words) == 0
+    told = [row["job"] for row in json.loads(rows.read_text()) if row["job"].startswith("train ")]
+    assert len(told) == len(set(told)) == 9
+    assert "9 trainings: 3 networks with 3 seeds each, " in capsys.readouterr().err
 
 
 def test_each_seed_starts_from_the_same_seed_of_its_parent_or_from_its_only_one():
