@@ -147,10 +147,11 @@ def _training(study: Study, first: list[Result]) -> Section:
     names = {model.name for model in models}
     some = tuple(plots.curve_pictures(models))
     more = tuple(plots.curve_pictures(model for model in study.models if model.name not in names))
-    introduction = (
-        "Training accuracy is measured on augmented pictures while the weights still change; validation accuracy on "
-        "plain ones after each epoch."
-    )
+    introduction = "Training accuracy is measured on augmented pictures while the weights still change"
+    if any("validation/accuracy" in model.curves for model in study.models):
+        introduction += "; validation accuracy on plain ones after each epoch."
+    else:
+        introduction += "; without a validation split nothing shows how it went on others."
     return Section("training", "Training", introduction, pictures=some, more=more)
 
 

@@ -139,8 +139,8 @@ def settings_of(config: Config) -> dict[str, Any]:
 def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str], trained: dict[str, Job]) -> Job:
     config, data = config_with_list(setup, model), setup.data_of(model)
     content: dict[str, Any] = {
-        "sets": [hashes[data, "train"], hashes[data, "val"]],
-        "left out": [setup.listed(data, split) for split in ("train", "val")],
+        "sets": [hashes[data, split] for split in setup.plan.training_splits],
+        "left out": [setup.listed(data, split) for split in setup.plan.training_splits],
         "settings": settings_of(config),
         "deepspeed": file_hash(Path(config.train.deepspeed_config)) if config.train.deepspeed_config else "",
         # Which of the parent's checkpoints it starts from.

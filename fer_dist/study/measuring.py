@@ -134,7 +134,7 @@ def _copies(running: Running, job: Job) -> set[str] | None:
         return None
     copies = {key for keys in setup.listed(job.data, "test").values() for key in keys}
     trained_on = {setup.data_of(model) for model in setup.lineage(running.model(job.model))}
-    seen = {setup.manifests[data, split].name for data in trained_on for split in ("train", "val")}
+    seen = {setup.manifests[data, split].name for data in trained_on for split in setup.plan.training_splits}
     name = setup.manifests[job.data, "test"].name
     for one in audits:
         held = running.records.read(one.key)["copies"].get(name, {})

@@ -16,10 +16,10 @@ class PaperConfig:
     """What the built-in plan is made of."""
 
     a: Place = ""
-    """Shards of the large set, with train, val and test. The published study: AffectNet."""
+    """Shards of the large set, with train, val (see --whole-train) and test. The published study: AffectNet."""
 
     b: Place = ""
-    """Shards of the set that is transferred to, with train, val and test. The published study: RAF-DB."""
+    """Shards of the set that is transferred to, with the same splits. The published study: RAF-DB."""
 
     c: Place = ""
     """Shards of a set that is only evaluated, with test; an emotion that it lacks is masked. TCCE there."""
@@ -30,6 +30,11 @@ class PaperConfig:
     seeds: str = "0,1,2"
     """Seeds of every training, each of which trains all networks once more. What one seed shows holds for those
     networks alone, not for how they were trained."""
+
+    whole_train: bool = False
+    """Train on all of train, as the published study does, without a val split. That gives up the validation curves:
+    nothing shows how a training goes on images that it does not learn from until the test split is read. Without this
+    a val split is needed, and where that is cut from train the networks see fewer images than the study's."""
 
     freeze: int = 0
     """Transfer once more with this many parts frozen, counted from the input (see --train.freeze). 0: not."""
@@ -88,6 +93,7 @@ def paper_of(names: dict[str, str], places: dict[str, str], config: PaperConfig,
         preset=config.preset,
         set=changed,
         seeds=_seeds(config.seeds),
+        whole_train=config.whole_train,
         comparisons=tuple(Comparison(name, b, b) for name in trainings if trainings[name].init_from),
         audit=config.audit,
         leave_out=config.leave_out,

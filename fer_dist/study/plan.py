@@ -27,7 +27,8 @@ class DataSet:
     """One data set of a study."""
 
     shards: Place
-    """Folder (or address) with the splits train, val and test; of a set that is only evaluated, test is enough."""
+    """Folder (or address) with the splits train, val and test; of a set that is only evaluated, test is enough, and
+    with whole_train no val is needed."""
 
     role: Literal["", "a", "b", "c"] = ""
     """Its place in the published study: a is the large one, b the one that is transferred to, c only evaluated."""
@@ -112,6 +113,10 @@ class Plan:
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint is evaluated: the last one, or the best by the validation split."""
 
+    whole_train: bool = False
+    """Train on all of train, without a validation split: no set needs one, the last checkpoint is taken, and no curve
+    shows how a training goes on images that it does not learn from."""
+
     evaluations: tuple[Evaluation, ...] = ()
     """Which models on which sets. Empty: every model on every set."""
 
@@ -134,6 +139,11 @@ class Plan:
 
     robustness: Robustness = field(default_factory=Robustness)
     """How much is lost to noise, blur, weather and covered parts of the face."""
+
+    @property
+    def training_splits(self) -> tuple[str, ...]:
+        """What a training reads of its set."""
+        return ("train",) if self.whole_train else ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -226,6 +236,8 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
     yield from _unknown("preset", plan.preset, PRESETS, "preset")
     for name, training in plan.trainings.items():
         yield from _training_faults(plan, f"trainings.{name}", name, training)
+    if plan.whole_train and plan.checkpoint == "best":
+        yield Fault("checkpoint", "best is chosen by a validation split, which whole_train does without; use last")
     yield from _role_faults(plan)
     yield from _pair_faults(plan)
     if plan.robustness.samples < 0:

@@ -25,7 +25,6 @@ from fer_dist.study.plan_file import load_plan
 from fer_dist.train.checks import check_job
 
 PLAN = "plan.yaml"
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,8 @@ def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
     config = with_settings(config, plan.set | training.set)
     shards = plan.data[training.data].shards
     threads = where.threads or config.data.threads
-    data = replace(config.data, train=below(shards, "train"), val=below(shards, "val"), threads=threads)
+    val = "" if plan.whole_train else below(shards, "val")
+    data = replace(config.data, train=below(shards, "train"), val=val, threads=threads)
     run = replace(config.run, root=f"{where.out}/runs", device=where.device)
     found = replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
     return settled(found, f"trainings.{model.training}.set")
@@ -146,7 +146,7 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
     scored = {data for _, data in evaluations_of(plan)}
     manifests: dict[tuple[str, str], Manifest] = {}
     for name, data in plan.data.items():
-        wanted = [*(("train", "val") if name in trained else ()), *(("test",) if name in scored else ())]
+        wanted = [*(plan.training_splits if name in trained else ()), *(("test",) if name in scored else ())]
         for split in wanted:
             place = below(data.shards, split)
             try:
@@ -159,6 +159,8 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
                     f"and reads test once, at the end. Build the set with its own splits{_remedy(split)}"
                 )
             manifests[name, split] = manifest
+        if plan.whole_train and name in trained:
+            _check_whole(name, manifests[name, "train"])
     owners: dict[str, str] = {}
     for (name, _), manifest in manifests.items():
         if owners.setdefault(manifest.dataset, name) != name:
@@ -170,7 +172,22 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
 
 
 def _remedy(split: str) -> str:
-    return "; cut one from train: fer-dist shards build ... --val-fraction 0.1" if split == "val" else ""
+    if split != "val":
+        return ""
+    return (
+        "; cut one from train: fer-dist shards build ... --val-fraction 0.1, or train without one on all of train: "
+        "--whole-train (in a plan whole_train: true)"
+    )
+
+
+def _check_whole(name: str, train: Manifest) -> None:
+    """Raises InputError where a validation split was cut from what is to be all of train."""
+    cut = train.built.get("val_fraction", 0)
+    if cut:
+        raise InputError(
+            f"data.{name}: whole_train, but {100 * cut:g} % of train were cut out as val when its shards were built; "
+            "build it again without --val-fraction, or leave whole_train out"
+        )
 
 
 def _check_model(setup: Setup, model: Model) -> None:
@@ -191,7 +208,7 @@ def _check_model(setup: Setup, model: Model) -> None:
 def config_with_list(setup: Setup, model: Model) -> Config:
     """A model's configuration with the plan's list of pictures, where that names any of its sets."""
     config, data = setup.configs[model.name], setup.data_of(model)
-    is_named = any(setup.listed(data, split) for split in ("train", "val"))
+    is_named = any(setup.listed(data, split) for split in setup.plan.training_splits)
     return replace(config, data=replace(config.data, leave_out=setup.plan.leave_out)) if is_named else config
 
 

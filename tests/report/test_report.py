@@ -96,6 +96,15 @@ def test_the_head_of_the_page_says_how_many_seeds_each_training_has(groups, told
     assert told in "".join(Page(page_module.render(Study("S", models, ()))).text)
 
 
+@pytest.mark.parametrize("is_validated", [True, False])
+def test_the_page_speaks_of_validation_curves_where_there_are_some(is_validated):
+    validated = {"validation/accuracy": [(4, 0.3)]} if is_validated else {}
+    study = Study("S", (Model("wild", "wild", curves={"train/accuracy": [(2, 0.2), (4, 0.4)]} | validated),), ())
+    text = page_module.render(study)
+    assert ("validation accuracy on plain ones after each epoch" in text) == is_validated
+    assert ("without a validation split nothing shows how it went on others" in text) != is_validated
+
+
 def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
     text = page_module.render(crossed(850, 510))
     Page(text)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from support.faces import tree, wait_for
 from support.runs import command, environment
-from support.studies import found, measured, paper, three_sets, traced, uncounted
+from support.studies import found, measured, paper, three_sets, traced, uncounted, whole
 
 from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_manifest, save_manifest
@@ -20,7 +20,9 @@ from fer_dist.progress import Terminal
 from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
 from fer_dist.study import jobs as jobs_module
+from fer_dist.study import study as study_module
 from fer_dist.study.evaluating import record_evaluation
+from fer_dist.study.gathering import findings
 from fer_dist.study.jobs import jobs_of
 from fer_dist.study.plan import StudyConfig
 from fer_dist.study.plan_file import load_plan
@@ -258,6 +260,26 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
     assert [result["robustness"] and result["robustness"]["samples"] for result in study["results"]] == [10, None]
     # Nobody looked for copies.
     assert [result["without_copies"] for result in study["results"]] == [None, None]
+
+
+def test_a_study_on_all_of_train_needs_no_validation_split_to_its_end(sets, tmp_path, monkeypatch):
+    out, plan, kept = tmp_path / "out", tmp_path / "mine.yaml", []
+    # What it finds; the page's figures take longer than all the rest.
+    monkeypatch.setattr(
+        study_module, "_report", lambda running, job, commands: kept.append(findings(running, commands))
+    )
+    plan.write_text(
+        f"data: {{faces: {{shards: {whole(sets, tmp_path / 'whole') / 'a'}}}}}\ntrainings: {{faces: {{data: faces}}}}\n"
+        "preset: demo\nset: {data.size: 24, data.crop: 20, train.batch_size: 20, train.epochs: 1}\nwhole_train: yes\n"
+        "parity: no\naudit: yes\n"
+    )
+    assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
+    (study,) = kept
+    (model,) = study.models
+    assert "train/accuracy" in model.curves
+    assert not [name for name in model.curves if name.startswith("validation/")]
+    assert study.class_counts.keys() == {f"{A}-train", f"{A}-test"}
+    assert study.results[0].without_copies
 
 
 def test_a_validation_split_that_is_a_test_split_is_refused_before_anything_is_written(sets, tmp_path, capsys):

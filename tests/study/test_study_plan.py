@@ -1,11 +1,12 @@
 """Plans: what is read from YAML, what comes back when it is written, and what a plan may not say."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.studies import three_sets
+from support.studies import three_sets, whole
 
 from fer_dist.cli.commands import main
 from fer_dist.config.presets import preset
@@ -14,10 +15,11 @@ from fer_dist.errors import InputError
 from fer_dist.study import setup
 from fer_dist.study.demo import DemoConfig
 from fer_dist.study.demo import _plan as demo_plan
+from fer_dist.study.jobs import jobs_of
 from fer_dist.study.paper import PaperConfig, paper_of, taken_settings
 from fer_dist.study.plan import DataSet, Plan, Robustness, StudyConfig, Training, check_plan, evaluations_of, models_of
 from fer_dist.study.plan_file import as_yaml, load_plan
-from fer_dist.study.setup import with_precision
+from fer_dist.study.setup import prepare, with_precision
 from fer_dist.study.side_by_side import flags_of
 
 
@@ -40,6 +42,8 @@ WRONG = [
     ("set: {model.emotions: nine}\n", "expected one of seven, eight, found 'nine'"),
     ("set: {train.momentum: 2}\n", "set: train.momentum 2.0 is out of range"),
     ("preset: papr\n", ":5: preset: no preset 'papr'; did you mean paper?"),
+    ("checkpoint: best\nwhole_train: yes\n", ":5: checkpoint: best is chosen by a validation split, which whole_train"),
+    ("whole_train: yes\n", "data.a: whole_train, but 20 % of train were cut out as val when its shards were built"),
     ("audit: maybe\n", ":5: audit: expected true or false, found 'maybe'"),
     ("title: one\ntitle: two\n", ":6: title: stands here a second time"),
     ("title: [\n", ":6: not YAML"),
@@ -98,6 +102,34 @@ def test_a_set_that_lacks_what_is_needed_is_named_before_anything_starts(sets, t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_set_without_a_validation_split_is_trained_on_where_the_plan_says_so_and_else_named(sets, tmp_path, capsys):
+    plan, where = tmp_path / "plan.yaml", StudyConfig(out=str(tmp_path / "out"), device="cpu")
+    plan.write_text(GOOD.replace("SETS", str(whole(sets, tmp_path / "whole"))))
+    assert main(["study", str(plan), "--out", where.out, "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert "data.a: the split val: " in told
+    assert "--whole-train (in a plan whole_train: true)" in told
+    found = prepare(replace(load_plan(plan), whole_train=True), where)
+    assert set(found.manifests) == {("a", "train"), ("a", "test")}
+    assert found.configs["a"].data.val == ""
+    assert [job.kind for job in jobs_of(found)] == ["train", "evaluate", "measures", "report"]
+
+
+def test_what_stands_beside_train_counts_in_a_training_that_reads_it_and_not_in_one_on_all_of_train(sets, tmp_path):
+    plan, where = tmp_path / "plan.yaml", StudyConfig(out=str(tmp_path / "out"), device="cpu")
+    root = whole(sets, tmp_path / "whole")
+    plan.write_text(GOOD.replace("SETS", str(root)))
+
+    def key(whole_train):
+        setup = prepare(replace(load_plan(plan), whole_train=whole_train), where)
+        return next(job.key for job in jobs_of(setup) if job.kind == "train")
+
+    without = key(True)
+    shutil.copytree(sets / "a" / "val", root / "a" / "val")
+    assert key(True) == without
+    assert key(False) != without
+
+
 def test_an_emotion_that_a_model_lacks_is_found_before_the_first_training(sets, tmp_path, capsys):
     strange = tmp_path / "strange" / "test"
     strange.mkdir(parents=True)
@@ -130,7 +162,9 @@ def test_a_folder_of_something_else_is_left_alone(sets, tmp_path, capsys):
 
 
 def test_a_plan_that_is_written_is_read_as_the_same_plan(tmp_path):
-    paper = PaperConfig(seeds="0,5", robustness=True, title="no: # [tricky]", freeze=2, layer_decay=0.7)
+    paper = PaperConfig(
+        seeds="0,5", whole_train=True, robustness=True, title="no: # [tricky]", freeze=2, layer_decay=0.7
+    )
     names, places = {"a": "one", "b": "two", "c": "1e3"}, {"a": "/x", "b": "s3://y/z", "c": "no"}
     plan = paper_of(names, places, paper, {"data.flip": True, "train.lr": 1e-5})
     assert plan.trainings["one-to-two-frozen"].set == {"train.freeze": 2}

@@ -1,11 +1,12 @@
 """Three tiny sets of drawn faces, and the command line of a study on them."""
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
+from fer_dist.data.shards.manifest import load_manifest, save_manifest
 from fer_dist.data.sources.source import open_source
 from fer_dist.study import study as study_module
 from fer_dist.study.jobs import CHANGES_NO_RESULT, DRAWS, SOURCES
@@ -49,6 +51,15 @@ def three_sets(root: Path) -> Path:
         build_shards(open_source("synthetic", style, count=100, test_count=40, seed=3, pixels=24), root / name, options)
     six = Six(open_source("synthetic", "lab", count=0, test_count=40, seed=4, pixels=24))
     build_shards(six, root / "c", BuildOptions(shard_samples=64, workers=1))
+    return root
+
+
+def whole(sets: Path, root: Path) -> Path:
+    """root/a: the set a of which nothing was cut out for validation: the same train and test, and no val."""
+    for split in ("train", "test"):
+        copied = shutil.copytree(sets / "a" / split, root / "a" / split)
+        manifest = load_manifest(copied)
+        save_manifest(copied, replace(manifest, built=manifest.built | {"val_fraction": 0.0}))
     return root
 
 
