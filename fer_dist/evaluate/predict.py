@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_dist.config.settings import DataConfig
+from fer_dist.config.settings import DataConfig, Views
 from fer_dist.data.loading.loader import Loader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
@@ -64,6 +64,15 @@ def predict(
     keys = reader.keys(positions)
     check_keys(reader.folder, keys)
     return Predictions(keys, table[:, 2], values, network.emotions, masked, _attributes(keys, stated or {}))
+
+
+def right_of_each(logits: torch.Tensor, labels: torch.Tensor, views: Views) -> torch.Tensor:
+    """float64 [B]: the part of each image's answers that is right, of those that the loss of a training takes.
+
+    logits: [B, V, K]. With views "fold" the V crops give one answer, else each of them gives its own.
+    """
+    answers = logits.mean(1, keepdim=True) if views == "fold" else logits
+    return (answers.argmax(2) == labels[:, None]).double().mean(1)
 
 
 def mask_of(network: Network, reader: Reader) -> torch.Tensor:

@@ -16,6 +16,7 @@ from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
+from fer_dist.evaluate.predict import right_of_each
 from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.train.zero import Zero
 
@@ -24,7 +25,11 @@ NEVER = 2**62
 
 @dataclass(frozen=True)
 class Totals:
-    """What happened since the last look, over all ranks. bad_step: first step whose loss was not finite, or -1."""
+    """What happened since the last look, over all ranks.
+
+    accuracy: of the answers that the loss took, so with views "expand" of the crops. bad_step: first step whose loss
+    was not finite, or -1.
+    """
 
     loss: float
     accuracy: float
@@ -124,9 +129,8 @@ class Engine:
         with self.strategy.autocast(crops.device):
             logits = self.strategy.network(crops).float()
         logits = logits.unflatten(0, (-1, self.views))
-        mean_logits = logits.mean(1)
         if self.config.data.views == "fold":
-            losses = F.cross_entropy(mean_logits, targets, reduction="none", label_smoothing=config.label_smoothing)
+            losses = F.cross_entropy(logits.mean(1), targets, reduction="none", label_smoothing=config.label_smoothing)
         else:
             losses = (
                 F.cross_entropy(
@@ -140,8 +144,8 @@ class Engine:
             )
         total = losses.sum()
         with torch.no_grad():
-            correct = (mean_logits.argmax(1) == labels).sum()
-            self._sums += torch.stack([total, correct, torch.full_like(total, len(labels))]).double()
+            correct = right_of_each(logits, labels, self.config.data.views).sum()
+            self._sums += torch.stack([total.double(), correct, torch.full_like(correct, len(labels))])
             broke = ~torch.isfinite(total) & (self._bad_step < 0)
             self._bad_step = torch.where(broke, step, self._bad_step)
         return total

@@ -14,7 +14,7 @@ from fer_dist.config.settings import DataConfig, RobustnessSettings
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.order import sequence
-from fer_dist.data.loading.reader import Reader
+from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import predict
@@ -22,7 +22,7 @@ from fer_dist.evaluate.predict import evaluation_data
 from fer_dist.evaluate.results import load_scores
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
-from fer_dist.evaluate.robustness.measure import all_harms, choose, robustness, summary, to_crops, to_pixels
+from fer_dist.evaluate.robustness.measure import all_harms, robustness, summary, to_crops, to_pixels
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, hide
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 from fer_dist.runs.network import Network, build, on_device

@@ -243,6 +243,20 @@ def evaluation_loader(
     return Loader(reader, graph, batches, placement.world, seed=0)
 
 
+def augmented_loader(
+    data: DataConfig, reader: Reader, placement: Placement, parts: list[Positions], seed: int, epoch: int
+) -> Loader:
+    """These batches of samples as a training with this seed would show them in this epoch."""
+
+    def batches() -> Iterator[tuple[int, int, Positions]]:
+        for step, positions in reader.ahead(range(len(parts)), parts.__getitem__):
+            yield step, epoch, positions
+
+    largest = max(len(part) for part in parts)
+    graph = Graph(data, True, largest, placement.device, placement.half, placement.threads)
+    return Loader(reader, graph, batches, placement.world, seed)
+
+
 def name_bad(bad: dict[str, str]) -> str:
     """Pictures that did not decode, as `shard: key, ...`, ten at most. bad: key -> shard."""
     return ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])

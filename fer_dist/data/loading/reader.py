@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.draws import Hashes, Integers
+from fer_dist.data.draws import Hashes, Integers, hashed, sample_id
 from fer_dist.data.emotions import columns_of, emotion_of_word
 from fer_dist.data.loading.mixing import Contents
-from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.order import Positions, sequence
 from fer_dist.data.loading.remote import RemoteShards
 from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.loading.tar_view import OpenedTar
@@ -34,6 +34,9 @@ OTHER_FILES = 1024
 
 MOST_SHARE = 1e12
 """Of a soft label, which may be given in votes: their sum is a number then."""
+
+CHOICE = 0x726F627573740001
+"""Part of the hash that picks the subset of a set: no other draw has it."""
 
 Step = TypeVar("Step")
 
@@ -282,3 +285,13 @@ def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
         raise ValueError("has no share above 0")
     left = sum(shares)
     return [share / left for share in shares] if left > 0 else None
+
+
+def choose(reader: Reader, samples: int) -> Positions:
+    """At most that many samples of a set, in the order of the shards; 0: all of them."""
+    (everything,) = sequence(reader.counts, 0, 1, int(reader.counts.sum()))
+    if not 0 < samples < len(everything):
+        return everything
+    ids = np.array([sample_id(key) for key in reader.keys(everything)], dtype=np.uint64)
+    first = np.sort(np.argsort(hashed(CHOICE, ids), kind="stable")[:samples])
+    return Positions(everything.shard[first], everything.position[first])

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
-from fer_dist.data.draws import Hashes, hashed, sample_id
+from fer_dist.data.draws import Hashes
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
-from fer_dist.data.loading.order import Positions, cut, sequence
-from fer_dist.data.loading.reader import Reader
+from fer_dist.data.loading.order import cut
+from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import reading
@@ -32,9 +32,6 @@ from fer_dist.runs.folder import entered
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.storage.writing import write_atomically
-
-CHOICE = 0x726F627573740001
-"""Part of the hash that picks the subset of a set: no other draw has it."""
 
 Harm = Callable[[Tensor, Hashes, int], Tensor]
 """From pictures (uint8 [B, 3, H, W]), ids and seed to the same pictures harmed."""
@@ -147,16 +144,6 @@ def all_harms() -> dict[tuple[str, int], Harm]:
         (name, severity): partial(corrupt, name, severity) for name in CORRUPTIONS for severity in SEVERITIES
     }
     return harms | {(name, 0): partial(hide, name) for name in ALL_REGIONS}
-
-
-def choose(reader: Reader, samples: int) -> Positions:
-    """At most that many samples of a set, in the order of the shards; 0: all of them."""
-    (everything,) = sequence(reader.counts, 0, 1, int(reader.counts.sum()))
-    if not 0 < samples < len(everything):
-        return everything
-    ids = np.array([sample_id(key) for key in reader.keys(everything)], dtype=np.uint64)
-    first = np.sort(np.argsort(hashed(CHOICE, ids), kind="stable")[:samples])
-    return Positions(everything.shard[first], everything.position[first])
 
 
 def summary(labels: NDArray[np.int64], winners: NDArray[np.int64], harms: list[tuple[str, int]]) -> dict[str, Any]:
