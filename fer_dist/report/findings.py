@@ -20,6 +20,9 @@ class Model:
     seconds:      duration of the training; parameters: how many it has; settings: whatever else a reader should know.
     group:        shared by models that differ only in their seed; empty: its name.
     role:         the published study's model that this one is: "a", "b", or "a-b" (transferred); empty: none.
+    images:       that it was trained on last; None: not known.
+    departures:   its settings that are not the published study's, in words; None: not known.
+    training_accuracy: as evaluate.training_accuracy gives it, of images that it was trained on; None: not measured.
     curves:       "train/loss", "train/accuracy", "validation/accuracy" ... -> (step, value) in the order of steps.
     """
 
@@ -32,6 +35,9 @@ class Model:
     group: str = ""
     role: str = ""
     seed: int = 0
+    images: int | None = None
+    departures: tuple[str, ...] | None = None
+    training_accuracy: dict[str, Any] | None = None
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     @property
@@ -102,6 +108,7 @@ class Study:
     class_counts: "<dataset>-<split>" -> emotion -> pictures.
     left_out:     "<dataset>-<split>" -> reason -> pictures, as the manifests have it.
     roles:        which data set stands where the published study has its own: "a", "b", "c" -> Result.dataset.
+    variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
     seconds:      duration of the whole study.
     maps:         paths of PNG figures of feature maps, relative to the report's folder.
     """
@@ -120,6 +127,7 @@ class Study:
     seconds: float | None = None
     maps: tuple[str, ...] = ()
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
 
 
 def to_json(study: Study) -> str:
@@ -172,6 +180,8 @@ def check(study: Study) -> None:
 
 
 def _model(entry: dict[str, Any]) -> Model:
+    if entry.get("departures") is not None:
+        entry["departures"] = tuple(entry["departures"])
     curves = {name: [(step, value) for step, value in points] for name, points in entry.pop("curves").items()}
     return Model(**entry, curves=curves)
 

@@ -5,14 +5,20 @@ and then the second. Its sets: "a" AffectNet, "b" RAF-DB, "c" the Asian set. Its
 set stands in a role, a table says on which data its value was measured.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fer_dist.report.findings import Model, Result, Study
-from fer_dist.report.numbers import listed, percent
-from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, points, word
+import numpy as np
+
+from fer_dist.report.findings import Model, Result, Study, seeds_of
+from fer_dist.report.numbers import listed, percent, signed_points, span
+from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, word
+from fer_dist.report.tables import asked_of
+from fer_dist.scores.intervals import wilson
 
 THEIRS = "the study's"
-AGAINST = "the study's against our interval"
+AGAINST = "ours against the study's"
 
 
 def paper_tables(study: Study) -> list[Table]:
@@ -103,19 +109,32 @@ def _own(study: Study) -> Table:
     for role in ("a", "b"):
         result, model = role_result(study, role, role), role_model(study, role)
         if result and model:
-            trained = role_result(study, role, role, ("train",))
-            running = model.curves.get("train/accuracy")
-            fitted = part(None)
-            if trained:
-                fitted = part(trained.scores["accuracy"], trained.scores["accuracy_interval"])
-            elif running:
-                fitted = part(running[-1][1], note="last point of its curve")
-            train = (fitted, part(TRAIN_ACCURACIES[role], note=f"on {SET_NAMES[role]}"))
+            train = (_training(study, role), part(TRAIN_ACCURACIES[role], note=f"on {SET_NAMES[role]}"))
             rows.append(
                 (word(result.model), word(result.spoken_set), *train, _ours(study, result), *_theirs(study, role, role))
             )
     columns = ("model", "data", "our training accuracy", f"{THEIRS} in training", "our accuracy", THEIRS, AGAINST)
-    return Table("table-3-own-sets", "Table 3. Models on the sets that they were trained on.", columns, tuple(rows))
+    caption = (
+        "Table 3. Models on the sets that they were trained on. Training accuracy is of pictures as training shows "
+        "them; of how many, and while the weights changed or afterwards, the study does not say."
+    )
+    return Table("table-3-own-sets", caption, columns, tuple(rows))
+
+
+def _training(study: Study, role: str) -> Cell:
+    """Accuracy on training pictures: as asked in the end, else on plain ones, else while the weights still changed."""
+    model = role_model(study, role)
+    asked, plain = model and model.training_accuracy, role_result(study, role, role, ("train",))
+    if model and asked:
+        seed = f", of seed {model.seed}" if len(_same_group(study, model)) > 1 else ""
+        return part(asked["accuracy"], asked["interval"], f"{asked_of(asked)}{seed}")
+    if plain:
+        note = f"{plain.scores['samples']:,} pictures, plain centre crops"
+        return part(plain.scores["accuracy"], plain.scores["accuracy_interval"], note)
+    running = model.curves.get("train/accuracy") if model else None
+    if running:
+        return part(running[-1][1], note="mean of its last steps, while the weights changed")
+    return part(None)
 
 
 def _transfer(study: Study) -> Table:
@@ -124,47 +143,151 @@ def _transfer(study: Study) -> Table:
     caption = "Table 4. With and without the pretrained model."
     if not (without and after) or without.set_name != after.set_name:
         return Table("table-4-transfer", caption, columns, ())
-    before, then = without.scores["accuracy"], after.scores["accuracy"]
-    paired = _paired(study, after, without)
-    gain = points(then - before, paired.get("interval"))
+    before, then = ours_of(study, without), ours_of(study, after)
+    gain = _gain(study, after, without)
     published = Cell(TRANSFER_GAIN, "points", note=f"relative {percent(RELATIVE_TRANSFER_GAIN)}")
-    verdict = word(_measured_on("a-b", "b"))
-    if _is_published(study, "a-b", "b") and gain.interval:
-        verdict = marked(place_of(TRANSFER_GAIN, gain.interval))
-    elif _is_published(study, "a-b", "b"):
-        verdict = word("no paired test")
-    relative = f"relative {percent((then - before) / before)}" if before else ""
-    ours = Cell(gain.value, "points", gain.interval, relative)
+    reason = _unlike(study, "a-b", "b") or _unlike(study, "b", "b")
+    theirs = [ACCURACIES[model, "b"] for model in ("a-b", "b")]
+    spread = less_interval(theirs[0].accuracy, theirs[0].interval, theirs[1].accuracy, theirs[1].interval)
+    verdict = word("no paired test")
+    if reason:
+        verdict = word(reason)
+    elif gain.interval:
+        verdict = _mark(gain, TRANSFER_GAIN, spread)
+    relative = f"relative {percent(gain.value / before.value)}" if before.value else ""
+    ours = Cell(gain.value, "points", gain.interval, "; ".join(filter(None, (gain.whose, relative))))
     rows = (
-        (word("from scratch"), word(without.model), _ours(study, without), *_theirs(study, "b", "b")),
-        (word("pretrained"), word(after.model), _ours(study, after), *_theirs(study, "a-b", "b")),
+        (word("from scratch"), word(without.model), _cell(before), *_theirs(study, "b", "b")),
+        (word("pretrained"), word(after.model), _cell(then), *_theirs(study, "a-b", "b")),
         (word("gain, points"), word(None), ours, published, verdict),
     )
     return Table("table-4-transfer", caption, columns, rows)
 
 
-def _ours(study: Study, result: Result) -> Cell:
-    """Our accuracy; beneath it the mean over seeds, where there are several."""
-    scores = result.scores
+@dataclass(frozen=True)
+class Ours:
+    """A value of ours as it is set beside the study's. interval: 95 %; None: not known. whose: of how many networks."""
+
+    value: float
+    interval: Sequence[float] | None
+    whose: str
+
+
+def ours_of(study: Study, result: Result) -> Ours:
+    """The mean over seeds with its interval over seeds and pictures where the study has that; else one network's."""
     model = next(model for model in study.models if model.name == result.model)
-    seeds = [s for s in study.seeds if (s.group, s.set_name) == (model.group_name, result.set_name)]
-    note = ""
-    if seeds and seeds[0].values["n"] > 1:
-        note = f"mean of {seeds[0].values['n']} seeds {percent(seeds[0].values['accuracy']['mean'])}"
-    return part(scores["accuracy"], scores["accuracy_interval"], note)
+    several = seeds_of(study, model, result)
+    over = several.values.get("over_images") if several else None
+    if several and over and over.get("interval"):
+        return Ours(over["mean"], over["interval"], f"mean of {several.values['n']} seeds")
+    whose = "one network"
+    if several:
+        mean = percent(several.values["accuracy"]["mean"])
+        whose = f"seed {model.seed} alone; mean of {several.values['n']} seeds {mean}"
+    return Ours(result.scores["accuracy"], result.scores["accuracy_interval"], whose)
+
+
+def _gain(study: Study, after: Result, without: Result) -> Ours:
+    """What transfer brings: the means over seeds set against each other, else the paired test of one network each."""
+    then, before = ours_of(study, after), ours_of(study, without)
+    if then.whose == before.whose and then.whose.startswith("mean") and then.interval and before.interval:
+        interval = less_interval(then.value, then.interval, before.value, before.interval)
+        return Ours(then.value - before.value, interval, f"of the {then.whose}")
+    gain = after.scores["accuracy"] - without.scores["accuracy"]
+    return Ours(gain, _paired(study, after, without).get("interval"), "of one network each")
+
+
+def less_interval(
+    first: float, first_interval: Sequence[float], second: float, second_interval: Sequence[float]
+) -> tuple[float, float]:
+    """The 95 % interval of the first value less the second, by the intervals of both.
+
+    It takes the two for independent: of values that were measured on the same pictures it is too wide rather than too
+    narrow. Source: Newcombe 1998, method 10; Zou and Donner 2008 for intervals of any kind.
+    """
+    (low, high), (other_low, other_high) = first_interval, second_interval
+    below = math.hypot(first - low, other_high - second)
+    above = math.hypot(high - first, second - other_low)
+    return first - second - below, first - second + above
+
+
+def _mark(ours: Ours, theirs: float, theirs_interval: Sequence[float], note: str = "") -> Cell:
+    """Where ours lies against the study's value, whose mark it is, and the difference in points."""
+    assert ours.interval
+    difference = less_interval(ours.value, ours.interval, theirs, theirs_interval)
+    told = f"{ours.whose}: {signed_points(ours.value - theirs)} points ({span(difference)})"
+    return marked(place_of(difference), "; ".join(text for text in (told, note) if text))
+
+
+def _ours(study: Study, result: Result) -> Cell:
+    return _cell(ours_of(study, result))
+
+
+def _cell(ours: Ours) -> Cell:
+    return part(ours.value, ours.interval, ours.whose)
 
 
 def _theirs(study: Study, model_role: str, set_role: str) -> tuple[Cell, Cell]:
-    """Its accuracy, and where that lies against our interval, if our data are its data."""
+    """Its accuracy, and where ours lies against it, if ours was measured as its was; else why that is not said."""
     published = ACCURACIES[model_role, set_role]
-    value = part(published.accuracy, note=f"of {published.samples:,}")
-    if not _is_published(study, model_role, set_role):
-        return value, word(_measured_on(model_role, set_role))
+    value = part(published.accuracy, published.interval, note=f"of {published.samples:,}")
+    reason = _unlike(study, model_role, set_role)
+    if reason:
+        return value, word(reason)
     result = role_result(study, model_role, set_role)
     assert result is not None
     samples = result.scores["samples"]
     note = "" if samples == published.samples else f"ours has {samples:,} pictures"
-    return value, marked(place_of(published.accuracy, result.scores["accuracy_interval"]), note)
+    return value, _mark(ours_of(study, result), published.accuracy, published.interval, note)
+
+
+def _unlike(study: Study, model_role: str, set_role: str) -> str:
+    """In what a value of ours is not made as the study's was; empty where data, labels, splits and settings are its."""
+    if not _is_published(study, model_role, set_role):
+        return _measured_on(model_role, set_role)
+    result = role_result(study, model_role, set_role)
+    assert result is not None
+    samples, published = result.scores["samples"], ACCURACIES[model_role, set_role].samples
+    if result.split != "test":
+        return f"not marked: ours is of its {result.split} split"
+    if abs(samples - published) > OTHER_SPLIT * published:
+        return f"not marked: tested on {samples:,} pictures, the study on {published:,}"
+    if set_role == "c" and not study.variants.get(result.set_name, "").startswith(RATED):
+        return "not marked: the study's labels are what viewers rated, and ours are not known to be"
+    return next(filter(None, (_unlike_training(study, role) for role in _lineage(model_role))), "")
+
+
+def _unlike_training(study: Study, role: str) -> str:
+    """In what a training is not the study's."""
+    model, where = role_model(study, role), SET_NAMES[role[-1]]
+    if model is None:
+        return f"not marked: not known how the model of {where} was trained"
+    images, theirs = _trained_images(study, model), TRAIN_SAMPLES[role[-1]]
+    if images is None:
+        return f"not marked: not known on how many pictures of {where} it was trained"
+    if abs(images - theirs) > OTHER_TRAINING * theirs:
+        return f"not marked: trained on {images:,} pictures of {where}, {percent(images / theirs)} of {theirs:,}"
+    if model.departures is None:
+        return "not marked: not known whether it was trained with the study's settings"
+    if model.departures:
+        count = len(model.departures)
+        of = "setting that is" if count == 1 else "settings that are"
+        return f"not marked: trained with {count} {of} not the study's, as {model.departures[0]}"
+    return ""
+
+
+def _trained_images(study: Study, model: Model) -> int | None:
+    counts = study.class_counts.get(f"{model.trained_on}-train")
+    return model.images if model.images is not None else sum(counts.values()) if counts else None
+
+
+def _lineage(model_role: str) -> tuple[str, ...]:
+    """Roles of the models that one is made of: "a-b" starts from "a"."""
+    return ("a", "a-b") if model_role == "a-b" else (model_role,)
+
+
+def _same_group(study: Study, model: Model) -> list[Model]:
+    return [other for other in study.models if other.group_name == model.group_name]
 
 
 def _is_published(study: Study, model_role: str, set_role: str) -> bool:
@@ -208,6 +331,12 @@ class Published:
     accuracy: float
     samples: int
 
+    @property
+    def interval(self) -> list[float]:
+        """Its 95 % interval over test pictures, Wilson's; how it moves with the seed the study does not say."""
+        low, high = wilson(np.array(self.accuracy * self.samples), np.array(self.samples))
+        return [float(low), float(high)]
+
 
 ACCURACIES = {
     ("a", "a"): Published(0.5654, 3500),
@@ -218,6 +347,20 @@ ACCURACIES = {
     ("a", "c"): Published(0.6199, 1197),
 }
 """(role of the model, role of the set) -> what the study reports: its tables 2, 3 and 4 and its Asian set."""
+
+
+TRAIN_SAMPLES = {"a": 283_901, "b": 12_271}
+"""Role of the set -> pictures of its training split. RAF-DB's own; of AffectNet the manually labelled ones of the seven
+emotions that can be downloaded."""
+
+
+OTHER_TRAINING, OTHER_SPLIT = 0.01, 0.05
+"""From this part of pictures more or less on it is another training set, another test set. A release lacks some files;
+of the Asian set we know 1,154 front views where the study counts 1,197 pictures."""
+
+
+RATED = "labels are what was rated"
+"""How the variant of the Asian set begins whose labels are the study's."""
 
 
 TRAIN_ACCURACIES = {"a": 0.7908, "b": 0.7651}

@@ -43,8 +43,11 @@ def sections(study: Study) -> list[Section]:
 
 def _published(study: Study, first: list[Result]) -> Section:
     introduction = (
-        f"Its tables ({SOURCE}) in their own numbering. Within, above, below: where its value lies against our 95 % "
-        f"interval, which covers the choice of test images. {stand_in_sentence(study)}"
+        f"Its tables ({SOURCE}) in their own numbering. A mark says where our value lies: above or below the study's, "
+        "or within, where the 95 % interval of the difference holds 0. That interval counts our test images and the "
+        "study's and, where the mark is of a mean over seeds, our seeds; how the study's values move with its seed is "
+        "not known. A value is marked only where data, labels, splits and settings are the study's. "
+        f"{stand_in_sentence(study)}"
     )
     return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
 

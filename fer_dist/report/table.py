@@ -104,14 +104,14 @@ def points(value: float | None, interval: Sequence[float] | None = None) -> Cell
 
 
 def marked(mark: str, note: str = "") -> Cell:
-    """Where another's value lies against our interval. mark: WITHIN, ABOVE or BELOW."""
+    """Where our value lies against another's. mark: WITHIN, ABOVE or BELOW."""
     return Cell(mark, mark=mark, note=note)
 
 
-def place_of(value: float, interval: Sequence[float]) -> str:
-    """WITHIN, ABOVE or BELOW the interval, whose ends belong to it."""
-    low, high = interval
-    return BELOW if value < low else ABOVE if value > high else WITHIN
+def place_of(difference: Sequence[float]) -> str:
+    """Where our value lies, by the interval of ours less another's: WITHIN where it holds 0, else ABOVE or BELOW."""
+    low, high = difference
+    return ABOVE if low > 0 else BELOW if high < 0 else WITHIN
 
 
 def to_csv(table: Table) -> str:

@@ -183,6 +183,8 @@ def models_table(study: Study) -> Table:
         _row("trained on", [word(model.trained_on) for model in study.models]),
         _row("started from", [word(model.started_from or "scratch") for model in study.models]),
         _row("seed", [word(str(model.seed)) for model in study.models]),
+        _row("pictures trained on", [count(model.images) for model in study.models]),
+        _row("accuracy on them", [_training_accuracy(model) for model in study.models]),
         _row("duration", [word(duration(model.seconds)) for model in study.models]),
         _row("parameters", [word(_whole(model.parameters)) for model in study.models]),
     ]
@@ -217,6 +219,17 @@ def _unsigned(cell: Cell) -> Cell:
     if cell.kind == "points" and isinstance(cell.value, float):
         return Cell(100 * cell.value, "number")
     return cell
+
+
+def _training_accuracy(model: Model) -> Cell:
+    found = model.training_accuracy
+    return part(found["accuracy"], found["interval"], asked_of(found)) if found else part(None)
+
+
+def asked_of(found: dict[str, Any]) -> str:
+    """On what a training accuracy was measured, as "1,000 pictures, 5 crops of each, after training"."""
+    each = f", {found['answers']} crops of each" if found["answers"] > 1 else ""
+    return f"{found['images']:,} pictures{each}, after training"
 
 
 def _whole(number: int | None) -> str | None:

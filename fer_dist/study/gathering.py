@@ -7,6 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from fer_dist import PACKAGE, __version__
+from fer_dist.config.presets import preset
+from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
 from fer_dist.runs.curves import load_curves
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 SHOWN = ("train/", "validation/", "recall/")
 """Curves that say how the training went; those of speed stay in TensorBoard."""
 
+NO_RECIPE = MAY_DIFFER | {
+    "data.train", "data.val", "data.leave_out", "data.lanes", "data.block", "data.drop_extra", "data.on_bad",
+    "train.seed", "train.init_from", "train.precision", "train.deepspeed_config", "train.save_every_steps",
+}  # fmt: skip
+"""Settings that say of which images, in which order and arithmetic, and how often something is kept."""
+
 LIBRARIES = ("torch", "torchvision", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "ray", "numpy")
 
 
@@ -36,6 +44,7 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         results=tuple(_result(running, model, data) for model, data in setup.evaluations),
         comparisons=tuple(_comparisons(running)),
         class_counts={manifest.name: manifest.counts for manifest in setup.manifests.values()},
+        variants={manifest.name: str(manifest.built.get("variant", "")) for manifest in setup.manifests.values()},
         left_out={manifest.name: manifest.left_out for manifest in setup.manifests.values() if manifest.left_out},
         commands=commands,
         commit=_commit(),
@@ -51,6 +60,7 @@ def _model(running: "Running", model: PlannedModel) -> Model:
     setup = running.setup
     training, config = setup.plan.trainings[model.training], setup.configs[model.name]
     record = running.records.read(running.job("train", model.name).key)
+    asked = running.records.read(running.job("training accuracy", model.name).key)
     curves = load_curves(running.run_folder(model.name))
     settings = {
         "preset": training.preset or setup.plan.preset,
@@ -79,7 +89,21 @@ def _model(running: "Running", model: PlannedModel) -> Model:
         group=model.training if len(seeds_of(setup.plan, model.training)) > 1 else "",
         role=training.role,
         seed=model.seed,
+        images=record.get("images"),
+        departures=_departures(config),
+        training_accuracy=asked.get("training_accuracy"),
         curves={name: points for name, points in curves.items() if name.startswith(SHOWN)},
+    )
+
+
+def _departures(config: Config) -> tuple[str, ...]:
+    """The settings of a training that are not the published study's, as "train.epochs 2 in place of 20"."""
+    ours, theirs = to_json(config), to_json(preset("paper"))
+    return tuple(
+        f"{section}.{name} {value} in place of {theirs[section][name]}"
+        for section in ("data", "model", "train")
+        for name, value in ours[section].items()
+        if f"{section}.{name}" not in NO_RECIPE and value != theirs[section][name]
     )
 
 

@@ -19,6 +19,7 @@ from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import save_leave_out
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.evaluate.parity import parity, predict_in_half
+from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.compare import paired, without
@@ -28,9 +29,10 @@ from fer_dist.scores.table import Predictions
 from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.evaluating import predictions_of
-from fer_dist.study.jobs import Job
+from fer_dist.study.jobs import TRAINING_IMAGES, Job
 from fer_dist.study.plan import Model
 from fer_dist.study.running import Running, finish
+from fer_dist.study.setup import config_with_list
 
 LIST = "leave-out.jsonl"
 MOST_VALUES = 20
@@ -80,6 +82,22 @@ def _parity(running: Running, job: Job) -> dict[str, Any]:
     return {"parity": parity(predictions_of(running, job.model, job.data), half) | {"precision": precision}}
 
 
+def _training_accuracy(running: Running, job: Job) -> dict[str, Any]:
+    setup, model = running.setup, running.model(job.model)
+    config = config_with_list(setup, model)
+    network, trained = load_model(running.run_folder(job.model), setup.plan.checkpoint)
+    device = pick_device(setup.where.device)
+    reader = open_reader(config.data.train, network.emotions, config.data, f"data.{job.data}")
+    # Of the epoch that would have come next.
+    shown = Shown(config.data, config.train.seed, config.train.epochs, TRAINING_IMAGES)
+    placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())
+    try:
+        found = training_accuracy(on_device(trained, device), reader, shown, placement, _stopping(running, job))
+    finally:
+        running.terminal.close()
+    return {"training_accuracy": found}
+
+
 def _robustness(running: Running, job: Job) -> dict[str, Any]:
     from fer_dist.evaluate.robustness.measure import robustness, save_robustness
 
@@ -89,18 +107,23 @@ def _robustness(running: Running, job: Job) -> dict[str, Any]:
         threads=running.setup.where.threads,
         on_bad=running.setup.configs[job.model].data.on_bad,
     )
+    try:
+        found = robustness(model, network, reader, settings, _stopping(running, job))
+    finally:
+        running.terminal.close()
+    save_robustness(running.run_folder(job.model), reader.manifest.name, found)
+    return {"robustness": found}
+
+
+def _stopping(running: Running, job: Job) -> Callable[[int, int | None], None]:
+    """Shows how a job goes on. Raises WorkError where the study is asked to end."""
     show = running.terminal.count(f"batches, {job.name}")
 
     def progress(done: int, total: int | None) -> None:
         running.check_stop()
         show(done, total)
 
-    try:
-        found = robustness(model, network, reader, settings, progress)
-    finally:
-        running.terminal.close()
-    save_robustness(running.run_folder(job.model), reader.manifest.name, found)
-    return {"robustness": found}
+    return progress
 
 
 def _open_model(running: Running, job: Job) -> tuple[Network, torch.nn.Module, Reader, torch.device]:
@@ -169,6 +192,7 @@ def _compare(running: Running, job: Job) -> dict[str, Any]:
 
 MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "audit": _audit,
+    "training accuracy": _training_accuracy,
     "parity": _parity,
     "robustness": _robustness,
     "measures": _measures,

@@ -69,7 +69,15 @@ def record_training(running: Running, job: Job) -> None:
     parameters = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
     worlds = json.loads((file.parent / STATE).read_text()).get("worlds", {})
     found = {"folder": folder.name, "seconds": seconds_of(folder), "parameters": parameters, "worlds": worlds}
+    found["images"] = _images(running, job, wanted)
     finish(running, job, {**found, "files": {str(file.relative_to(running.setup.out)): file_hash(file)}})
+
+
+def _images(running: Running, job: Job, emotions: tuple[str, ...]) -> int:
+    """How many a training is given: those of its emotions, less those that the plan's list names."""
+    counts = running.setup.manifests[job.data, "train"].counts
+    listed = [emotion for keys in running.setup.listed(job.data, "train").values() for emotion in keys.values()]
+    return sum(counts.get(emotion, 0) - listed.count(emotion) for emotion in emotions)
 
 
 def _say_what_changed(running: Running, job: Job, folder: Path) -> None:

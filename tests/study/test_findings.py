@@ -5,22 +5,42 @@ from dataclasses import replace
 
 import pytest
 
+from fer_dist.config.presets import preset
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study, from_json, to_json
+from fer_dist.study.gathering import _departures
 
 SCORES = {"samples": 10, "accuracy": 0.8, "accuracy_interval": [0.5, 0.9], "macro_f1": None}
 
 
 def small() -> Study:
     models = (
-        Model("wild", "wild", curves={"train/loss": [(1, 1.9), (2, 1.5)]}, role="a", settings={"epochs": "2"}),
+        Model(
+            "wild",
+            "wild",
+            curves={"train/loss": [(1, 1.9), (2, 1.5)]},
+            role="a",
+            settings={"epochs": "2"},
+            images=8,
+            departures=("train.epochs 2 in place of 20",),
+        ),
         Model("lab", "lab", started_from="wild", group="labs", seed=3),
     )
     results = (Result("wild", "lab", SCORES), Result("lab", "lab", SCORES, detail={"prior": None}))
     comparisons = (Comparison("lab", "wild", "lab", paired={"p": 0.5, "interval": [-0.1, 0.1]}),)
     seeds = (Seeds("labs", "lab", "test", {"n": 1, "accuracy": {"mean": 0.8, "deviation": None, "values": [0.8]}}),)
     counts = {"lab-test": {"fear": 3}}
-    return Study("Gesichter – ä", models, results, comparisons, counts, ("do",), seeds=seeds, maps=("m.png",))
+    return Study(
+        "Gesichter – ä",
+        models,
+        results,
+        comparisons,
+        counts,
+        ("do",),
+        seeds=seeds,
+        maps=("m.png",),
+        variants={"lab-test": "drawn"},
+    )
 
 
 def test_a_study_is_read_as_it_was_written():
@@ -28,9 +48,33 @@ def test_a_study_is_read_as_it_was_written():
     assert to_json(from_json(to_json(small()))) == to_json(small())
 
 
+def test_a_study_of_an_earlier_version_is_read_and_what_it_does_not_say_is_not_known():
+    content = json.loads(to_json(small()))
+    content.pop("variants")
+    for model in content["models"]:
+        for name in ("images", "departures", "training_accuracy"):
+            model.pop(name)
+    study = from_json(json.dumps(content))
+    assert study.variants == {}
+    assert {(model.images, model.departures, model.training_accuracy) for model in study.models} == {(None, None, None)}
+
+
 def test_a_number_that_json_does_not_have_is_not_written():
     with pytest.raises(ValueError, match="JSON compliant"):
         to_json(replace(small(), seconds=float("nan")))
+
+
+def test_the_departures_of_a_training_are_the_settings_of_its_recipe_that_are_not_the_papers():
+    paper = preset("paper")
+    asis = replace(
+        paper,
+        data=replace(paper.data, train="/x", val="/y", threads=3, on_bad="skip"),
+        train=replace(paper.train, seed=5, precision="fp32", init_from="/z", log_every=1),
+    )
+    assert _departures(paper) == _departures(asis) == ()
+    other = replace(paper, data=replace(paper.data, flip=True), train=replace(paper.train, epochs=2))
+    assert _departures(other) == ("data.flip True in place of False", "train.epochs 2 in place of 20")
+    assert any(text.startswith("model.width") for text in _departures(preset("demo")))
 
 
 @pytest.mark.parametrize(

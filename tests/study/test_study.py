@@ -56,7 +56,9 @@ def finished(sets, ran, tmp_path_factory):
 
 
 def test_what_a_job_runs_counts_in_its_key(finished, ran):
-    assert set(ran) == {"audit", "train", "evaluate", "parity", "measures", "compare", "report"}
+    assert set(ran) == {
+        "audit", "train", "evaluate", "training accuracy", "parity", "measures", "compare", "report"
+    }  # fmt: skip
     assert {"data.inspection.clean", "study.measuring"} <= ran["audit"]
     assert {"train.engine", "data.loading.order"} <= ran["train"]
     assert {"report.plots", "scores.figures.canvas"} <= ran["report"]
@@ -90,7 +92,13 @@ def test_the_papers_plan_runs_to_its_report(finished):
     for model in study.models:
         assert [step for step, _ in model.curves["validation/accuracy"]] == [4, 8]
         assert model.seconds > 0
+        assert model.images == 80
+        assert "train.epochs 2 in place of 20" in model.departures
+        # Of 80 images that were left for training, each asked about once: the demo takes one crop.
+        assert model.training_accuracy.keys() == {"images", "answers", "accuracy", "interval"}
+        assert (model.training_accuracy["images"], model.training_accuracy["answers"]) == (80, 1)
         assert "40 differ" in model.settings["in bf16"]
+    assert study.variants.keys() == study.class_counts.keys()
     page = (finished / "report.html").read_text()
     assert all(name in page for name in (A, B, AB, "six"))
 
