@@ -4,12 +4,15 @@ Most measures take a confusion matrix, int64 [..., K, K] with true labels in row
 matrices gives as many, so an interval needs no second implementation. A measure that has no value is NaN.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fer_dist.scores import student
 from fer_dist.scores.intervals import Array, Measure, interval, wilson
+from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
 CALIBRATION_BINS = 15
@@ -22,6 +25,13 @@ def confusion(predictions: Predictions) -> Array:
     chosen, classes = labelled(predictions), len(predictions.emotions)
     cells = chosen.labels * classes + predicted(chosen)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_by_subject(predictions: Predictions, subjects: Subjects) -> Array:
+    """int64 [G, K, K]: the confusion matrix of each subject. All images of the table are labelled; subjects: theirs."""
+    classes = len(predictions.emotions)
+    cells = (subjects.place * classes + predictions.labels) * classes + predicted(predictions)
+    return np.bincount(cells, minlength=subjects.count * classes**2).reshape(-1, classes, classes)
 
 
 def support(matrix: Array) -> Array:
@@ -126,10 +136,59 @@ def selective(predictions: Predictions, above: float = SELECTIVE_ABOVE) -> dict[
     }
 
 
+@dataclass(frozen=True)
+class KnownAccuracy:
+    """An accuracy, and how well it is known: as well as from so many independent images, so many of them right.
+
+    right and samples are the table's own where images count as independent, and smaller where they go by subject.
+    degrees: of freedom of how far subjects differ, inf for independent images; subjects: None for these.
+    """
+
+    right: float
+    samples: float
+    degrees: float = math.inf
+    subjects: int | None = None
+
+    @property
+    def interval(self) -> list[float]:
+        """95 %, Wilson's."""
+        return ends(wilson(np.array(self.right), np.array(self.samples), degrees=self.degrees))
+
+
+def known_accuracy(predictions: Predictions) -> KnownAccuracy:
+    """That of a table, by subject where subjects are known (subjects.subjects_of). Raises InputError as scores does."""
+    chosen = labelled(predictions)
+    matrix, subjects = confusion(chosen), subjects_of(chosen)
+    right, samples = int(_right(matrix).sum()), int(matrix.sum())
+    if subjects is None:
+        return KnownAccuracy(right, samples)
+    found = spread_by_subject(accuracy, confusion_by_subject(chosen, subjects))
+    # How much wider than that of as many independent images the spread is. A list of one emotion has no spread.
+    alone = float(found.middle * (1 - found.middle)) / samples
+    ratio = max(float(found.variance) / alone, 1.0) if alone else 1.0
+    return KnownAccuracy(right / ratio, samples / ratio, float(found.degrees), subjects.count)
+
+
+def mean_interval(measure: Measure, predictions: Predictions) -> list[float]:
+    """95 % interval of a mean over emotions, by subject where subjects are known. Raises InputError as scores does."""
+    chosen = labelled(predictions)
+    subjects = subjects_of(chosen)
+    if subjects is None:
+        return ends(interval(measure, confusion(chosen)))
+    found = spread_by_subject(measure, confusion_by_subject(chosen, subjects))
+    return ends(found.ends(student.quantile(float(found.degrees))))
+
+
+def unit(subjects: int | None) -> dict[str, Any]:
+    """What intervals and tests count as independent, as JSON says it: "by" and how many "subjects", None for images."""
+    return {"by": "images" if subjects is None else "subjects", "subjects": subjects}
+
+
 def scores(predictions: Predictions) -> dict[str, Any]:
     """All measures of a table, ready for JSON; a measure without a value is None.
 
-    Intervals: 95 %, Wilson's for accuracy, intervals.interval for the means over emotions.
+    Intervals: 95 %, Wilson's for accuracy, intervals.interval for the means over emotions; where subjects are known,
+    over subjects ("by"), and then wider than over images.
     Raises InputError where no picture has an emotion.
     """
     matrix = confusion(predictions)
@@ -140,11 +199,13 @@ def scores(predictions: Predictions) -> dict[str, Any]:
         "masked": list(predictions.masked),
     }
     measures["accuracy"] = float(accuracy(matrix))
-    measures["accuracy_interval"] = ends(wilson(_right(matrix).sum(), matrix.sum()))
+    known = known_accuracy(predictions)
+    measures["accuracy_interval"] = known.interval
     means: dict[str, Measure] = {"mean_over_classes": mean_over_classes, "macro_f1": macro_f1}
     for name, measure in means.items():
         measures[name] = float(measure(matrix))
-        measures[f"{name}_interval"] = ends(interval(measure, matrix))
+        measures[f"{name}_interval"] = mean_interval(measure, predictions)
+    measures |= unit(known.subjects)
     per_class: dict[str, Measure] = {"recall": recall, "precision": precision, "f1": f1, "support": support}
     for name, measure in per_class.items():
         measures[name] = dict(zip(predictions.emotions, plain(measure(matrix)), strict=True))
