@@ -5,13 +5,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
-from support.tables import certain, from_truth, table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.people import World, draw, people
+from support.tables import certain, from_truth, table, tables
 
 from fer_dist.errors import InputError
-from fer_dist.scores import metrics
-from fer_dist.scores.compare import mcnemar, over_seeds, paired, without
-from fer_dist.scores.table import predicted, select
+from fer_dist.scores import intervals, metrics
+from fer_dist.scores.compare import (
+    accuracy_over_seeds,
+    holm,
+    limited,
+    mcnemar,
+    over_seeds,
+    paired,
+    paired_over_seeds,
+    separate,
+    without,
+)
+from fer_dist.scores.table import labelled, predicted, select
 
 
 def disagreeing(both, only_first, only_second, neither=0):
@@ -151,3 +165,217 @@ def test_without_leaves_out_the_pictures_of_the_keys_and_passes_over_keys_that_i
     assert list(fewer.keys) == ["000000", "000002"]
     assert fewer.attributes["pose"].tolist() == ["front", "right"]
     assert metrics.scores(fewer)["accuracy"] == 0.5
+
+
+def proportion(right, samples):
+    """A table of two emotions of which so many of so many images are right, both emotions having some."""
+    labels = np.arange(samples) % 2
+    return certain(labels, np.where(np.arange(samples) < right, labels, 1 - labels), 2)
+
+
+def test_two_sets_are_compared_by_newcombes_interval_and_a_p_close_to_pearsons():
+    found = separate(proportion(56, 70), proportion(48, 80))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["samples"], found["accuracy"]) == ([70, 80], [0.8, 0.6])
+    assert found["difference"] == pytest.approx(0.2)
+    assert found["interval"] == list(intervals.difference((56, 48), (70, 80)))
+    expected = scipy.stats.chi2_contingency([[56, 14], [48, 32]], correction=False).pvalue
+    assert found["p"] == pytest.approx(expected, rel=0.2)
+    turned = separate(proportion(48, 80), proportion(56, 70))
+    assert turned["p"] == found["p"]
+    assert turned["interval"] == pytest.approx([-end for end in found["interval"][::-1]])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(1, 400), st.integers(1, 400), st.floats(0, 1), st.floats(0, 1), st.sampled_from([1.0, 9.5, np.inf]))
+def test_p_is_below_5_percent_just_where_the_interval_leaves_0_out(first, second, one, other, degrees):
+    right, samples = (round(one * first), round(other * second)), (first, second)
+    low, high = intervals.difference(right, samples, degrees=degrees)
+    p = intervals.difference_tail(right, samples, degrees)
+    assert 0 <= p <= 1
+    assert (p < 0.05) == (low > 0 or high < 0)
+
+
+@pytest.mark.parametrize("right", [(50, 32), (900, 870), (990, 979), (500, 455), (700, 695)])
+def test_p_of_two_sets_is_close_to_that_of_the_pooled_score_test(right):
+    samples = (1000, 1000)
+    parts = [[one, of - one] for one, of in zip(right, samples, strict=True)]
+    expected = scipy.stats.chi2_contingency(parts, correction=False).pvalue
+    assert intervals.difference_tail(right, samples) == pytest.approx(expected, rel=0.1)
+
+
+def test_two_sets_are_compared_on_the_emotions_that_both_have_images_of():
+    """One network that always errs on an emotion that the other set lacks is as good on both."""
+    rest = [[0.1, 0.7, 0.2], [0.6, 0.1, 0.3]]
+    first = table([1, 0, 2, 2], [*rest, [0.5, 0.4, 0.1], [0.5, 0.4, 0.1]])
+    second = table([1, 0], [[0.1, 0.3, 0.6], [0.4, 0.1, 0.5]])
+    found = separate(first, second)
+    assert found["emotions"] == ["surprise", "fear"]
+    assert (found["samples"], found["accuracy"], found["difference"], found["p"]) == ([2, 2], [1, 1], 0, 1)
+    turned = replace(second, emotions=second.emotions[::-1], labels=2 - second.labels)
+    turned = replace(turned, probabilities=second.probabilities[:, ::-1])
+    assert separate(first, turned) == found
+
+
+@pytest.mark.parametrize(("labels", "other"), [([0, 0], [1, 2]), ([0, 1], [1, 2])])
+def test_of_fewer_than_two_emotions_in_common_nothing_is_said(labels, other):
+    found = separate(certain(labels, labels, 3), certain(other, other, 3))
+    assert (found["accuracy"], found["difference"], found["interval"], found["p"]) == ([None, None], None, None, None)
+    assert json.loads(json.dumps(found)) == found
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables())
+def test_a_table_limited_to_some_emotions_masks_the_others_and_is_a_table_still(predictions):
+    kept = predictions.emotions[:2]
+    if not np.isin(predictions.labels, [0, 1]).any():
+        return
+    found = limited(predictions, kept)
+    assert len(found.keys) == np.isin(predictions.labels, [0, 1]).sum()
+    assert found.masked == predictions.emotions[2:]
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-6)
+    inside = np.isin(predictions.labels, [0, 1])
+    before = predictions.probabilities[inside, :2]
+    is_some = before.sum(axis=1) > 0
+    assert (predicted(found)[is_some] == before.argmax(axis=1)[is_some]).all()
+
+
+def test_two_sets_of_few_people_are_compared_by_subject():
+    rng, world = np.random.default_rng(0), World(subject=0.8)
+    first, second = draw(rng, world, *people(12, 3))[0], draw(rng, world, *people(9, 4))[0]
+    found = separate(first, second)
+    by_image = separate(replace(first, attributes={}), replace(second, attributes={}))
+    half = separate(first, replace(second, attributes={}))
+    assert [one["by"] for one in (found, half, by_image)] == ["subjects", "subjects", "images"]
+    assert [one["subjects"] for one in (found, half, by_image)] == [[12, 9], [12, None], [None, None]]
+    widths = [one["interval"][1] - one["interval"][0] for one in (found, half, by_image)]
+    assert widths == sorted(widths, reverse=True)
+    assert found["accuracy"] == pytest.approx(by_image["accuracy"])
+    assert found["p"] > by_image["p"]
+
+
+def test_a_pair_by_subject_is_the_t_test_of_what_each_subject_adds():
+    rng, who = np.random.default_rng(0), people(12, 10)
+    first, second = (draw(rng, World(subject=0.8), *who)[0] for _ in range(2))
+    apart = (predicted(first) == first.labels).astype(float) - (predicted(second) == second.labels)
+    of_each = np.array([apart[who[1] == subject].mean() for subject in range(12)])
+    expected = scipy.stats.ttest_1samp(of_each, 0)
+    found = paired(first, second)
+    assert (found["by"], found["subjects"], found["samples"]) == ("subjects", 12, 840)
+    assert found["difference"] == pytest.approx(of_each.mean())
+    assert found["p"] == pytest.approx(expected.pvalue, rel=0.02)
+    assert found["interval"] == pytest.approx(list(expected.confidence_interval()), abs=5e-4)
+    assert paired(replace(first, attributes={}), second) == found
+    by_image = paired(replace(first, attributes={}), replace(second, attributes={}))
+    assert (by_image["by"], by_image["subjects"]) == ("images", None)
+    assert by_image["p"] == mcnemar(found["only_first_right"], found["only_second_right"])
+
+
+def test_networks_that_agree_on_every_image_of_every_person_do_not_differ():
+    first = draw(np.random.default_rng(0), World(), *people(5, 2))[0]
+    found, several = paired(first, first), paired_over_seeds([first, first], [first, first])
+    for one in (found, several):
+        assert (one["difference"], one["p"]) == (0, 1)
+        assert one["interval"][0] < 0 < one["interval"][1]
+
+
+def crossed(seed, seeds=3, images=200):
+    """Tables of one recipe with several seeds."""
+    rng = np.random.default_rng(seed)
+    return draw(rng, World(seed=0.4, image=1.5, both=0.5), np.arange(images) % 7, gains=[0.0] * seeds)
+
+
+def test_the_spread_over_seeds_and_images_is_that_of_several_readers_and_many_cases():
+    """As Obuchowski and Rockette have it: covariances of the seeds' accuracies over images."""
+    firsts, seconds = crossed(0), crossed(1)
+    right = [np.stack([predicted(one) == one.labels for one in some]).astype(float) for some in (firsts, seconds)]
+    apart = right[0] - right[1]
+    covariance = np.cov(apart) / apart.shape[1]
+    between = covariance[~np.eye(3, dtype=bool)].mean()
+    of_seeds = apart.mean(axis=1).var(ddof=1)
+    assert between > 0
+    error = ((of_seeds + 3 * between) / 3 + 1 / (3 * 200**2)) ** 0.5
+    found = paired_over_seeds(firsts, seconds)
+    mean, weight = apart.mean(), of_seeds / (of_seeds + 3 * between)
+
+    def p_of(t):
+        return weight * 2 * scipy.stats.t.sf(t, 2) + (1 - weight) * 2 * scipy.stats.t.sf(t, 199)
+
+    half = error * scipy.optimize.brentq(lambda t: p_of(t) - 0.05, 1.9, 4.4)
+    assert found["interval"] == pytest.approx([mean - half, mean + half])
+    assert found["p"] == pytest.approx(p_of(abs(mean) / error))
+    assert (found["n"], found["samples"], found["difference"]) == (3, 200, pytest.approx(mean))
+    assert found["deviation"] == pytest.approx(of_seeds**0.5)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_accuracy_over_seeds_has_their_mean_and_an_interval_that_is_wider_than_that_of_one_seed():
+    some = crossed(0)
+    found = accuracy_over_seeds(some)
+    values = [metrics.scores(one)["accuracy"] for one in some]
+    assert (found["n"], found["samples"]) == (3, 200)
+    assert (found["mean"], found["deviation"]) == (
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+    )
+    low, high = found["interval"]
+    assert 0 < low < found["mean"] < high < 1
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("right", [0, 40])
+def test_seeds_that_are_all_right_or_all_wrong_have_an_interval_that_is_not_a_point(right):
+    low, high = accuracy_over_seeds([proportion(right, 40)] * 3)["interval"]
+    assert right / 40 in (low, high)
+    assert 0.05 < high - low < 0.5
+
+
+def test_one_seed_of_each_recipe_has_no_interval_and_no_p():
+    (first,), (second,) = crossed(0, seeds=1), crossed(1, seeds=1)
+    found = paired_over_seeds([first], [second])
+    assert (found["n"], found["deviation"], found["interval"], found["p"]) == (1, None, None, None)
+    alone = accuracy_over_seeds([first])
+    assert (alone["n"], alone["deviation"], alone["interval"]) == (1, None, None)
+
+
+def test_other_numbers_of_seeds_none_and_other_images_are_an_input_error():
+    some = crossed(0)
+    with pytest.raises(InputError, match="3 seeds of one recipe and 2 of the other"):
+        paired_over_seeds(some, some[:2])
+    with pytest.raises(InputError, match="at least one seed"):
+        accuracy_over_seeds([])
+    with pytest.raises(InputError, match="differ in 1 keys"):
+        accuracy_over_seeds([some[0], select(some[1], np.arange(199))])
+
+
+def test_tables_of_seeds_are_matched_by_key():
+    firsts, seconds = crossed(0), crossed(1)
+    order = np.random.default_rng(0).permutation(200)
+    shuffled = [select(one, order) for one in seconds]
+    assert paired_over_seeds(firsts, shuffled) == paired_over_seeds(firsts, seconds)
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables(), st.booleans())
+def test_any_table_can_be_compared_with_itself(predictions, by_subject):
+    if by_subject:
+        subjects = np.arange(len(predictions.keys)) // 2
+        predictions = replace(predictions, attributes={"subject": subjects})
+    found = [
+        paired(predictions, predictions, bootstrap=20),
+        separate(predictions, predictions),
+        paired_over_seeds([predictions] * 2, [predictions] * 2),
+        accuracy_over_seeds([predictions] * 2),
+    ]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found[0]["p"] == 1
+    assert found[0]["samples"] == len(labelled(predictions).keys)
+
+
+def test_holm_is_as_by_hand_and_keeps_the_order_of_names():
+    found = holm({"pose": 0.03, "age": 0.01, "light": 0.04, "gender": 0.005})
+    assert list(found) == ["pose", "age", "light", "gender"]
+    assert found == pytest.approx({"gender": 0.02, "age": 0.03, "pose": 0.06, "light": 0.06})
+    assert holm({"one": 0.04}) == {"one": 0.04}
+    assert holm({"one": 0.9, "other": 0.8}) == {"one": 1.0, "other": 1.0}
+    assert holm({}) == {}
