@@ -53,6 +53,7 @@ class Result:
     detail:         as detail.detail gives it; None: not measured. The same holds of the two that follow.
     without_copies: scores without the pictures that an audit found in the training set as well.
     robustness:     as robustness.robustness gives it.
+    against_own:    accuracy here less that on the model's own set, as compare.separate(here, own) gives it.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Result:
     detail: dict[str, Any] | None = None
     without_copies: dict[str, Any] | None = None
     robustness: dict[str, Any] | None = None
+    against_own: dict[str, Any] | None = None
 
     @property
     def set_name(self) -> str:
@@ -102,6 +104,21 @@ class Seeds:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What one recipe brings against another on one set, over their seeds. values: as compare.paired_over_seeds."""
+
+    with_group: str
+    without_group: str
+    dataset: str
+    split: str
+    values: dict[str, Any]
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        return self.with_group, self.without_group, self.dataset, self.split
+
+
+@dataclass(frozen=True)
 class Study:
     """All that a report says.
 
@@ -128,6 +145,7 @@ class Study:
     maps: tuple[str, ...] = ()
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
+    gains: tuple[Gain, ...] = ()
 
 
 def to_json(study: Study) -> str:
@@ -145,6 +163,7 @@ def from_json(text: str | bytes, name: str = "study.json") -> Study:
         content["results"] = tuple(Result(**entry) for entry in content["results"])
         content["comparisons"] = tuple(Comparison(**entry) for entry in content["comparisons"])
         content["seeds"] = tuple(Seeds(**entry) for entry in content["seeds"])
+        content["gains"] = tuple(Gain(**entry) for entry in content.get("gains", ()))
         content["commands"], content["maps"] = tuple(content["commands"]), tuple(content["maps"])
         study = Study(**content)
         check(study)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
+from fer_dist.report.differences import rank_tests
 from fer_dist.report.findings import Model, Result, Study, compared
 from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.sentences import (
@@ -205,6 +206,7 @@ def counts_pictures(study: Study) -> Iterator[Picture]:
 def size_pictures(study: Study, results: list[Result]) -> Iterator[Picture]:
     """Of the models on their own sets, where the pictures that they were trained on are counted."""
     trained_on = {model.name: model.trained_on for model in study.models}
+    tests = rank_tests(results)
     for result in results:
         data = trained_on[result.model]
         pictures = study.class_counts.get(f"{data}-train", {})
@@ -213,7 +215,10 @@ def size_pictures(study: Study, results: list[Result]) -> Iterator[Picture]:
         if result.dataset == data and len(recall) > 1:
             title = f"{result.model} on {result.set_name}"
             said = ", ".join(f"{name}: {pictures[name]:,} pictures, {percent(part)}" for name, part in recall.items())
-            caption = correlation_sentence(result) or "No rank correlation was measured."
+            caption = (
+                correlation_sentence(result, tests.get((result.model, result.set_name)))
+                or "No rank correlation was measured."
+            )
             alt = f"Recall against training pictures, {title}. {said}."
             yield picture(file_name("size", result), size_figure(pictures, recall, title), alt, caption)
 

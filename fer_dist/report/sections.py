@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from fer_dist.report import plots, sentences, tables
+from fer_dist.report.differences import transfers
 from fer_dist.report.findings import Result, Study, first_models
 from fer_dist.report.plots import Picture
 from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
@@ -55,13 +56,22 @@ def _published(study: Study, first: list[Result]) -> Section:
 def _overall(study: Study, first: list[Result]) -> Section:
     found = tuple(sentence for model in first_models(study) for sentence in model_sentences(study, model))
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
-    return Section("overall", "Every model on every set", sentences=found, tables=shown)
+    introduction = (
+        "A difference from the own set is of other images, and is tested on the emotions that both sets have; p is "
+        "after Holm's correction over all of them."
+    )
+    return Section("overall", "Every model on every set", introduction, found, shown)
 
 
 def _transfer(study: Study, first: list[Result]) -> Section:
-    found = tuple(transfer_sentence(study, comparison) for comparison in study.comparisons)
-    shown = _filled(tables.comparisons_table(study))
-    return Section("transfer", "What transfer brings", "", found, shown, tuple(plots.transfer_picture(study)))
+    found = tuple(transfer_sentence(transfer) for transfer in transfers(study))
+    shown = (*_filled(tables.gains_table(study)), *_filled(tables.comparisons_table(study)))
+    introduction = (
+        "With several seeds a test is over seeds and images, and speaks of the recipe; with one it speaks of the two "
+        "networks alone, for another seed gives another network. In the sentences p is after Holm's correction over "
+        "this section's tests; in the table it is each test's own."
+    )
+    return Section("transfer", "What transfer brings", introduction, found, shown, tuple(plots.transfer_picture(study)))
 
 
 def _seeds(study: Study, first: list[Result]) -> Section:

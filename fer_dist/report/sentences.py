@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study, compared, own_result, results_of
+from fer_dist.report.differences import Transfer, crossing_tests, is_shown
+from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of
 from fer_dist.report.numbers import percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
+from fer_dist.scores.intervals import interval
+from fer_dist.scores.metrics import accuracy, mean_over_classes
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-SIGNIFICANT = 0.05
 
 
 def model_sentences(study: Study, model: Model) -> list[str]:
@@ -20,22 +22,27 @@ def model_sentences(study: Study, model: Model) -> list[str]:
     others = [result for result in results if result.dataset != model.trained_on]
     if own is None:
         return [f"{model.name} reaches {with_interval(other)} on {other.spoken_set}." for other in others]
-    split = SPLITS.get(own.split, own.split)
+    split, tests = SPLITS.get(own.split, own.split), crossing_tests(study)
     clauses = [f"{model.name} reaches {with_interval(own)} on its own {split} set"]
-    clauses += [crossing_clause(own, other) for other in others]
+    clauses += [
+        f"on {other.spoken_set} it reaches {with_interval(other)}"
+        + change_clause(own, other, tests.get((model.name, other.set_name)))
+        for other in others
+    ]
     balance = class_balance_sentence(own)
     return ["; ".join(clauses) + ".", *([balance] if balance else [])]
 
 
-def crossing_clause(own: Result, other: Result) -> str:
-    before, after = own.scores["accuracy"], other.scores["accuracy"]
-    reached = with_interval(other)
-    difference = points(after - before)
-    if difference == points(0):
-        return f"on {other.spoken_set} it stays at {reached}"
-    verb, comparison = ("rises", "more") if after > before else ("falls", "less")
-    doubt = "" if intervals_are_apart(own, other) else ", within the 95 % intervals"
-    return f"on {other.spoken_set} it {verb} to {reached}, {difference} points {comparison}{doubt}"
+def change_clause(own: Result, other: Result, test: dict[str, Any] | None) -> str:
+    """How a model does on a set against its own. test: of the difference; None: not made, and then nothing is said."""
+    if not test:
+        return ""
+    emotions = len({name for one in (own, other) for name, n in one.scores.get("support", {}).items() if n})
+    common = f" on the {len(test['emotions'])} emotions that both have" if len(test["emotions"]) < emotions else ""
+    if not is_shown(test):
+        return f": a difference from its own set{common} is not shown ({_tested(test)})"
+    comparison = "more" if test["difference"] > 0 else "less"
+    return f", {points(test['difference'])} points {comparison} than on its own set{common} ({_tested(test)})"
 
 
 def class_balance_sentence(result: Result) -> str:
@@ -43,36 +50,45 @@ def class_balance_sentence(result: Result) -> str:
 
     Empty where the mean over classes was not measured.
     """
-    mean, accuracy = result.scores.get("mean_over_classes"), result.scores["accuracy"]
-    ends = result.scores.get("mean_over_classes_interval")
-    if mean is None or not ends:
+    mean, ends = result.scores.get("mean_over_classes"), result.scores.get("mean_over_classes_interval")
+    matrix = np.array(result.scores.get("confusion") or [])
+    if mean is None or not ends or not matrix.size:
         return ""
-    low, high = ends
-    start = f"{result.model}'s mean over classes on {result.spoken_set} is {percent(mean)} ({span((low, high))})"
-    if low <= accuracy <= high:
+    start = f"{result.model}'s mean over classes on {result.spoken_set} is {percent(mean)} ({span(ends)})"
+    # The difference has an interval of its own: both are of the same images. It is mapped to 0..1, as a measure is.
+    ends = interval(lambda cells: (1 + mean_over_classes(cells) - accuracy(cells)) / 2, matrix)
+    low, high = (2 * float(end) - 1 for end in ends)
+    if low <= 0 <= high:
         return f"{start}; a difference between frequent and rare emotions is not shown."
-    place, more, fewer = ("below", "frequent", "rare") if mean < accuracy else ("above", "rare", "frequent")
-    gap = f"{points(mean - accuracy)} points {place} its accuracy"
+    difference = mean - result.scores["accuracy"]
+    place, more, fewer = ("below", "frequent", "rare") if difference < 0 else ("above", "rare", "frequent")
+    gap = f"{points(difference)} points {place} its accuracy ({span((low, high))})"
     return f"{start}, {gap}: {more} emotions do better than {fewer} ones."
 
 
-def transfer_sentence(study: Study, comparison: Comparison) -> str:
+def transfer_sentence(transfer: Transfer) -> str:
     """What one start brings or costs against another, and whether that is more than chance explains."""
-    after, before = compared(study, comparison)
-    models = {model.name: model for model in study.models}
-    with_model, without_model = models[comparison.with_model], models[comparison.without_model]
-    if with_model.started_from and with_model.trained_on == without_model.trained_on:
+    with_model, without_model, seeds = transfer.with_model, transfer.without_model, transfer.seeds
+    after, before = (
+        float(np.mean([one.scores["accuracy"] for one in some])) for some in (transfer.after, transfer.before)
+    )
+    names = [model.group_name if seeds > 1 else model.name for model in (with_model, without_model)]
+    if transfer.is_of_the_source:
+        change = f"After its training on {with_model.trained_on}, {names[0]} instead of {names[1]}"
+    elif with_model.started_from and with_model.trained_on == without_model.trained_on and seeds == 1:
         change = f"Starting from {with_model.started_from} instead of {without_model.started_from or 'scratch'}"
     else:
-        change = f"Using {with_model.name} instead of {without_model.name}"
-    gain = after.scores["accuracy"] - before.scores["accuracy"]
-    values = f"from {percent(before.scores['accuracy'])} to {percent(after.scores['accuracy'])}"
+        change = f"Using {names[0]} instead of {names[1]}"
+    gain, where = after - before, transfer.after[0].spoken_set
+    over = f", as the mean of {seeds} seeds" if seeds > 1 else ""
     if points(gain) == points(0):
-        return f"{change} makes no difference on {after.spoken_set}: {percent(after.scores['accuracy'])} with both."
-    verb, noun = ("brings", "gain") if gain > 0 else ("costs", "loss")
-    relative = f", relative {percent(abs(gain) / before.scores['accuracy'])}" if before.scores["accuracy"] else ""
-    verdict = _verdict(comparison.paired, intervals_are_apart(after, before), noun)
-    return f"{change} {verb} {points(gain)} points on {after.spoken_set} ({values}{relative}){verdict}."
+        text = f"{change} makes no difference on {where}{over}: {percent(after)} with both"
+    else:
+        relative = f", relative {percent(abs(gain) / before)}" if before else ""
+        verb = "brings" if gain > 0 else "costs"
+        values = f"from {percent(before)} to {percent(after)}{relative}"
+        text = f"{change} {verb} {points(gain)} points on {where}{over} ({values})"
+    return f"{text}{_verdict(transfer, gain)}."
 
 
 def confusion_sentences(result: Result) -> str:
@@ -101,12 +117,6 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
-def intervals_are_apart(first: Result, second: Result) -> bool:
-    """Whether the 95 % intervals of two accuracies have no point in common: a stricter test than a paired one."""
-    (low, high), (other_low, other_high) = first.scores["accuracy_interval"], second.scores["accuracy_interval"]
-    return bool(high < other_low or other_high < low)
-
-
 def corrected_accuracy(result: Result) -> float | None:
     """Accuracy with the training set's class frequencies removed; None where it was not measured."""
     prior = (result.detail or {}).get("prior")
@@ -117,15 +127,20 @@ def with_interval(result: Result) -> str:
     return f"{percent(result.scores['accuracy'])} ({span(result.scores['accuracy_interval'])})"
 
 
-def _verdict(paired: dict[str, Any] | None, are_apart: bool, noun: str) -> str:
-    """By the paired test where it was made; else by the intervals, which is stricter."""
-    if paired is None:
-        if are_apart:
-            return ", more than the 95 % intervals"
-        return f", less than the 95 % intervals: a {noun} is not shown"
-    shown = "is shown" if paired["p"] < SIGNIFICANT else "is not shown"
-    test = f"{span(paired['interval'])} points, {probability(paired['p'])}"
-    return f"; on the same pictures the change is {test}: a {noun} {shown}"
+def _verdict(transfer: Transfer, gain: float) -> str:
+    """What the test says: of two networks where there is one seed, of the recipes where there are several."""
+    test = transfer.test
+    if test is None:
+        return "; whether that is more than chance was not tested"
+    noun = ("gain" if gain > 0 else "loss") if points(gain) != points(0) else "difference"
+    noun = "forgetting" if transfer.is_of_the_source and gain < 0 else f"a {noun}"
+    shown = "is shown" if is_shown(test) else "is not shown"
+    of = f"over {transfer.seeds} seeds" if transfer.seeds > 1 else "between these two networks"
+    return f"; {of} {noun} {shown} ({_tested(test)})"
+
+
+def _tested(test: dict[str, Any]) -> str:
+    return f"{span(test['interval'])} points, {probability(test['p'])}"
 
 
 def prior_sentence(result: Result) -> str:
@@ -141,20 +156,18 @@ def prior_sentence(result: Result) -> str:
     return f"{result.model} on {result.spoken_set}: {percent(accuracy)} as it is, {clauses[0]}, {clauses[1]}."
 
 
-def correlation_sentence(result: Result) -> str:
-    """Whether recall follows the number of training pictures."""
-    found = (result.detail or {}).get("rank_correlation")
-    if not found or found["spearman"] is None:
+def correlation_sentence(result: Result, found: dict[str, Any] | None) -> str:
+    """Whether recall follows the number of training images. found: the correlation, its p corrected; None: no text."""
+    if not found:
         return ""
     value = f"Spearman's r {found['spearman']:.2f}".replace("-", "\N{MINUS SIGN}")
-    start = f"{result.model} on {result.spoken_set}, over {found['classes']} emotions: {value}"
-    if found.get("p") is None:
-        return f"{start}."
-    start += f", {probability(found['p'])}"
-    if found["p"] >= SIGNIFICANT:
-        return f"{start}: an order by training pictures is not shown."
+    start = (
+        f"{result.model} on {result.spoken_set}, over {found['classes']} emotions: {value}, {probability(found['p'])}"
+    )
+    if not is_shown(found):
+        return f"{start}: an order by training images is not shown."
     kind = "more" if found["spearman"] > 0 else "fewer"
-    return f"{start}: emotions with {kind} training pictures are recognised better."
+    return f"{start}: emotions with {kind} training images are recognised better."
 
 
 def neutral_sentence(result: Result) -> str:

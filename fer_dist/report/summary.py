@@ -1,15 +1,13 @@
 """The three sentences at the top of a report: how good on their own sets, how on others, what transfer brings."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
-
+from fer_dist.report.differences import crossing_tests, transfers
 from fer_dist.report.findings import (
-    Comparison,
     Model,
     Result,
     Study,
-    compared,
     first_models,
     own_result,
     results_of,
@@ -17,7 +15,7 @@ from fer_dist.report.findings import (
     seen_sets,
 )
 from fer_dist.report.numbers import listed, percent, points, span
-from fer_dist.report.sentences import SIGNIFICANT, SPLITS, corrected_accuracy, transfer_sentence, with_interval
+from fer_dist.report.sentences import SPLITS, change_clause, corrected_accuracy, transfer_sentence, with_interval
 
 MOST_NAMED = 4
 """Models or crossings that a sentence of the summary names one by one; of more it gives the range or the mean."""
@@ -57,31 +55,31 @@ def crossing_summary(study: Study, models: list[Model]) -> str:
     if not crossings:
         return ""
     if len(crossings) <= 2:
-        return "Carried over, " + "; ".join(_one_crossing(own, other) for own, other in crossings) + "."
+        tests = crossing_tests(study)
+        clauses = [_one_crossing(*pair, tests.get((pair[1].model, pair[1].set_name))) for pair in crossings]
+        return f"Carried over, {'; '.join(clauses)}."
     measures: dict[str, Callable[[Result], float | None]] = {
         "accuracy": lambda result: result.scores["accuracy"],
         "the mean over classes": lambda result: result.scores.get("mean_over_classes"),
         "accuracy with the training prior removed": corrected_accuracy,
     }
-    changes = {spoken: _mean_change(crossings, measure) for spoken, measure in measures.items()}
-    clauses = [_changed(spoken, change) for spoken, change in changes.items() if change is not None]
+    changes = {spoken: _changes(crossings, measure) for spoken, measure in measures.items()}
+    clauses = [
+        f"{spoken} changes by {span((min(change), max(change)))}" for spoken, change in changes.items() if change
+    ]
     own, other = min(crossings, key=lambda pair: pair[1].scores["accuracy"] - pair[0].scores["accuracy"])
     low = f"from {percent(own.scores['accuracy'])} to {percent(other.scores['accuracy'])}"
     extreme = f"the largest fall is that of {own.model} on {other.spoken_set}, {low}"
     if other.scores["accuracy"] >= own.scores["accuracy"]:
         extreme = f"the smallest rise is that of {own.model} on {other.spoken_set}, {low}"
-    return f"Carried over to other sets, {listed(clauses)} (means of {len(crossings)} crossings); {extreme}."
+    clauses[0] += " points"
+    return f"Carried over to other sets, {listed(clauses)} ({len(crossings)} crossings, each tested below); {extreme}."
 
 
 def transfer_summary(study: Study) -> str:
     """What the transferred model's start brings, or the first comparison's: one sentence over all its seeds."""
-    roles = {model.name: model.role for model in study.models}
-    ordered = sorted(study.comparisons, key=lambda comparison: roles[comparison.with_model] != "a-b")
-    kinds: dict[tuple[str, ...], list[Comparison]] = {}
-    for comparison in ordered:
-        kinds.setdefault(_kind(study, comparison), []).append(comparison)
-    first, *others = kinds.values()
-    sentence = transfer_sentence(study, first[0]) if len(first) == 1 else _transfer_over_seeds(study, first)
+    first, *others = sorted(transfers(study), key=lambda one: (one.with_model.role != "a-b", one.is_of_the_source))
+    sentence = transfer_sentence(first)
     if not others:
         return sentence
     return f"{sentence[:-1]} ({len(others)} other comparison{'s' if len(others) > 1 else ''} below)."
@@ -111,10 +109,8 @@ def _crossings(study: Study, models: list[Model]) -> Iterator[tuple[Result, Resu
             yield from ((own, other) for other in results if other.dataset not in seen and other.split == own.split)
 
 
-def _one_crossing(own: Result, other: Result) -> str:
-    clauses = [
-        f"{own.model} goes from {percent(own.scores['accuracy'])} to {with_interval(other)} on {other.spoken_set}"
-    ]
+def _one_crossing(own: Result, other: Result, test: dict[str, Any] | None) -> str:
+    clauses = [f"{own.model} reaches {with_interval(other)} on {other.spoken_set}{change_clause(own, other, test)}"]
     before, after = own.scores.get("mean_over_classes"), other.scores.get("mean_over_classes")
     if before is not None and after is not None:
         clauses.append(f"its mean over classes from {percent(before)} to {percent(after)}")
@@ -124,43 +120,8 @@ def _one_crossing(own: Result, other: Result) -> str:
     return listed(clauses)
 
 
-def _mean_change(crossings: list[tuple[Result, Result]], measure: Callable[[Result], float | None]) -> float | None:
-    """Mean of after - before over the crossings; None where one of them lacks the measure."""
-    changes = []
-    for own, other in crossings:
-        before, after = measure(own), measure(other)
-        if before is None or after is None:
-            return None
-        changes.append(after - before)
-    return float(np.mean(changes))
-
-
-def _changed(spoken: str, change: float) -> str:
-    if points(change) == points(0):
-        return f"{spoken} stays the same"
-    return f"{spoken} {'rises' if change > 0 else 'falls'} by {points(change)} points"
-
-
-def _kind(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """The same for comparisons that differ only in their seed."""
-    groups = {model.name: model.group_name for model in study.models}
-    return groups[comparison.with_model], groups[comparison.without_model], comparison.dataset, comparison.split
-
-
-def _transfer_over_seeds(study: Study, comparisons: list[Comparison]) -> str:
-    """Mean and range of the gains, and in how many seeds the paired test shows one."""
-    after, before, *_ = _kind(study, comparisons[0])
-    pairs = [compared(study, comparison) for comparison in comparisons]
-    gains = [with_it.scores["accuracy"] - without.scores["accuracy"] for with_it, without in pairs]
-    mean = float(np.mean(gains))
-    values = [float(np.mean([pair[place].scores["accuracy"] for pair in pairs])) for place in (1, 0)]
-    verb, noun = ("brings", "gain") if mean >= 0 else ("costs", "loss")
-    where = f"on {pairs[0][0].spoken_set}, as the mean of {len(pairs)} seeds"
-    ends = span((min(gains), max(gains)))
-    change = f"Using {after} instead of {before} {verb} {points(mean)} points {where}"
-    sentence = f"{change} (from {percent(values[0])} to {percent(values[1])}; each seed {ends})"
-    tests = [comparison.paired for comparison in comparisons if comparison.paired]
-    if len(tests) < len(comparisons):
-        return f"{sentence}."
-    shown = sum(test["p"] < SIGNIFICANT and test["difference"] * mean > 0 for test in tests)
-    return f"{sentence}; on the same pictures a {noun} is shown in {shown} of them."
+def _changes(crossings: list[tuple[Result, Result]], measure: Callable[[Result], float | None]) -> list[float]:
+    """After - before of each crossing; none where one of them lacks the measure."""
+    values = [(measure(own), measure(other)) for own, other in crossings]
+    known = [after - before for before, after in values if before is not None and after is not None]
+    return known if len(known) == len(values) else []

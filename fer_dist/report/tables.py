@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fer_dist.report.differences import rank_tests
 from fer_dist.report.findings import Model, Result, Study
 from fer_dist.report.numbers import duration
 from fer_dist.report.table import Cell, Row, Table, count, part, points, word
@@ -62,14 +63,36 @@ def seeds_table(study: Study) -> Table:
     rows: list[Row] = []
     for seeds in study.seeds:
         cells: list[Cell] = []
+        over_images = seeds.values.get("over_images") or {}
         for name in ("accuracy", "mean_over_classes", "macro_f1"):
             values = seeds.values.get(name) or {}
-            cells += [part(values.get("mean")), Cell(values.get("deviation"), "points")]
+            interval = over_images.get("interval") if name == "accuracy" else None
+            cells += [part(values.get("mean"), interval), Cell(values.get("deviation"), "points")]
         rows.append((word(seeds.group), word(seeds.set_name), count(seeds.values["n"]), *map(_unsigned, cells)))
     measures = ("accuracy", "mean over classes", "macro F1")
     columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "deviation"))
-    caption = "Several seeds: mean and sample standard deviation, the latter in points."
+    caption = (
+        "Several seeds: mean and sample standard deviation, the latter in points. The interval is of what other seeds "
+        "would reach on other images."
+    )
     return Table("seeds", caption, ("models", "tested on", "seeds", *columns), tuple(rows))
+
+
+def gains_table(study: Study) -> Table:
+    rows = tuple(
+        (
+            *(word(name) for name in gain.kind[:2]),
+            word(f"{gain.dataset}-{gain.split}"),
+            count(gain.values["n"]),
+            points(gain.values["difference"], gain.values["interval"]),
+            _unsigned(Cell(gain.values["deviation"], "points")),
+            Cell(gain.values["p"], "probability"),
+        )
+        for gain in study.gains
+    )
+    columns = ("with", "without", "tested on", "seeds", "gain, points", "deviation over seeds", "p")
+    caption = "What each recipe brings: seeds and images are both drawn, so the interval and p speak of the recipe."
+    return Table("gains", caption, columns, rows)
 
 
 def prior_table(results: Sequence[Result]) -> Table:
@@ -91,6 +114,7 @@ def prior_table(results: Sequence[Result]) -> Table:
 def over_predicted_table(results: Sequence[Result]) -> Table:
     """Neutrality, and beside it the emotion that is predicted most above its number."""
     rows: list[Row] = []
+    tests = rank_tests(results)
     for result in results:
         found = (result.detail or {}).get("over_predicted") or {}
         known = {emotion: entry for emotion, entry in found.items() if entry.get("ratio") is not None}
@@ -99,12 +123,14 @@ def over_predicted_table(results: Sequence[Result]) -> Table:
             neutral = known.get("neutrality", {})
             cells = (Cell(neutral.get("ratio"), "number"), part(neutral.get("false_rate")))
             extreme = (word(most), Cell(known[most]["ratio"], "number"), part(known[most]["false_rate"]))
-            correlation = _correlation(result)
+            ranks = tests.get((result.model, result.set_name), {})
+            correlation = (Cell(ranks.get("spearman"), "number"), Cell(ranks.get("p"), "probability"))
             rows.append((word(result.model), word(result.set_name), *cells, *extreme, *correlation))
     columns = ("neutrality, ratio", "neutrality, false rate", "most over-predicted", "its ratio", "its false rate")
     caption = (
         "Ratio: how often an emotion is predicted for each picture that has it. False rate: the part of the other "
-        "emotions' pictures that is taken for it. Spearman's r: of an emotion's recall with its training pictures."
+        "emotions' pictures that is taken for it. Spearman's r: of an emotion's recall with its training images; p "
+        "after Holm's correction over the table."
     )
     return Table("frequencies", caption, ("model", "tested on", *columns, "Spearman's r", "p"), tuple(rows))
 
@@ -207,11 +233,6 @@ def _scored(scores: dict[str, Any], name: str) -> Cell:
 def _group(groups: dict[str, dict[str, Any]], name: str) -> Cell:
     note = f"{name}, {groups[name]['samples']:,} pictures"
     return part(groups[name]["accuracy"], groups[name].get("accuracy_interval"), note)
-
-
-def _correlation(result: Result) -> tuple[Cell, Cell]:
-    found = (result.detail or {}).get("rank_correlation") or {}
-    return Cell(found.get("spearman"), "number"), Cell(found.get("p"), "probability")
 
 
 def _unsigned(cell: Cell) -> Cell:

@@ -10,7 +10,7 @@ from fer_dist import PACKAGE, __version__
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
-from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.runs.curves import load_curves
 from fer_dist.scores.compare import over_seeds
 from fer_dist.study.plan import Model as PlannedModel
@@ -52,6 +52,7 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         hardware=_hardware(setup),
         roles={data.role: datasets[name] for name, data in plan.data.items() if data.role and name in datasets},
         seeds=tuple(_seeds(running)),
+        gains=tuple(_gains(running)),
         seconds=sum(record.get("seconds", 0.0) for record in records),
     )
 
@@ -121,6 +122,7 @@ def _result(running: "Running", model: PlannedModel, data: str) -> Result:
         split=manifest.split,
         detail=measured["detail"],
         without_copies=measured.get("without_copies"),
+        against_own=measured.get("against_own"),
         robustness=running.records.read(robust[0].key)["robustness"] if robust else None,
     )
 
@@ -145,8 +147,33 @@ def _seeds(running: "Running") -> list[Seeds]:
         for data in sets if len(seeds) > 1 else ():
             names = [model_name(plan, training, seed) for seed in seeds]
             scores = [running.records.read(running.job("evaluate", name, data).key)["scores"] for name in names]
-            found.append(Seeds(training, running.setup.manifests[data, "test"].dataset, "test", over_seeds(scores)))
+            values = over_seeds(scores) | _over_images(running, training, data)
+            found.append(Seeds(training, running.setup.manifests[data, "test"].dataset, "test", values))
     return found
+
+
+def _gains(running: "Running") -> list[Gain]:
+    manifests = running.setup.manifests
+    jobs = [job for job in running.jobs.values() if job.kind == "seeds" and job.other]
+    return [
+        Gain(
+            job.model,
+            job.other,
+            manifests[job.data, "test"].dataset,
+            "test",
+            running.records.read(job.key)["over_images"],
+        )
+        for job in jobs
+    ]
+
+
+def _over_images(running: "Running", training: str, data: str) -> dict[str, Any]:
+    of = [
+        job
+        for job in running.jobs.values()
+        if (job.kind, job.model, job.other, job.data) == ("seeds", training, "", data)
+    ]
+    return {"over_images": running.records.read(of[0].key)["over_images"]}
 
 
 def _spoken(value: Any) -> str:

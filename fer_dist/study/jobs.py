@@ -20,7 +20,7 @@ from fer_dist.study.setup import Setup, config_with_list
 from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
-    "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "report"
+    "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds", "report"
 ]
 
 BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"}
@@ -80,6 +80,7 @@ SOURCES: dict[Kind, Sources] = {
     "robustness": Sources(("evaluate.robustness.measure", *NETWORK), ("study.measuring",)),
     "measures": Sources(("scores.detail", "scores.compare", "evaluate.results"), ("study.measuring",)),
     "compare": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
+    "seeds": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
 
@@ -183,13 +184,43 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
         yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
     for (_, data), job in scored.items():
         split_by = {"attributes": plan.attributes, "left out": setup.listed(data, "test")}
-        yield _job("measures", job.name.replace("evaluate", "measures of", 1), split_by, (job, *audits), like=job)
+        # A set that a model was not trained on is held against its own.
+        home = scored.get((job.model, setup.data_of(setup.model(job.model))), job)
+        needed = (job, *audits) if home is job else (job, home, *audits)
+        yield _job("measures", job.name.replace("evaluate", "measures of", 1), split_by, needed, like=job)
     for pair in plan.comparisons:
         for seed in seeds_of(plan, pair.with_model):
             names = [model_name(plan, name, seed) for name in (pair.with_model, pair.without_model)]
             jobs = scored[names[0], pair.data], scored[names[1], pair.data]
             name = f"compare {names[0]} with {names[1]} on {setup.manifests[pair.data, 'test'].name}"
             yield _job("compare", name, {}, jobs, model=names[0], other=names[1], data=pair.data)
+
+    yield from _over_seeds(setup, scored)
+
+
+def _over_seeds(setup: Setup, scored: dict[tuple[str, str], Job]) -> Iterator[Job]:
+    """Of each training with several seeds what it reaches on each set, and of each comparison what it brings there."""
+    plan = setup.plan
+
+    def of(training: str, data: str) -> tuple[Job, ...]:
+        names = [model_name(plan, training, seed) for seed in seeds_of(plan, training)]
+        return tuple(scored[name, data] for name in names if (name, data) in scored)
+
+    for training in plan.trainings:
+        for data in plan.data:
+            jobs = of(training, data)
+            if len(jobs) > 1:
+                name = f"{training} over its seeds on {setup.manifests[data, 'test'].name}"
+                yield _job("seeds", name, {}, jobs, model=training, data=data)
+    for pair in plan.comparisons:
+        after, before = of(pair.with_model, pair.data), of(pair.without_model, pair.data)
+        if len(after) > 1:
+            name = f"{pair.with_model} over its seeds beside {pair.without_model} on "
+            name += setup.manifests[pair.data, "test"].name
+            found = _job(
+                "seeds", name, {}, (*after, *before), model=pair.with_model, other=pair.without_model, data=pair.data
+            )
+            yield found
 
 
 def _job(

@@ -22,7 +22,7 @@ from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.network import Network, on_device
-from fer_dist.scores.compare import paired, without
+from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_seeds, separate, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
@@ -30,7 +30,7 @@ from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.evaluating import predictions_of
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
-from fer_dist.study.plan import Model
+from fer_dist.study.plan import Model, model_name, seeds_of
 from fer_dist.study.running import Running, finish
 from fer_dist.study.setup import config_with_list
 
@@ -141,6 +141,9 @@ def _measures(running: Running, job: Job) -> dict[str, Any]:
     found: dict[str, Any] = {
         "detail": detail(_grouped(predictions, setup.plan.attributes), _trained_counts(running, model))
     }
+    own = setup.data_of(model)
+    if job.data != own and (model, own) in setup.evaluations:
+        found["against_own"] = separate(predictions, predictions_of(running, job.model, own))
     copies = _copies(running, job)
     if copies is not None:
         rest = without(predictions, copies)
@@ -190,6 +193,20 @@ def _compare(running: Running, job: Job) -> dict[str, Any]:
     return {"paired": paired(tables[0], tables[1])}
 
 
+def _over_seeds(running: Running, job: Job) -> dict[str, Any]:
+    """Of the trainings of a recipe, seed by seed; beside those of another one where the job names it."""
+
+    def tables(training: str) -> list[Predictions]:
+        plan = running.setup.plan
+        # A start without seeds of its own is the same for each of them.
+        names = [model_name(plan, training, seed) for seed in seeds_of(plan, job.model)]
+        return [predictions_of(running, name, job.data) for name in names]
+
+    if not job.other:
+        return {"over_images": accuracy_over_seeds(tables(job.model))}
+    return {"over_images": paired_over_seeds(tables(job.model), tables(job.other))}
+
+
 MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "audit": _audit,
     "training accuracy": _training_accuracy,
@@ -197,4 +214,5 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "robustness": _robustness,
     "measures": _measures,
     "compare": _compare,
+    "seeds": _over_seeds,
 }

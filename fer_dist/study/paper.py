@@ -94,7 +94,10 @@ def paper_of(names: dict[str, str], places: dict[str, str], config: PaperConfig,
         set=changed,
         seeds=_seeds(config.seeds),
         whole_train=config.whole_train,
-        comparisons=tuple(Comparison(name, b, b) for name in trainings if trainings[name].init_from),
+        # What it brings where it was trained last, and what it costs where it came from.
+        comparisons=tuple(
+            Comparison(name, *pair) for name in trainings if trainings[name].init_from for pair in ((b, b), (a, a))
+        ),
         audit=config.audit,
         leave_out=config.leave_out,
         robustness=Robustness(config.robustness, config.robustness_samples),

@@ -32,7 +32,7 @@ class Running:
         )
 
     def model(self, name: str) -> Model:
-        return next(model for model in self.setup.models if model.name == name)
+        return self.setup.model(name)
 
     def check_stop(self) -> None:
         """Raises WorkError where the study is asked to end."""

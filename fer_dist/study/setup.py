@@ -50,6 +50,9 @@ class Setup:
         wanted = set(evaluations_of(self.plan))
         return [(model, data) for model in self.models for data in self.plan.data if (model.training, data) in wanted]
 
+    def model(self, name: str) -> Model:
+        return next(model for model in self.models if model.name == name)
+
     def data_of(self, model: Model) -> str:
         """The data set that a model is trained on."""
         return self.plan.trainings[model.training].data

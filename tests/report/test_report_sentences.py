@@ -9,65 +9,82 @@ from support.small_studies import crossed, scored, table, transferred
 from fer_dist.data.emotions import SEVEN
 from fer_dist.report import sentences
 from fer_dist.report import sentences as remarks
-from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.differences import rank_tests, transfers
+from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.report.numbers import signed_points, span
 from fer_dist.report.summary import summary
 from fer_dist.scores.metrics import scores
 
-SHOWN = "more than the 95 % intervals."
 CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."
-NOT_SHOWN = "less than the 95 % intervals: a {} is not shown."
+UNTESTED = "; whether that is more than chance was not tested."
 
 
 @pytest.mark.parametrize(
     ("after", "before", "samples", "expected"),
     [
-        (880, 760, 1000, f"brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %), {SHOWN}"),
-        (760, 880, 1000, f"costs 12.0 points on lab (from 88.0 % to 76.0 %, relative 13.6 %), {SHOWN}"),
-        (
-            770,
-            760,
-            1000,
-            f"brings 1.0 points on lab (from 76.0 % to 77.0 %, relative 1.3 %), {NOT_SHOWN.format('gain')}",
-        ),
-        (
-            760,
-            770,
-            1000,
-            f"costs 1.0 points on lab (from 77.0 % to 76.0 %, relative 1.3 %), {NOT_SHOWN.format('loss')}",
-        ),
-        (760, 760, 1000, "makes no difference on lab: 76.0 % with both."),
-        (2, 0, 2, f"brings 100.0 points on lab (from 0.0 % to 100.0 %), {NOT_SHOWN.format('gain')}"),
+        (880, 760, 1000, "brings 12.0 points on lab (from 76.0 % to 88.0 %, relative 15.8 %)"),
+        (760, 880, 1000, "costs 12.0 points on lab (from 88.0 % to 76.0 %, relative 13.6 %)"),
+        (760, 760, 1000, "makes no difference on lab: 76.0 % with both"),
+        (2, 0, 2, "brings 100.0 points on lab (from 0.0 % to 100.0 %)"),
     ],
 )
-def test_the_transfer_sentence_follows_the_numbers(after, before, samples, expected):
-    study = transferred(after, before, samples)
-    found = sentences.transfer_sentence(study, study.comparisons[0])
-    assert found == f"Starting from wild instead of scratch {expected}"
+def test_the_transfer_sentence_follows_the_numbers_and_claims_nothing_without_a_test(after, before, samples, expected):
+    (found,) = transfers(transferred(after, before, samples))
+    assert sentences.transfer_sentence(found) == f"Starting from wild instead of scratch {expected}{UNTESTED}"
 
 
 def test_models_of_different_sets_are_not_said_to_differ_by_their_start():
     study = replace(transferred(880, 760), models=(Model("wild to lab", "lab", "wild"), Model("lab", "elsewhere")))
-    assert sentences.transfer_sentence(study, study.comparisons[0]).startswith(
-        "Using wild to lab instead of lab brings"
-    )
+    assert sentences.transfer_sentence(transfers(study)[0]).startswith("Using wild to lab instead of lab brings")
+
+
+def against_own(difference, p, emotions=SEVEN[:2]):
+    interval = [difference - 0.03, difference + 0.03]
+    return {"emotions": list(emotions), "difference": difference, "interval": interval, "p": p}
 
 
 @pytest.mark.parametrize(
-    ("other", "expected"),
+    ("other", "test", "expected"),
     [
-        (510, "on lab it falls to 51.0 % ({}), 34.0 points less."),
-        (950, "on lab it rises to 95.0 % ({}), 10.0 points more."),
-        (840, "on lab it falls to 84.0 % ({}), 1.0 points less, within the 95 % intervals."),
-        (850, "on lab it stays at 85.0 % ({})."),
+        (510, None, "on lab it reaches 51.0 % ({})."),
+        (
+            510,
+            against_own(-0.34, 1e-9),
+            "on lab it reaches 51.0 % ({}), 34.0 points less than on its own set (−37.0 to −31.0 points, p < 0.001).",
+        ),
+        (
+            950,
+            against_own(0.1, 0.004, SEVEN[:1]),
+            "on lab it reaches 95.0 % ({}), 10.0 points more than on its own set on the 1 emotions that both have "
+            "(7.0 to 13.0 points, p = 0.004).",
+        ),
+        (
+            840,
+            against_own(-0.01, 0.3),
+            "on lab it reaches 84.0 % ({}): a difference from its own set is not shown (−4.0 to 2.0 points, "
+            "p = 0.300).",
+        ),
     ],
 )
-def test_the_crossing_sentence_follows_the_numbers(other, expected):
+def test_what_is_said_of_another_set_follows_the_test_of_the_difference(other, test, expected):
     study = crossed(850, other)
+    own, there = study.results
+    study = replace(study, results=(own, replace(there, against_own=test)))
     sentence = sentences.model_sentences(study, study.models[0])[0]
     start, _, clause = sentence.partition("; ")
-    assert start == f"wild reaches 85.0 % ({span(study.results[0].scores['accuracy_interval'])}) on its own test set"
-    assert clause == expected.format(span(study.results[1].scores["accuracy_interval"]))
+    assert start == f"wild reaches 85.0 % ({span(own.scores['accuracy_interval'])}) on its own test set"
+    assert clause == expected.format(span(there.scores["accuracy_interval"]))
+
+
+def test_of_many_crossings_none_is_shown_by_a_p_that_one_of_them_would_have_by_chance():
+    others = tuple(
+        Result("wild", name, scored(830), against_own=against_own(-0.02, p))
+        for name, p in (("b", 0.03), ("c", 0.2), ("d", 0.4))
+    )
+    study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scored(850)), *others))
+    text = sentences.model_sentences(study, study.models[0])[0]
+    assert text.count("is not shown") == 3
+    assert "p = 0.090" in text
 
 
 def test_a_validation_set_is_not_called_a_test_set():
@@ -78,8 +95,14 @@ def test_a_validation_set_is_not_called_a_test_set():
 @pytest.mark.parametrize(
     ("matrix", "expected"),
     [
-        ([[790, 10], [100, 100]], "14.6 points below its accuracy: frequent emotions do better than rare ones."),
-        ([[500, 300], [0, 200]], " points above its accuracy: rare emotions do better than frequent ones."),
+        (
+            [[790, 10], [100, 100]],
+            r"14.6 points below its accuracy \(−17.0 to −12.2\): frequent emotions do better than rare ones.",
+        ),
+        (
+            [[500, 300], [0, 200]],
+            r" points above its accuracy \(9.9 to 12.6\): rare emotions do better than frequent ones.",
+        ),
         ([[700, 100], [25, 175]], "a difference between frequent and rare emotions is not shown."),
     ],
 )
@@ -103,18 +126,33 @@ def test_the_confusion_sentences_follow_the_numbers(matrix, expected):
     assert sentences.confusion_sentences(Result("wild", "wild", scores(table(matrix, SEVEN[:2])))) == expected
 
 
+BETWEEN = "; between these two networks a {}"
+
+
 @pytest.mark.parametrize(
     ("after", "paired", "expected"),
     [
-        (880, {"p": 0.0004, "interval": [0.095, 0.145]}, "change is 9.5 to 14.5 points, p < 0.001: a gain is shown."),
-        (770, {"p": 0.42, "interval": [-0.01, 0.03]}, "change is −1.0 to 3.0 points, p = 0.420: a gain is not shown."),
-        (750, {"p": 0.0401, "interval": [-0.02, -0.001]}, "−2.0 to −0.1 points, p = 0.040: a loss is shown."),
+        (880, {"p": 0.0004, "interval": [0.095, 0.145]}, "gain is shown (9.5 to 14.5 points, p < 0.001)."),
+        (770, {"p": 0.42, "interval": [-0.01, 0.03]}, "gain is not shown (−1.0 to 3.0 points, p = 0.420)."),
+        (750, {"p": 0.0401, "interval": [-0.02, -0.001]}, "loss is shown (−2.0 to −0.1 points, p = 0.040)."),
+        (760, {"p": 1.0, "interval": [-0.01, 0.01]}, "difference is not shown (−1.0 to 1.0 points, p = 1.000)."),
     ],
 )
-def test_a_paired_test_decides_where_there_is_one(after, paired, expected):
+def test_with_one_seed_a_paired_test_decides_and_speaks_of_two_networks(after, paired, expected):
     study = transferred(after, 760)
-    comparison = replace(study.comparisons[0], paired=paired)
-    assert sentences.transfer_sentence(study, comparison).endswith(expected)
+    study = replace(study, comparisons=(replace(study.comparisons[0], paired=paired),))
+    assert sentences.transfer_sentence(transfers(study)[0]).endswith(BETWEEN.format("") + expected)
+
+
+def test_what_a_transfer_costs_where_it_came_from_is_called_forgetting():
+    models = (Model("wild", "wild"), Model("wild to lab", "lab", started_from="wild"))
+    results = (Result("wild to lab", "wild", scored(500)), Result("wild", "wild", scored(800)))
+    paired = {"p": 1e-5, "interval": [-0.35, -0.25]}
+    study = Study("S", models, results, (Comparison("wild to lab", "wild", "wild", paired=paired),))
+    assert sentences.transfer_sentence(transfers(study)[0]) == (
+        "After its training on lab, wild to lab instead of wild costs 30.0 points on wild (from 80.0 % to 50.0 %, "
+        "relative 37.5 %); between these two networks forgetting is shown (−35.0 to −25.0 points, p < 0.001)."
+    )
 
 
 def test_the_summary_is_three_sentences_on_own_sets_on_other_sets_and_on_transfer():
@@ -126,7 +164,7 @@ def test_the_summary_is_three_sentences_on_own_sets_on_other_sets_and_on_transfe
         "Starting from wild",
     ]
     assert all(text.endswith(".") for text in found)
-    assert "wild goes from 85.0 % to 51.0 %" in found[1]
+    assert "Carried over, wild reaches 51.0 %" in found[1]
     assert "its mean over classes from 85.0 % to 51.0 %" in found[1]
 
 
@@ -138,19 +176,19 @@ def test_a_model_is_not_said_to_be_carried_over_to_what_its_start_was_trained_on
     assert "on film" in next(text for text in summary(study) if "Carried" in text)
 
 
-def test_of_many_crossings_the_summary_gives_the_mean_change_and_the_largest_fall():
+def test_of_many_crossings_the_summary_gives_the_range_and_the_largest_fall():
     detail = {"prior": {"uniform": {"accuracy": 0.6}}}
     own = Result("wild", "wild", scored(800), detail={"prior": {"uniform": {"accuracy": 0.7}}})
-    others = tuple(Result("wild", name, scored(n), detail=detail) for name, n in (("b", 700), ("c", 500), ("d", 660)))
+    others = tuple(Result("wild", name, scored(n), detail=detail) for name, n in (("b", 860), ("c", 500), ("d", 660)))
     text = summary(Study("S", (Model("wild", "wild"),), (own, *others)))[1]
     assert text == (
-        "Carried over to other sets, accuracy falls by 18.0 points, the mean over classes falls by 18.0 points and "
-        "accuracy with the training prior removed falls by 10.0 points (means of 3 crossings); the largest fall is "
-        "that of wild on c, from 80.0 % to 50.0 %."
+        "Carried over to other sets, accuracy changes by −30.0 to 6.0 points, the mean over classes changes by −30.0 "
+        "to 6.0 and accuracy with the training prior removed changes by −10.0 to −10.0 (3 crossings, each tested "
+        "below); the largest fall is that of wild on c, from 80.0 % to 50.0 %."
     )
 
 
-def several_seeds():
+def several_seeds(gain=None):
     models, results, comparisons = [], [], []
     for seed, (before, after) in enumerate(((760, 880), (740, 900))):
         models += [
@@ -162,24 +200,36 @@ def several_seeds():
         comparisons.append(Comparison(f"to-{seed}", f"lab-{seed}", "lab", paired=test))
     values = {"n": 2, "accuracy": {"mean": 0.75, "deviation": 0.0141, "values": [0.76, 0.74]}}
     seeds = (Seeds("labs", "lab", "test", values),)
-    return Study("S", tuple(models), tuple(results), tuple(comparisons), seeds=seeds)
+    gains = (Gain("tos", "labs", "lab", "test", gain),) if gain else ()
+    return Study("S", tuple(models), tuple(results), tuple(comparisons), seeds=seeds, gains=gains)
 
 
-def test_of_several_seeds_the_summary_gives_means_and_how_many_show_the_gain():
-    own, transfer = summary(several_seeds())
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [
+        (None, "whether that is more than chance was not tested"),
+        ({"p": None, "interval": None}, "whether that is more than chance was not tested"),
+        ({"p": 0.2, "interval": [-0.05, 0.3]}, "over 2 seeds a gain is not shown (−5.0 to 30.0 points, p = 0.200)"),
+        ({"p": 0.02, "interval": [0.05, 0.2]}, "over 2 seeds a gain is shown (5.0 to 20.0 points, p = 0.020)"),
+    ],
+)
+def test_of_several_seeds_the_summary_gives_means_and_the_test_over_them(gain, verdict):
+    own, transfer = summary(several_seeds(gain))
     assert "labs reaches 75.0 % (mean of 2 seeds, deviation 1.4 points)" in own
     assert transfer == (
-        "Using tos instead of labs brings 14.0 points on lab, as the mean of 2 seeds (from 75.0 % to 89.0 %; each seed "
-        "12.0 to 16.0); on the same pictures a gain is shown in 1 of them."
+        "Using tos instead of labs brings 14.0 points on lab, as the mean of 2 seeds (from 75.0 % to 89.0 %, relative "
+        f"18.7 %); {verdict}."
     )
 
 
-def test_other_comparisons_are_counted():
-    study = several_seeds()
-    more = Comparison("to-0", "lab-1", "lab", "val"), Comparison("lab-0", "to-1", "lab", "val")
+def test_other_comparisons_are_counted_and_corrected_together():
+    study = several_seeds({"p": 0.02, "interval": [0.05, 0.2]})
+    test = {"p": 0.9, "interval": [-0.1, 0.1]}
+    more = Comparison("to-0", "lab-1", "lab", "val", test), Comparison("lab-0", "to-1", "lab", "val", test)
     vals = tuple(replace(result, split="val") for result in study.results)
     study = replace(study, results=(*study.results, *vals), comparisons=(*study.comparisons, *more))
-    assert summary(study)[1].endswith("is shown in 1 of them (2 other comparisons below).")
+    # 0.02 is the least of three p: three times as much after the correction.
+    assert summary(study)[1].endswith("not shown (5.0 to 20.0 points, p = 0.060) (2 other comparisons below).")
 
 
 def remarked(**parts):
@@ -190,12 +240,21 @@ def remarked(**parts):
     ("found", "expected"),
     [
         ({"spearman": 0.786, "p": 0.04, "classes": 7}, "7 emotions: Spearman's r 0.79, p = 0.040: emotions with more "),
-        ({"spearman": -0.9, "p": 0.0001, "classes": 6}, "r −0.90, p < 0.001: emotions with fewer training pictures"),
-        ({"spearman": 0.5, "p": 0.3, "classes": 7}, "p = 0.300: an order by training pictures is not shown."),
+        ({"spearman": -0.9, "p": 0.0001, "classes": 6}, "r −0.90, p < 0.001: emotions with fewer training images"),
+        ({"spearman": 0.5, "p": 0.3, "classes": 7}, "p = 0.300: an order by training images is not shown."),
     ],
 )
 def test_the_correlation_sentence_follows_the_numbers(found, expected):
-    assert expected in remarks.correlation_sentence(remarked(detail={"rank_correlation": found}))
+    result = remarked(detail={"rank_correlation": found})
+    assert expected in remarks.correlation_sentence(result, rank_tests([result])["wild", "lab-test"])
+
+
+def test_ranks_of_several_models_are_corrected_together():
+    found = {"spearman": 0.8, "p": 0.02, "classes": 7}
+    results = [Result(name, "lab", scored(800), detail={"rank_correlation": found}) for name in ("a", "b", "c")]
+    tests = rank_tests(results)
+    assert [test["p"] for test in tests.values()] == pytest.approx([0.06] * 3)
+    assert "is not shown" in remarks.correlation_sentence(results[0], tests["a", "lab-test"])
 
 
 @pytest.mark.parametrize(
@@ -255,7 +314,6 @@ def test_what_was_not_measured_is_not_said():
     result = remarked(scores=dict.fromkeys(("expected_calibration_error", "selective")))
     said = (
         remarks.prior_sentence,
-        remarks.correlation_sentence,
         remarks.neutral_sentence,
         remarks.certainty_sentence,
         remarks.damage_sentence,
@@ -263,6 +321,8 @@ def test_what_was_not_measured_is_not_said():
         remarks.copies_sentence,
     )
     assert [sentence(result) for sentence in said] == [""] * len(said)
+    assert remarks.correlation_sentence(result, None) == ""
+    assert rank_tests([result]) == {}
 
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign():

@@ -1,0 +1,90 @@
+"""The differences that a report speaks of, each with its test: what a start brings, and how a model carries over.
+
+What is tested side by side is corrected together (Holm 1979): of many true nothings one alone looks like something.
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from fer_dist.report.findings import Comparison, Model, Result, Study, compared, first_models
+from fer_dist.scores.compare import holm
+
+Place = TypeVar("Place", bound=Hashable)
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One start against another on one set, over all the seeds that were compared.
+
+    after, before: results with and without, seed by seed. test: difference, interval, and p after the correction; None
+    where none was made. seeds: over which the test goes; 1: it is of two networks.
+    """
+
+    with_model: Model
+    without_model: Model
+    after: tuple[Result, ...]
+    before: tuple[Result, ...]
+    test: dict[str, Any] | None
+    seeds: int
+
+    @property
+    def is_of_the_source(self) -> bool:
+        """Whether it is on the set of the model that the other one starts from: what was forgotten there."""
+        return self.with_model.started_from == self.without_model.name
+
+
+def transfers(study: Study) -> list[Transfer]:
+    """All comparisons of a study, those that differ in their seed alone as one."""
+    kinds: dict[tuple[str, ...], list[Comparison]] = {}
+    for comparison in study.comparisons:
+        kinds.setdefault(_kind(study, comparison), []).append(comparison)
+    found = [_transfer(study, kind, comparisons) for kind, comparisons in kinds.items()]
+    tests = _corrected({place: one.test for place, one in enumerate(found) if one.test})
+    return [replace(one, test=tests.get(place)) for place, one in enumerate(found)]
+
+
+def crossing_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, set) -> the test of a model there against its own set, p after the correction over all of them."""
+    names = {model.name for model in first_models(study)}
+    found = {(one.model, one.set_name): one.against_own for one in study.results if one.model in names}
+    return _corrected({place: test for place, test in found.items() if test})
+
+
+def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, set) -> the correlation of recall with training images, p after the correction over all of them."""
+    found = {(one.model, one.set_name): (one.detail or {}).get("rank_correlation") for one in results}
+    return _corrected({place: test for place, test in found.items() if test and test.get("p") is not None})
+
+
+def is_shown(test: dict[str, Any]) -> bool:
+    return bool(test["p"] < SIGNIFICANT)
+
+
+def _corrected(tests: dict[Place, dict[str, Any]]) -> dict[Place, dict[str, Any]]:
+    """The same tests, each with the p that it has beside the others."""
+    adjusted = holm({str(place): test["p"] for place, test in tests.items()})
+    return {place: test | {"p": adjusted[str(place)]} for place, test in tests.items()}
+
+
+def _kind(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """The same for comparisons that differ only in their seed."""
+    groups = {model.name: model.group_name for model in study.models}
+    return groups[comparison.with_model], groups[comparison.without_model], comparison.dataset, comparison.split
+
+
+def _transfer(study: Study, kind: tuple[str, ...], comparisons: list[Comparison]) -> Transfer:
+    models = {model.name: model for model in study.models}
+    pairs = [compared(study, comparison) for comparison in comparisons]
+    over_seeds = [gain.values for gain in study.gains if gain.kind == kind]
+    test = comparisons[0].paired if len(comparisons) == 1 else over_seeds[0] if over_seeds else None
+    return Transfer(
+        models[comparisons[0].with_model],
+        models[comparisons[0].without_model],
+        tuple(after for after, _ in pairs),
+        tuple(before for _, before in pairs),
+        test if test and test["p"] is not None else None,
+        len(comparisons),
+    )
