@@ -50,7 +50,7 @@ def crossing_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
     """(model, set) -> the test of a model there against its own set, p after the correction over all of them."""
     names = {model.name for model in first_models(study)}
     found = {(one.model, one.set_name): one.against_own for one in study.results if one.model in names}
-    return _corrected({place: test for place, test in found.items() if test})
+    return _corrected({place: test for place, test in found.items() if test and test["p"] is not None})
 
 
 def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any]]:
