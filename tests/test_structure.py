@@ -27,7 +27,15 @@ DOORS = {
     "nvidia": {"data.loading.pipeline"},
     "deepspeed": {"train.zero"},
 }
-ANYTHING = {"bench.shards", "bench.loader", "bench.peers", "bench.gpu", "doctor.doctor", "doctor.cluster"}
+ANYTHING = {
+    "bench.shards",
+    "bench.loader",
+    "bench.peers",
+    "bench.gpu",
+    "bench.pixels",
+    "doctor.doctor",
+    "doctor.cluster",
+}
 
 MOST_NAMES = 20
 

@@ -4,7 +4,6 @@ Each result is printed when it is there, since the time on a card may end at any
 and those that only a card can fill say so.
 """
 
-import io
 import sys
 import time
 import warnings
@@ -18,6 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from fer_dist.bench.watch import Clock, Found, Show, Values, Watch
 from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
 from fer_dist.config.settings import CacheFlags, Config, DataConfig, ModelConfig, Precision, TrainConfig, Views
 from fer_dist.errors import InputError, WorkError, nearest
@@ -26,24 +26,12 @@ from fer_dist.storage.places import Output, Place
 
 if TYPE_CHECKING:
     # These take seconds to import, and --help needs the flags alone.
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
+    from fer_dist.bench.pixels import Encoded
     from fer_dist.data.loading.loader import Batch, Loader
     from fer_dist.data.loading.reader import Reader
     from fer_dist.data.sources.source import Source
     from fer_dist.distributed.world import World
     from fer_dist.train.engine import Engine
-
-    Encoded = NDArray[np.uint8]
-
-Value = int | float | str | bool
-Values = dict[str, Value]
-"""What one measurement gave: name, with its unit -> value."""
-
-WARM_UP = {"cuda": 3, "cpu": 0}
-"""Repetitions before the one by which it is told how many can be timed: CUDA graphs are recorded in them."""
 
 FIRST = 4
 """Batches of a loader that pass before the clock runs: as many as it makes ahead."""
@@ -54,28 +42,13 @@ TURNS = 3
 HELD = 16
 """Batches of encoded images that are kept in memory, so that decoding is timed without reading."""
 
-SHORT_SECONDS = 5.0
-COMPILED_SECONDS = {"cuda": 75.0, "cpu": 150.0}
-"""What a measurement may take, and what one with a compiled network may, before one was taken."""
-
 ENGINE_SHARES = (0.0, 0.25, 0.5, 0.65, 0.8, 1.0)
 """hw_decoder_load: the share of a batch that nvJPEG's hardware engine decodes. 0.65 is DALI's own choice."""
-
-DECODERS: dict[str, dict[str, Any]] = {
-    "mixed": {},
-    "mixed, fancy": {"jpeg_fancy_upsampling": True},
-    "mixed, fancy, engine 0": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 0.0},
-    "mixed, fancy, engine 1": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 1.0},
-}
-"""Settings of the card's decoder whose pixels are set beside those of the CPU's."""
-
-AMONG = 64
-"""Images of the batch in which one image must have the pixels that it has alone."""
 
 HALVES: tuple[Precision, ...] = ("bf16", "fp16")
 ARITHMETICS: tuple[Precision, ...] = (*HALVES, "tf32", "fp32")
 
-SHARES = {"step": 3, "decode": 1, "pixels": 1, "train": 2}
+SHARES = {"step": 3.0, "decode": 1.0, "pixels": 1.0, "train": 2.0}
 """How the parts share the time: what compiles takes most of it."""
 
 NO_CARD = "only a CUDA device has it"
@@ -127,23 +100,6 @@ class GpuBench:
 
 
 @dataclass(frozen=True)
-class Found:
-    """One line. at_seconds: since the start. left_out: why there are no values; failed: the error that took them."""
-
-    part: str
-    what: str
-    at_seconds: float
-    values: Values = field(default_factory=dict)
-    left_out: str = ""
-    failed: str = ""
-
-    def __str__(self) -> str:
-        told = "  ".join(_told(name.replace("_", " "), value) for name, value in self.values.items())
-        told = told or (f"left out: {self.left_out}" if self.left_out else f"FAILED: {self.failed}")
-        return f"{self.at_seconds:6.1f} s  {self.part:6}  {self.what:48}  {told}"
-
-
-@dataclass(frozen=True)
 class Shape:
     """A batch: so many images, each in one crop at random (1) or in five (5)."""
 
@@ -156,96 +112,6 @@ class Shape:
     @property
     def views(self) -> Views:
         return "expand" if self.crops == 5 else "random_one"
-
-
-Show = Callable[[Found], None]
-
-
-class Watch:
-    """Takes one measurement after the other, shows each, and leaves out what would take too long."""
-
-    def __init__(self, seconds: float, parts: list[str], show: Show) -> None:
-        """parts: in their order. What one of them leaves of its share of the time the next ones have."""
-        self._show = show
-        self._begun = time.monotonic()
-        self._end = self._begun + seconds
-        self._parts = parts
-        self._part, self._stop = "", self._end
-        self._compiled_seconds = 0.0
-
-    def begin(self, part: str) -> None:
-        now = time.monotonic()
-        share = SHARES[part] / sum(SHARES[other] for other in self._parts)
-        self._part, self._stop = part, now + (self._end - now) * share
-        self._parts = self._parts[1:]
-
-    @property
-    def left_seconds(self) -> float:
-        """Of this part's time."""
-        return self._stop - time.monotonic()
-
-    def measure(self, what: str, take: Callable[[], Values], lacking: str = "", compiled_on: str = "") -> None:
-        """Take one measurement, unless something is lacking, or it may take longer than there is time.
-
-        compiled_on: the device for which a network is compiled in it; how long that takes is seen from the first.
-        One that fails says so in its line, and the next ones are taken: nobody wants to borrow a card twice for that.
-        """
-        from fer_dist.data.loading.pipeline import DecodeError
-
-        expected = SHORT_SECONDS
-        if compiled_on:
-            expected = self._compiled_seconds or COMPILED_SECONDS[compiled_on]
-        if not lacking and self.left_seconds < expected:
-            lacking = f"it may take {expected:.0f} s, and {max(self.left_seconds, 0):.0f} s are left"
-        begun = time.monotonic()
-        line = Found(self._part, what, begun - self._begun, left_out=lacking)
-        if not lacking:
-            try:
-                line = replace(line, values=take())
-            except (RuntimeError, WorkError, DecodeError) as error:
-                line = replace(line, failed=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-            ended = time.monotonic()
-            line = replace(line, at_seconds=ended - self._begun)
-            if compiled_on and line.values:
-                self._compiled_seconds = ended - begun
-        self._show(line)
-
-
-class Clock:
-    """Times what a device does again and again, within the time that is left."""
-
-    def __init__(self, device: Any, steps: int, watch: Watch) -> None:
-        self.device = device
-        self.steps = steps
-        self._watch = watch
-
-    def wait(self) -> None:
-        """Until the device has done all that it was given."""
-        if self.device.type == "cuda":
-            import torch
-
-            torch.cuda.synchronize(self.device)
-
-    def seconds(self, act: Callable[[], object], count: int = 1) -> float:
-        """Of so many acts, one after the other."""
-        begun = time.perf_counter()
-        for _ in range(count):
-            act()
-        self.wait()
-        return time.perf_counter() - begun
-
-    def warm(self, act: Callable[[], object]) -> int:
-        """Act a few times; how many more may be timed."""
-        for _ in range(WARM_UP[self.device.type]):
-            act()
-        self.wait()
-        one = self.seconds(act)
-        return max(1, min(self.steps, int(self._watch.left_seconds / one)))
-
-    def one(self, act: Callable[[], object]) -> float:
-        """Seconds of one of several acts that follow each other."""
-        count = self.warm(act)
-        return self.seconds(act, count) / count
 
 
 @dataclass(frozen=True)
@@ -345,7 +211,7 @@ def bench_gpu(flags: GpuBench, show: Show) -> None:
         torch.cuda.set_device(device)
     if flags.shards and set(parts) != {"step"}:
         _check_size(_open(flags.shards, flags), shapes, flags.shards)
-    watch = Watch(flags.seconds, parts, show)
+    watch = Watch(flags.seconds, [SHARES[part] for part in parts], show)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         bench = Bench(flags, shapes, threads, World(0, 1, device), watch, Path(folder) / "faces")
         for part in parts:
@@ -440,17 +306,6 @@ def _faces(count: int, side: int) -> "Source":
     from fer_dist.data.sources.source import open_source
 
     return open_source("synthetic", "wild", count=count, test_count=0, pixels=side)
-
-
-def _told(name: str, value: Value) -> str:
-    if isinstance(value, str):
-        return f"{name}: {value}"
-    if isinstance(value, bool):
-        return f"{name}: {'yes' if value else 'no'}"
-    return f"{name} {value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{name} {value:.3g}"
-
-
-# The network alone.
 
 
 @dataclass(frozen=True)
@@ -637,9 +492,6 @@ def _ready(config: Config, tuned: bool = False, compiled: bool = False) -> Itera
             torch.compiler.reset()
 
 
-# What decodes best.
-
-
 def _set(bench: Bench) -> Values:
     """What is read, drawn here where it is not there yet."""
     begun = time.perf_counter()
@@ -711,27 +563,36 @@ def _loader_rate(bench: Bench, shape: Shape, threads: int) -> Values:
     return {"images_per_second": shape.images * count / seconds, "next_ms": 1e3 * held / count, "n": count}
 
 
-# What an image becomes.
-
-
 def _part_pixels(bench: Bench) -> None:
-    watch = bench.watch
+    import torch
+
+    from fer_dist.bench import pixels
+
+    watch, device, cpu = bench.watch, bench.device, torch.device("cpu")
     watch.measure("set", partial(_set, bench))
-    kinds = _kinds(_face(bench.flags.pixels))
+    kinds = pixels.kinds(_face(bench.flags.pixels))
     for name, content in kinds.items():
-        watch.measure(name, partial(_formats, bench, content))
-    one = _array(kinds["jpeg 4:2:0"])
-    watch.measure("one image, other batch: evaluation's crops", partial(_other_batch, bench, one))
-    for name, how in {"cpu": {}, **DECODERS}.items():
-        lacking = NO_CARD if name != "cpu" and not bench.is_cuda else ""
-        take = partial(_other_batch_decoded, bench, one, "cpu" if name == "cpu" else "mixed", how)
-        watch.measure(f"one image, other batch: {name}", take, lacking)
-    for name, content in _damaged(kinds["jpeg 4:2:0"]).items():
-        watch.measure(f"damage: {name}", partial(_verdicts, bench, content))
+        watch.measure(name, partial(pixels.formats, content, device))
+    one = kinds["jpeg 4:2:0"]
+
+    def crops() -> Values:
+        return pixels.crops_in_other_batch(one, bench.held[0], bench.config(bench.shapes[0]).data, device)
+
+    def decoded(where: Any, how: dict[str, Any]) -> Values:
+        return pixels.decoded_in_other_batch(one, bench.held[0], where, how)
+
+    watch.measure("one image, other batch: evaluation's crops", crops)
+    watch.measure("one image, other batch: cpu", partial(decoded, cpu, {}))
+    for name, how in pixels.DECODERS.items():
+        lacking = "" if bench.is_cuda else NO_CARD
+        watch.measure(f"one image, other batch: {name}", partial(decoded, device, how), lacking)
+    for name, content in pixels.damaged(one).items():
+        watch.measure(f"damage: {name}", partial(pixels.verdicts, content, device))
     watch.measure("late reads equal those at once", partial(_late_reads, bench))
 
 
-def _face(side: int) -> "Image.Image":
+def _face(side: int) -> Any:
+    """One face, as Pillow has it."""
     from fer_dist.data.images import decode
     from fer_dist.data.sources.source import Sample
 
@@ -739,153 +600,6 @@ def _face(side: int) -> "Image.Image":
     (sample,) = source.samples()
     assert isinstance(sample, Sample)
     return decode(source.read(sample).content)
-
-
-def _kinds(face: "Image.Image") -> dict[str, bytes]:
-    """One face in every form that sets hold."""
-    import numpy as np
-    from PIL import Image
-
-    def coded(image: Image.Image, form: str, **how: Any) -> bytes:
-        stream = io.BytesIO()
-        image.save(stream, form, **how)
-        return stream.getvalue()
-
-    grey = face.convert("L")
-    deep = Image.fromarray((np.asarray(grey, dtype=np.uint16) << 8) + 77)
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    return {
-        "jpeg 4:2:0": coded(face, "JPEG", quality=90, subsampling=2),
-        "jpeg 4:2:2": coded(face, "JPEG", quality=90, subsampling=1),
-        "jpeg 4:4:4": coded(face, "JPEG", quality=90, subsampling=0),
-        "jpeg progressive": coded(face, "JPEG", progressive=True),
-        "jpeg grey": coded(grey, "JPEG"),
-        "jpeg CMYK": coded(face.convert("CMYK"), "JPEG"),
-        "jpeg turned by EXIF": coded(face, "JPEG", exif=turned.tobytes()),
-        "jpeg of odd sides": coded(face.resize((face.width - 1, face.height - 3)), "JPEG"),
-        "png RGB": coded(face, "PNG"),
-        "png grey": coded(grey, "PNG"),
-        "png palette": coded(face.convert("P"), "PNG"),
-        "png alpha": coded(face.convert("RGBA"), "PNG"),
-        "png 16 bit": coded(deep, "PNG"),
-    }
-
-
-def _damaged(whole: bytes) -> dict[str, bytes]:
-    """A JPEG in ways that are not seen in its header."""
-    import numpy as np
-
-    half, some = len(whole) // 2, len(whole) // 8
-    noise = np.random.default_rng(1).integers(0, 255, some, dtype=np.uint8).tobytes()
-    return {
-        "none": whole,
-        "cut in half": whole[:half] + b"\xff\xd9",
-        "noise in the scan": whole[:half] + noise + whole[half + some :],
-        "bytes behind the end": whole + bytes(100),
-    }
-
-
-def _formats(bench: Bench, content: bytes) -> Values:
-    """Mean distance in grey levels of the CPU decoder's pixels from Pillow's, and of the card's from the CPU's."""
-    import numpy as np
-    from PIL import ImageOps
-
-    from fer_dist.data.images import decode, plain
-
-    reference = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
-    on_cpu = _decoded_or_refused(bench, content, "cpu", {})
-    values: Values = {"cpu_from_Pillow": _distance(on_cpu, np.asarray(reference, dtype=np.int16))}
-    for name, how in DECODERS.items():
-        found = _decoded_or_refused(bench, content, "mixed", how) if bench.is_cuda else "no CUDA"
-        values[f"{name} from cpu"] = _distance(found, on_cpu)
-    return values
-
-
-def _distance(found: Any, reference: Any) -> Value:
-    """In grey levels; or why there is none. found, reference: pixels, or why there are none."""
-    import numpy as np
-
-    for pixels in (found, reference):
-        if isinstance(pixels, str):
-            return pixels
-    if found.shape != reference.shape:
-        return f"{found.shape} not {reference.shape}"
-    return float(np.abs(found - reference).mean())
-
-
-def _decoded_or_refused(bench: Bench, content: bytes, where: str, how: dict[str, Any]) -> Any:
-    try:
-        return _decoded(bench, [_array(content)], where, how)[0]
-    except RuntimeError as error:
-        return f"refused ({' '.join(str(error).split())[:40]})"
-
-
-def _decoded(bench: Bench, content: "list[Encoded]", where: str, how: dict[str, Any]) -> list[Any]:
-    """The pixels of each image, int16 [H, W, 3]."""
-    import numpy as np
-    import torch
-
-    from fer_dist.data.loading.pipeline import empty_pipeline
-
-    device = bench.device if where == "mixed" else torch.device("cpu")
-    pipeline = empty_pipeline(len(content), 1, device, ahead=1)
-    from nvidia.dali import fn, types
-
-    with pipeline:
-        encoded = fn.external_source(source=lambda: content, batch=True, dtype=types.UINT8, ndim=1)
-        pipeline.set_outputs(fn.decoders.image(encoded, device=where, output_type=types.RGB, **how))
-    pipeline.build()
-    (images,) = pipeline.run()
-    return [np.asarray(image).astype(np.int16) for image in images.as_cpu()]
-
-
-def _other_batch(bench: Bench, one: "Encoded") -> Values:
-    """The crops of one image as an evaluation takes them, alone and among others, in grey levels."""
-    from fer_dist.data.loading.augment import draw
-    from fer_dist.data.loading.loader import NO_IDS
-    from fer_dist.data.loading.pipeline import Crops, Graph, Inputs
-
-    data = replace(bench.config(bench.shapes[0]).data, views="centre")
-
-    def crops(content: "list[Encoded]") -> Any:
-        graph = Graph(data, False, len(content), bench.device, False, 1)
-        return Crops(graph, lambda: Inputs(content, draw(data, 0, 0, NO_IDS))).next().cpu().numpy() * 255 * data.std
-
-    (alone,) = crops([one])
-    return _differing([alone], crops(_among(bench, one))[::2])
-
-
-def _other_batch_decoded(bench: Bench, one: "Encoded", where: str, how: dict[str, Any]) -> Values:
-    alone = _decoded(bench, [one], where, how)
-    return _differing(alone, _decoded(bench, _among(bench, one), where, how)[::2])
-
-
-def _among(bench: Bench, one: "Encoded") -> "list[Encoded]":
-    """AMONG images, each second of which is this one."""
-    others = cycle(bench.held[0])
-    return [one if place % 2 == 0 else next(others) for place in range(AMONG)]
-
-
-def _differing(alone: list[Any], among: Any) -> Values:
-    import numpy as np
-
-    most = [float(np.abs(alone[0] - other).max()) for other in among]
-    return {"differ": sum(value > 0 for value in most), "of": len(most), "grey_levels_at_most": max(most)}
-
-
-def _verdicts(bench: Bench, content: bytes) -> Values:
-    """Whether the loader would leave it out, here and there; and how long it took to say so."""
-    import torch
-
-    from fer_dist.data.loading.pipeline import find_bad
-
-    values: Values = {}
-    for device in dict.fromkeys((torch.device("cpu"), bench.device)):
-        begun = time.perf_counter()
-        values[device.type] = "bad" if find_bad([_array(content)], device) else "good"
-        values[f"{device.type}_ms"] = 1e3 * (time.perf_counter() - begun)
-    return values
 
 
 def _late_reads(bench: Bench) -> Values:
@@ -910,15 +624,6 @@ def _late_reads(bench: Bench) -> Values:
 
     pairs = zip(sums(late=False), sums(late=True), strict=True)
     return {"equal": all(torch.equal(one, other) for one, other in pairs), "batches": count}
-
-
-def _array(content: bytes) -> "Encoded":
-    import numpy as np
-
-    return np.frombuffer(content, np.uint8)
-
-
-# All of it together.
 
 
 def _part_train(bench: Bench) -> None:

@@ -1,0 +1,158 @@
+"""What an image becomes on a device: each format, damaged, and among other images, beside what the CPU makes of it."""
+
+import io
+import time
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from fer_dist.bench.watch import Value, Values
+from fer_dist.config.settings import DataConfig
+from fer_dist.data.images import decode, plain
+from fer_dist.data.loading.augment import draw
+from fer_dist.data.loading.loader import NO_IDS
+from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, empty_pipeline, find_bad
+
+Encoded = NDArray[np.uint8]
+
+DECODERS: dict[str, dict[str, Any]] = {
+    "mixed": {},
+    "mixed, fancy": {"jpeg_fancy_upsampling": True},
+    "mixed, fancy, engine 0": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 0.0},
+    "mixed, fancy, engine 1": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 1.0},
+}
+"""Settings of the card's decoder whose pixels are set beside those of the CPU's."""
+
+AMONG = 64
+"""Images of the batch in which one image must have the pixels that it has alone."""
+
+
+def kinds(face: Image.Image) -> dict[str, bytes]:
+    """One face in every form that sets hold."""
+
+    def coded(image: Image.Image, form: str, **how: Any) -> bytes:
+        stream = io.BytesIO()
+        image.save(stream, form, **how)
+        return stream.getvalue()
+
+    grey = face.convert("L")
+    deep = Image.fromarray((np.asarray(grey, dtype=np.uint16) << 8) + 77)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "jpeg 4:2:0": coded(face, "JPEG", quality=90, subsampling=2),
+        "jpeg 4:2:2": coded(face, "JPEG", quality=90, subsampling=1),
+        "jpeg 4:4:4": coded(face, "JPEG", quality=90, subsampling=0),
+        "jpeg progressive": coded(face, "JPEG", progressive=True),
+        "jpeg grey": coded(grey, "JPEG"),
+        "jpeg CMYK": coded(face.convert("CMYK"), "JPEG"),
+        "jpeg turned by EXIF": coded(face, "JPEG", exif=turned.tobytes()),
+        "jpeg of odd sides": coded(face.resize((face.width - 1, face.height - 3)), "JPEG"),
+        "png RGB": coded(face, "PNG"),
+        "png grey": coded(grey, "PNG"),
+        "png palette": coded(face.convert("P"), "PNG"),
+        "png alpha": coded(face.convert("RGBA"), "PNG"),
+        "png 16 bit": coded(deep, "PNG"),
+    }
+
+
+def damaged(whole: bytes) -> dict[str, bytes]:
+    """A JPEG in ways that are not seen in its header."""
+    half, some = len(whole) // 2, len(whole) // 8
+    noise = np.random.default_rng(1).integers(0, 255, some, dtype=np.uint8).tobytes()
+    return {
+        "none": whole,
+        "cut in half": whole[:half] + b"\xff\xd9",
+        "noise in the scan": whole[:half] + noise + whole[half + some :],
+        "bytes behind the end": whole + bytes(100),
+    }
+
+
+def formats(content: bytes, device: torch.device) -> Values:
+    """Mean distance in grey levels of the CPU decoder's pixels from Pillow's, and of the card's from the CPU's."""
+    reference = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
+    cpu = torch.device("cpu")
+    on_cpu = _decoded_or_refused(content, cpu, {})
+    values: Values = {"cpu_from_Pillow": _distance(on_cpu, np.asarray(reference, dtype=np.int16))}
+    for name, how in DECODERS.items():
+        found = "no CUDA" if device == cpu else _decoded_or_refused(content, device, how)
+        values[f"{name} from cpu"] = _distance(found, on_cpu)
+    return values
+
+
+def crops_in_other_batch(one: bytes, others: list[Encoded], data: DataConfig, device: torch.device) -> Values:
+    """The crops of one image as an evaluation takes them, alone and among others."""
+    data = replace(data, views="centre")
+
+    def crops(content: list[Encoded]) -> Any:
+        graph = Graph(data, False, len(content), device, False, 1)
+        # In grey levels.
+        return Crops(graph, lambda: Inputs(content, draw(data, 0, 0, NO_IDS))).next().cpu().numpy() * 255 * data.std
+
+    return _differing(crops([_array(one)])[0], crops(_among(one, others))[::2])
+
+
+def decoded_in_other_batch(one: bytes, others: list[Encoded], device: torch.device, how: dict[str, Any]) -> Values:
+    """The pixels of one image, alone and among others. how: settings of the decoder."""
+    return _differing(_decoded([_array(one)], device, how)[0], _decoded(_among(one, others), device, how)[::2])
+
+
+def verdicts(content: bytes, device: torch.device) -> Values:
+    """Whether the loader would leave it out, on the CPU and on the device; and how long it took to say so."""
+    values: Values = {}
+    for place in dict.fromkeys((torch.device("cpu"), device)):
+        begun = time.perf_counter()
+        values[place.type] = "bad" if find_bad([_array(content)], place) else "good"
+        values[f"{place.type}_ms"] = 1e3 * (time.perf_counter() - begun)
+    return values
+
+
+def _decoded_or_refused(content: bytes, device: torch.device, how: dict[str, Any]) -> Any:
+    try:
+        return _decoded([_array(content)], device, how)[0]
+    except RuntimeError as error:
+        return f"refused ({' '.join(str(error).split())[:40]})"
+
+
+def _decoded(content: list[Encoded], device: torch.device, how: dict[str, Any]) -> list[Any]:
+    """The pixels of each image, int16 [H, W, 3]."""
+    pipeline = empty_pipeline(len(content), 1, device, ahead=1)
+    from nvidia.dali import fn, types
+
+    where = "mixed" if device.type == "cuda" else "cpu"
+    with pipeline:
+        encoded = fn.external_source(source=lambda: content, batch=True, dtype=types.UINT8, ndim=1)
+        pipeline.set_outputs(fn.decoders.image(encoded, device=where, output_type=types.RGB, **how))
+    pipeline.build()
+    (images,) = pipeline.run()
+    return [np.asarray(image).astype(np.int16) for image in images.as_cpu()]
+
+
+def _distance(found: Any, reference: Any) -> Value:
+    """In grey levels; or why there is none. found, reference: pixels, or why there are none."""
+    for pixels in (found, reference):
+        if isinstance(pixels, str):
+            return pixels
+    if found.shape != reference.shape:
+        return f"{found.shape} not {reference.shape}"
+    return float(np.abs(found - reference).mean())
+
+
+def _differing(alone: Any, among: Any) -> Values:
+    most = [float(np.abs(alone - other).max()) for other in among]
+    return {"differ": sum(value > 0 for value in most), "of": len(most), "grey_levels_at_most": max(most)}
+
+
+def _among(one: bytes, others: list[Encoded]) -> list[Encoded]:
+    """AMONG images, each second of which is this one."""
+    feed = cycle(others)
+    return [_array(one) if place % 2 == 0 else next(feed) for place in range(AMONG)]
+
+
+def _array(content: bytes) -> Encoded:
+    return np.frombuffer(content, np.uint8)
