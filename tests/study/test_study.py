@@ -86,9 +86,12 @@ def test_the_papers_plan_runs_to_its_report(finished):
         )
         assert result.detail
         assert result.without_copies["samples"] == result.scores["samples"] - result.without_copies["left_out"]
-    (comparison,) = study.comparisons
-    assert (comparison.with_model, comparison.without_model, comparison.dataset) == (AB, B, B)
-    assert comparison.paired["samples"] == 40
+        own = result.dataset == {A: A, B: B, AB: B}[result.model]
+        assert (result.against_own is None) == own
+        assert own or len(result.against_own["emotions"]) == (6 if result.dataset == "six" else 7)
+    compared = [(one.with_model, one.without_model, one.dataset) for one in study.comparisons]
+    assert compared == [(AB, B, B), (AB, A, A)]
+    assert [one.paired["samples"] for one in study.comparisons] == [40, 40]
     for model in study.models:
         assert [step for step, _ in model.curves["validation/accuracy"]] == [4, 8]
         assert model.seconds > 0
