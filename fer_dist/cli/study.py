@@ -20,6 +20,7 @@ Trains, crosses, transfers, measures and reports.
 Started again, it does only what is missing.
 
 """
+MOST_STUDY_BYTES = 1 << 30
 WORDS = {
     "paper": "the published study: a plan that is built in; --print shows it as YAML, to be edited",
     "PLAN.yaml": "a plan of your own",
@@ -130,18 +131,19 @@ def _report(arguments: Arguments) -> None:
 
     flags = parse(Report, arguments[1:], "study report")
     from fer_dist.report.findings import from_json
-    from fer_dist.report.page import REPORT, STUDY, write_report
+    from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
+    from fer_dist.storage.untrusted import read_regular
 
     path = Path(flags.folder) / STUDY
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_STUDY_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of a finished study") from None
     study = from_json(content, str(path))
     try:
         write_report(path.with_name(REPORT), study)
-    # The page is a function of this file, so what it cannot be made of stands there: a score that is a word, say.
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    # The page is a function of this file, so what it cannot be made of stands there.
+    except NO_PAGE as error:
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: holds values that make no page ({said}); make the study again") from error
     Terminal().say(f"report:  {path.with_name(REPORT)}")

@@ -1,10 +1,10 @@
 """What a study found, as values: models, results, comparisons; written as JSON and read again."""
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
 
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import Number, Value, record
 
 FORMAT = 1
 NEEDED_SCORES = ("samples", "accuracy", "accuracy_interval")
@@ -29,7 +29,7 @@ class Model:
     name: str
     trained_on: str
     started_from: str | None = None
-    seconds: float | None = None
+    seconds: Number | None = None
     parameters: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
     group: str = ""
@@ -37,8 +37,8 @@ class Model:
     seed: int = 0
     images: int | None = None
     departures: tuple[str, ...] | None = None
-    training_accuracy: dict[str, Any] | None = None
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    training_accuracy: dict[str, Value] | None = None
+    curves: dict[str, list[tuple[int, Number]]] = field(default_factory=dict)
 
     @property
     def group_name(self) -> str:
@@ -58,12 +58,12 @@ class Result:
 
     model: str
     dataset: str
-    scores: dict[str, Any]
+    scores: dict[str, Value]
     split: str = "test"
-    detail: dict[str, Any] | None = None
-    without_copies: dict[str, Any] | None = None
-    robustness: dict[str, Any] | None = None
-    against_own: dict[str, Any] | None = None
+    detail: dict[str, Value] | None = None
+    without_copies: dict[str, Value] | None = None
+    robustness: dict[str, Value] | None = None
+    against_own: dict[str, Value] | None = None
 
     @property
     def set_name(self) -> str:
@@ -86,7 +86,7 @@ class Comparison:
     without_model: str
     dataset: str
     split: str = "test"
-    paired: dict[str, Any] | None = None
+    paired: dict[str, Value] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Seeds:
     group: str
     dataset: str
     split: str
-    values: dict[str, Any]
+    values: dict[str, Value]
 
     @property
     def set_name(self) -> str:
@@ -111,7 +111,7 @@ class Gain:
     without_group: str
     dataset: str
     split: str
-    values: dict[str, Any]
+    values: dict[str, Value]
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ class Study:
     hardware: str = ""
     roles: dict[str, str] = field(default_factory=dict)
     seeds: tuple[Seeds, ...] = ()
-    seconds: float | None = None
+    seconds: Number | None = None
     maps: tuple[str, ...] = ()
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
@@ -155,21 +155,28 @@ def to_json(study: Study) -> str:
 
 def from_json(text: str | bytes, name: str = "study.json") -> Study:
     """The study that to_json wrote. name: of the file, for messages. Raises InputError where it is not a whole one."""
+    source, remedy = f"{name}: not a study as this version writes it", "make the study again"
+    if record(_Head, text, source, remedy).format != FORMAT:
+        raise InputError(f"{name}: written in another format than {FORMAT}; {remedy}")
+    found = record(_Written, text, source, remedy, only_known=True)
+    study = Study(**{item.name: getattr(found, item.name) for item in fields(Study)})
     try:
-        content = json.loads(text)
-        if content.pop("format") != FORMAT:
-            raise InputError(f"{name}: written in another format than {FORMAT}; make the study again")
-        content["models"] = tuple(_model(entry) for entry in content["models"])
-        content["results"] = tuple(Result(**entry) for entry in content["results"])
-        content["comparisons"] = tuple(Comparison(**entry) for entry in content["comparisons"])
-        content["seeds"] = tuple(Seeds(**entry) for entry in content["seeds"])
-        content["gains"] = tuple(Gain(**entry) for entry in content.get("gains", ()))
-        content["commands"], content["maps"] = tuple(content["commands"]), tuple(content["maps"])
-        study = Study(**content)
         check(study)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{name}: not a study as this version writes it ({error}); make the study again") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}; {remedy}") from None
     return study
+
+
+@dataclass(frozen=True)
+class _Head:
+    format: int
+
+
+@dataclass(frozen=True)
+class _Written(Study):
+    """As the file has it."""
+
+    format: int = FORMAT
 
 
 def check(study: Study) -> None:
@@ -196,13 +203,6 @@ def check(study: Study) -> None:
     strangers = [seeds.group for seeds in study.seeds if seeds.group not in groups]
     if strangers:
         raise InputError(f"{study.title}: seeds of {strangers[0]!r}, which is no group of its models")
-
-
-def _model(entry: dict[str, Any]) -> Model:
-    if entry.get("departures") is not None:
-        entry["departures"] = tuple(entry["departures"])
-    curves = {name: [(step, value) for step, value in points] for name, points in entry.pop("curves").items()}
-    return Model(**entry, curves=curves)
 
 
 def first_models(study: Study) -> list[Model]:

@@ -18,11 +18,16 @@ from fer_dist.report.sections import Section, all_pictures, all_tables, sections
 from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
+from fer_dist.storage.untrusted import file_name, inside, read_regular
 from fer_dist.storage.writing import write_atomically
 
 STUDY, REPORT = "study.json", "report.html"
 TEMPLATES = PACKAGE / "report" / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+MOST_MAP_BYTES = 64 << 20
+
+NO_PAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What is raised where a page is made of values of other kinds, such as a score that is a word."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ def write_report(path: str | Path, study: Study) -> None:
     folder = path.parent
     found = sections(study)
     page = _page(study, found, folder)
+    for picture in all_pictures(found):
+        file_name(picture.name, STUDY)
     folder.mkdir(parents=True, exist_ok=True)
     for picture in all_pictures(found):
         save_figure(picture.figure, folder / "figures" / picture.name)
@@ -94,7 +101,7 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         seeds=seeds_told(study),
         summary=summary(study),
         sections=found,
-        maps=[_feature_map(folder / name) for name in study.maps],
+        maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
         shapes=SHAPES,
         pale=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),
         dark=_colours("#3a3a44", DARK_GAP, "#ffffff", "#000000", dark_cell_colours()),
@@ -110,7 +117,7 @@ def _colours(grid: str, gap: str, on_pale: str, on_deep: str, cells: tuple[str, 
 
 def _feature_map(path: Path) -> FeatureMap:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_MAP_BYTES)
     except OSError as error:
         raise InputError(f"{path}: the figure of a feature map cannot be read ({error.strerror})") from None
     if not content.startswith(PNG_START):

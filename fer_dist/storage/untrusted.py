@@ -42,6 +42,9 @@ Value = Annotated[Any, Predicate(has_finite_numbers)]
 MOST_NAME_BYTES = 220
 """Of a name that becomes part of a file's: Linux takes 255, and endings and marks of unfinished files come to it."""
 
+SAID = {"predicate_failed": "NaN or an infinity in it", "unexpected_keyword_argument": "not known to this version"}
+"""Kinds of errors that pydantic tells in words of its own making -> in words of the file."""
+
 KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
 
 
@@ -106,20 +109,21 @@ def without_halves(content: bytes) -> bytes:
     return re.sub(found, lambda match: rb"\ufffd" if len(match[0]) == 6 else match[0], content)
 
 
-def record(kind: type[T], content: bytes | str, source: str, remedy: str = "") -> T:
+def record(kind: type[T], content: bytes | str, source: str, remedy: str = "", only_known: bool = False) -> T:
     """What a JSON file holds, as a dataclass or another type; numbers and texts are not turned into each other.
 
-    source: the file, and the line where it has many, for the message; remedy: what to do.
+    source: the file, and the line where it has many, for the message; remedy: what to do. only_known: a field that the
+    type does not have is an error; else it is passed over, as another version's.
     Raises InputError that names file and field where the content is not of that kind.
     """
     from pydantic import ValidationError
 
     try:
-        return _adapter(cast(Any, kind)).validate_json(content, strict=True)
+        return _adapter(cast(Any, kind)).validate_json(content, strict=True, extra="forbid" if only_known else None)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        said = "NaN or an infinity in it" if first["type"] == "predicate_failed" else str(first["msg"])
+        said = SAID.get(first["type"], str(first["msg"]))
         complaint = f"{field}: {said}" if field else said
         raise InputError(f"{source}: {complaint}" + (f"; {remedy}" if remedy else "")) from None
 

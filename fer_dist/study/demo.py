@@ -13,11 +13,13 @@ from fer_dist.data.sources.source import LeftOut, Picture, Sample, Source, open_
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.storage.places import OnDisk, settled
+from fer_dist.storage.untrusted import Value, read_regular, record
 from fer_dist.storage.writing import write_atomically
 from fer_dist.study.paper import PaperConfig, paper_of
 from fer_dist.study.plan import Plan, StudyConfig
 
 SETTINGS = "demo.json"
+MOST_BYTES = 1 << 20
 NAMES = {"a": "wild", "b": "lab", "c": "six"}
 """Sets by their role in the published study; six is of the lab's style, other people, without neutrality."""
 
@@ -105,8 +107,12 @@ def _open_folder(out: Path, config: DemoConfig) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if (out / SETTINGS).is_file():
-            if json.loads((out / SETTINGS).read_text()) != content:
-                raise InputError(f"{out}: holds a demo with other settings; choose another --out, or remove it")
+            remedy = "choose another --out, or remove it"
+            if (
+                record(dict[str, Value], read_regular(out / SETTINGS, MOST_BYTES), f"{out / SETTINGS}", remedy)
+                != content
+            ):
+                raise InputError(f"{out}: holds a demo with other settings; {remedy}")
         elif any(out.iterdir()):
             raise InputError(f"{out}: not empty, and not a demo; choose another --out")
         else:

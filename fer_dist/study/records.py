@@ -5,12 +5,54 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import Count, Number, Value, file_name, inside, read_regular, record
 from fer_dist.storage.writing import file_hash, open_lock, write_atomically
-from fer_dist.study.jobs import Job
+from fer_dist.study.jobs import Job, Kind
+
+MOST_BYTES = 1 << 30
+"""Of a record; an audit's names every copy."""
+
+NEEDED: dict[Kind, tuple[str, ...]] = {
+    "audit": ("copies", "files"),
+    "train": ("folder", "seconds", "parameters", "files"),
+    "evaluate": ("scores", "files"),
+    "parity": ("parity",),
+    "robustness": ("robustness",),
+    "measures": ("detail",),
+    "compare": ("paired",),
+    "seeds": ("over_images",),
+    "training accuracy": ("training_accuracy",),
+    "report": ("files",),
+}
+"""What the record of a job that is done holds, at least."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The types of what any record may hold."""
+
+    done: bool = False
+    folder: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    seconds: Number = 0.0
+    parameters: Count = 0
+    scores: dict[str, Value] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    parity: dict[str, Value] = field(default_factory=dict)
+    robustness: dict[str, Value] = field(default_factory=dict)
+    detail: dict[str, Value] = field(default_factory=dict)
+    without_copies: dict[str, Value] | None = None
+    paired: dict[str, Value] = field(default_factory=dict)
+    over_images: dict[str, Value] = field(default_factory=dict)
+    against_own: dict[str, Value] | None = None
+    training_accuracy: dict[str, Value] | None = None
+    worlds: dict[str, Count] = field(default_factory=dict)
 
 
 class Records:
@@ -24,12 +66,21 @@ class Records:
         self.folder = out / "jobs"
 
     def read(self, key: str) -> dict[str, Any]:
-        """What is recorded of a job, an empty dict where nothing is. A damaged record is as good as none."""
+        """What is recorded of a job, an empty dict where nothing is. A damaged record is as good as none.
+
+        So is one whose values are of other types, or whose paths lead out of the study.
+        """
+        path = self.folder / f"{key}.json"
         try:
-            content = json.loads((self.folder / f"{key}.json").read_text())
-        except (OSError, ValueError):
+            content = read_regular(path, MOST_BYTES)
+            known = record(_Record, content, str(path))
+            if known.folder is not None:
+                file_name(known.folder, str(path))
+            for name in known.files:
+                inside(self.out, name, str(path))
+            return record(dict[str, Value], content, str(path))
+        except (OSError, InputError):
             return {}
-        return content if isinstance(content, dict) else {}
 
     def write(self, job: Job, content: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -38,9 +89,10 @@ class Records:
 
     def is_done(self, job: Job) -> bool:
         """Whether the job is recorded as done and its products are still there, as it left them."""
-        record = self.read(job.key)
-        files: dict[str, str] = record.get("files", {})
-        return bool(record.get("done")) and all(file_hash(self.out / name) == value for name, value in files.items())
+        found = self.read(job.key)
+        if not found.get("done") or not all(name in found for name in NEEDED[job.kind]):
+            return False
+        return all(file_hash(self.out / name) == value for name, value in found.get("files", {}).items())
 
     def run_folder(self, job: Job) -> Path:
         """The folder of a training: that of its record, or else runs/<model>, or where that is another's, one beside.

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
-from fer_dist.report.page import REPORT, STUDY, write_report
+from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
 from fer_dist.storage.places import shown
 from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import evaluate_jobs
@@ -123,8 +123,15 @@ def _evaluation_groups(running: Running, jobs: Sequence[Job]) -> list[list[Job]]
 
 def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
     began, out = time.monotonic(), running.setup.out
-    found = findings(running, commands)
-    write_report(out / REPORT, found)
+    try:
+        found = findings(running, commands)
+        write_report(out / REPORT, found)
+    except NO_PAGE as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{running.records.folder}: records hold values that make no page ({said}); remove those of another hand, "
+            "and start the study again"
+        ) from error
     files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
     finish(running, job, {"files": files, "seconds": time.monotonic() - began})
 

@@ -175,6 +175,7 @@ def test_the_page_is_made_again_from_its_values_alone_and_is_the_same(made, tmp_
 
 
 WHOLE = to_json(whole_study())
+FIRST = f'"accuracy": {json.loads(WHOLE)["results"][0]["scores"]["accuracy"]}'
 
 
 @pytest.mark.parametrize(
@@ -184,10 +185,13 @@ WHOLE = to_json(whole_study())
         ("", "not a study as this version writes it"),
         (WHOLE[: len(WHOLE) // 2], "not a study as this version writes it"),
         (WHOLE.replace('"format": 1', '"format": 2'), "written in another format than 1; make the study again"),
-        (WHOLE.replace('"hardware"', '"machine"'), "not a study as this version writes it .*machine"),
+        (WHOLE.replace('"hardware"', '"machine"'), "not a study as this version writes it: machine: not known"),
         (WHOLE.replace('"scores": {', '"scores": 1, "x": {', 1), "not a study as this version writes it"),
-        (WHOLE.replace(f'"accuracy": {json.loads(WHOLE)["results"][0]["scores"]["accuracy"]}', '"accuracy": "x"'),
-         "holds values that make no page"),
+        (WHOLE.replace(FIRST, '"accuracy": "x"'), "holds values that make no page"),
+        (WHOLE.replace(FIRST, f'"accuracy": {10**400}'), "holds values that make no page .*OverflowError"),
+        (WHOLE.replace('"maps": []', '"maps": ["../../map.png"]'), "names '../../map.png', which is no file below"),
+        (WHOLE.replace('"maps": []', '"maps": ["/etc/passwd"]'), "names '/etc/passwd', which is no file below"),
+        (WHOLE.replace('"film"', f'"{"x" * 300}"'), "the name '.*' cannot be a file's"),
         ("\0\xff", "not a study as this version writes it"),
     ],
 )  # fmt: skip
@@ -197,7 +201,7 @@ def test_a_study_json_that_makes_no_page_is_one_line_and_touches_nothing(tmp_pat
     before = tree(tmp_path)
     assert main(["study", "report", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(f"fer-dist: {tmp_path / 'study.json'}: .*{message}", line)
+    assert re.match(f"fer-dist: ({tmp_path / 'study.json'}|study.json): .*{message}", line)
     assert tree(tmp_path) == before
 
 

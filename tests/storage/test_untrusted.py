@@ -94,6 +94,8 @@ def test_what_json_cannot_say_is_no_value(text: str):
 def test_a_record_is_what_the_file_holds():
     text = '[{"step": 3, "names": ["a", "b"], "score": 1, "more": null}]'
     assert record(list[Held], text, "list.json") == [Held(3, ("a", "b"), 1.0)]
+    with pytest.raises(InputError, match=r"^list\.json: 0\.more: not known to this version; use a newer one$"):
+        record(list[Held], text, "list.json", "use a newer one", only_known=True)
 
 
 @pytest.mark.parametrize(

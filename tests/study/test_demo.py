@@ -40,3 +40,13 @@ def test_the_demo_leaves_what_is_not_its_own_alone(tmp_path, content, capsys):
     assert main(["demo", "--out", str(out)]) == 2
     assert str(out) in capsys.readouterr().err
     assert not list(tmp_path.rglob("shards"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"seed": NaN}', '{"seed": "0"}', b"\xff"])
+def test_settings_that_are_none_of_a_demo_are_one_line(tmp_path, content, capsys):
+    (tmp_path / "demo.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fer-dist: {tmp_path}")
+    assert line.endswith("; choose another --out, or remove it")
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]

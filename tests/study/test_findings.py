@@ -83,7 +83,10 @@ def test_the_departures_of_a_training_are_the_settings_of_its_recipe_that_are_no
         ("{", "s.json: not a study"),
         ("[]", "s.json: not a study"),
         ('{"format": 2}', "s.json: written in another format than 1"),
-        ('{"format": 1, "title": "t"}', "s.json: not a study .*'models'"),
+        ('{"format": 1, "title": "t"}', "s.json: not a study .*: models: Field required; make"),
+        ("[" * 100_000, "s.json: not a study .*: Invalid JSON: recursion limit"),
+        ('{"format": 1, "title": "\\ud800"}', "s.json: not a study .*: Invalid JSON"),
+        ('{"format": null}', "s.json: not a study .*: format: Input should be a valid integer"),
     ],
 )
 def test_a_file_that_is_no_study_is_an_input_error(text, message):
@@ -95,7 +98,29 @@ def test_a_file_that_is_no_study_is_an_input_error(text, message):
     ("part", "entry", "message"),
     [
         ("models", {"name": "x", "curves": {}}, "trained_on"),
-        ("models", {"name": "x", "trained_on": "y", "curves": {}, "colour": 1}, "colour"),
+        (
+            "models",
+            {"name": "x", "trained_on": "y", "curves": {}, "colour": 1},
+            r"models\.2\.colour: not known to this",
+        ),
+        ("models", {"name": "x", "trained_on": 3}, r"models\.2\.trained_on: Input should be a valid string"),
+        ("models", {"name": "x", "trained_on": "y", "parameters": 1.5}, r"models\.2\.parameters: Input should be"),
+        ("models", {"name": "x", "trained_on": "y", "seconds": float("nan")}, r"models\.2\.seconds: Input should be"),
+        (
+            "models",
+            {"name": "x", "trained_on": "y", "curves": {"l": [[1]]}},
+            r"models\.2\.curves\.l\.0\.1: Field required",
+        ),
+        ("models", {"name": "x", "trained_on": "y", "curves": None}, r"models\.2\.curves: Input should be"),
+        ("models", None, r"models\.2: Input should be an object"),
+        ("results", {"model": "lab", "dataset": "x", "scores": None}, r"results\.2\.scores: Input should be"),
+        (
+            "results",
+            {"model": "lab", "dataset": "x", "scores": {"a": float("inf")}},
+            r"results\.2\.scores\.a: NaN or an",
+        ),
+        ("commands", 3, r"commands\.1: Input should be a valid string"),
+        ("maps", None, r"maps\.1: Input should be a valid string"),
         ("results", {"model": "other", "dataset": "lab", "scores": SCORES}, "'other', which is not among its models"),
         ("results", {"model": "lab", "dataset": "film", "scores": {"samples": 3}}, "'lab' on film-test lacks accuracy"),
         ("results", {"model": "lab", "dataset": "lab", "scores": SCORES}, "comes twice"),
@@ -106,5 +131,5 @@ def test_a_file_that_is_no_study_is_an_input_error(text, message):
 def test_parts_that_do_not_fit_together_are_an_input_error(part, entry, message):
     content = json.loads(to_json(small()))
     content[part].append(entry)
-    with pytest.raises(InputError, match=message):
-        from_json(json.dumps(content))
+    with pytest.raises(InputError, match=rf"^s\.json: .*{message}.*; make the study again$"):
+        from_json(json.dumps(content), "s.json")
