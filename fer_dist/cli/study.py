@@ -22,7 +22,7 @@ Started again, it does only what is missing.
 """
 MOST_STUDY_BYTES = 1 << 30
 WORDS = {
-    "paper": "the published study: a plan that is built in; --print shows it as YAML, to be edited",
+    "paper": "the published study's, built in, without its feature maps; --print shows it as YAML, to be edited",
     "PLAN.yaml": "a plan of your own",
     "report": "the page of a finished study once more, from its study.json alone",
 }
@@ -73,7 +73,10 @@ def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
 
     @dataclass(frozen=True)
     class Paper:
-        """The published study: train on a and on b, cross both, transfer a to b, evaluate all on c as well."""
+        """The published study's plan: train on a and on b, cross both, transfer a to b, evaluate all on c as well.
+
+        Its feature maps are not made.
+        """
 
         paper: Annotated[PaperConfig, flat()]
         flags: Annotated[Flags, flat()]

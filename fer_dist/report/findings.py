@@ -20,10 +20,10 @@ class Model:
     seconds:      duration of the training; parameters: how many it has; settings: whatever else a reader should know.
     group:        shared by models that differ only in their seed; empty: its name.
     role:         the published study's model that this one is: "a", "b", or "a-b" (transferred); empty: none.
+    curves:       "train/loss", "train/accuracy", "validation/accuracy" ... -> (step, value) in the order of steps.
     images:       that it was trained on last; None: not known.
     departures:   its settings that are not the published study's, in words; None: not known.
     training_accuracy: as evaluate.training_accuracy gives it, of images that it was trained on; None: not measured.
-    curves:       "train/loss", "train/accuracy", "validation/accuracy" ... -> (step, value) in the order of steps.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Model:
     group: str = ""
     role: str = ""
     seed: int = 0
+    curves: dict[str, list[tuple[int, Number]]] = field(default_factory=dict)
     images: int | None = None
     departures: tuple[str, ...] | None = None
     training_accuracy: dict[str, Value] | None = None
-    curves: dict[str, list[tuple[int, Number]]] = field(default_factory=dict)
 
     @property
     def group_name(self) -> str:

@@ -50,6 +50,8 @@ def _published(study: Study, first: list[Result]) -> Section:
         "not known. A value is marked only where data, labels, splits and settings are the study's. "
         f"{stand_in_sentence(study)}"
     )
+    if not study.maps:
+        introduction = f"{introduction.strip()} Its feature maps have no counterpart here."
     return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
 
 

@@ -1,4 +1,4 @@
-"""The whole study in small: draw faces, build shards, and carry out the published study's plan on them."""
+"""A study in small: draw faces, build shards, and carry out the published study's plan on them."""
 
 import json
 import time

@@ -19,6 +19,7 @@ from fer_dist.errors import InputError
 from fer_dist.report import page as page_module
 from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json
 from fer_dist.report.numbers import span
+from fer_dist.report.sections import sections
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,15 @@ def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page)
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     links, ids = parsed.values("a", "href"), parsed.values("h2", "id")
     assert [link[1:] for link in links] == [name for name in ids if name != "contents"]
+
+
+def test_the_page_says_where_the_published_study_s_feature_maps_have_no_counterpart():
+    study = replace(crossed(850, 510), roles={"a": "wild", "b": "lab"})
+    study = replace(study, models=tuple(replace(model, role="a") for model in study.models))
+    (published, *_) = sections(study)
+    assert published.introduction.endswith("Its feature maps have no counterpart here.")
+    (published, *_) = sections(replace(study, maps=("map.png",)))
+    assert "feature maps" not in published.introduction
 
 
 def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):

@@ -94,7 +94,9 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
             name, begun = f"{group}-{seed}", f"{start}-{seed}" if start else None
             settings = {"epochs": "20", "batch": "100", "learning rate": "0.01", "views": "expand"}
             curves = made_curves(seed, 0.25 * skill + 0.1)
-            models.append(Model(name, data, begun, 5025.0, 11_267_143, settings, group, role, seed, curves))
+            asked = {"images": 1000, "answers": 5, "accuracy": 0.3 * skill, "interval": [0.28 * skill, 0.31 * skill]}
+            told = {"images": sum(pictures[data].values()), "departures": (), "training_accuracy": asked}
+            models.append(Model(name, data, begun, 5025.0, 11_267_143, settings, group, role, seed, curves, **told))
             for dataset in sets:
                 table = drawn_predictions(dataset, skill if dataset == data else skill - 0.8, samples, name)
                 tables[name, dataset] = table
@@ -117,6 +119,7 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
         roles={role: name for role, name in zip("abc", SHARES, strict=True) if name in sets},
         seeds=tuple(_seeds(results, group, dataset) for group, *_ in KINDS for dataset in sets),
         seconds=8 * 3600.0,
+        variants={f"{name}-{split}": "the official layout" for name in sets for split in ("train", "test")},
         left_out={"affectnet-train": {"no face": 88_895, "uncertain": 13_163}},
     )
 
