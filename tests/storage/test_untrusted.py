@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def test_only_a_regular_file_of_a_sensible_length_is_read(tmp_path: Path):
     os.truncate(whole, 20 << 30)
     with pytest.raises(OSError, match="21,474,836,480 bytes"):
         read_regular(whole, 1 << 20)
+
+
+def test_a_small_file_takes_little_memory_however_long_it_may_be(tmp_path: Path):
+    whole = tmp_path / "whole"
+    whole.write_bytes(b"content")
+    tracemalloc.start()
+    try:
+        assert read_regular(whole, 1 << 32) == b"content"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_pipe_a_socket_a_device_and_a_folder_are_told_apart_and_never_waited_for(tmp_path: Path):
