@@ -189,10 +189,10 @@ def _one_line(box: str) -> str:
 
 def write_json(path: str, content: Any) -> None:
     """Write what a command found to the file of its --json. Raises InputError where that cannot be."""
-    from fer_dist.storage.writing import write_atomically
+    from fer_dist.storage.writing import write_output
 
     try:
-        write_atomically(Path(path), json.dumps(content, indent=1).encode() + b"\n")
+        write_output(Path(path), json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         raise InputError(f"--json {path}: cannot be written ({error.strerror})") from None
 

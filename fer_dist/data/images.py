@@ -173,6 +173,10 @@ MOST_SCANS = 100
 where it is empty, 10 bytes in the file: at MAX_PIXELS 13 ms of one core, so 200 kB could keep a decoder for minutes."""
 
 
+MOST_FILE_BYTES = 8 * MAX_PIXELS + (1 << 20)
+"""Of a file of one image: MAX_PIXELS in four channels of 16 bits, and what stands beside them."""
+
+
 _JPEG_SKIPPED = frozenset((0xFFC4, 0xFFDB, 0xFFDD, 0xFFFE, *range(0xFFE0, 0xFFF0)))
 """Segments that may stand before the first scan, as every camera and program writes them: tables and notes."""
 

@@ -33,7 +33,7 @@ def seconds_of(run_folder: str | Path) -> float:
 
 def _attempts(run_folder: str | Path) -> list[list[Any]]:
     """The events of each file, the files in the order of time. What a killed process left half written is not there."""
-    found = [list(_events(path)) for path in Path(run_folder).glob("events.out.tfevents.*")]
+    found = [list(_events(path)) for path in Path(run_folder).glob("events.out.tfevents.*") if path.is_file()]
     return sorted((events for events in found if events), key=lambda events: events[0].wall_time)
 
 

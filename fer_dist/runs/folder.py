@@ -13,9 +13,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.listing import Entry, parsed
+from fer_dist.runs.listing import MOST_BYTES, Entry, parsed
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
+from fer_dist.storage.untrusted import read_regular
 from fer_dist.storage.writing import make_own, one_at_a_time, write_atomically
 
 CONFIG = "config.json"
@@ -71,7 +72,7 @@ class RunFolder:
         if self.store:
             return self.store.read_if_there(name)
         path = self.path / name
-        return path.read_bytes() if path.is_file() else None
+        return read_regular(path, MOST_BYTES) if path.is_file() else None
 
     def is_empty(self) -> bool:
         if self.store:
@@ -332,7 +333,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES)
     except OSError:
         return b""
 

@@ -13,7 +13,7 @@ from fer_dist.config.settings import Config, choices_of, differences, keeping_ch
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.places import below, settled
-from fer_dist.storage.untrusted import Count, record
+from fer_dist.storage.untrusted import Count, open_regular, read_regular, record
 from fer_dist.storage.writing import free_bytes
 
 HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
@@ -23,6 +23,9 @@ SETS = {"data.train": "train", "data.val": "val"}
 """Settings that name a set, known by what it holds, and where that is kept."""
 
 REMEDY = "choose another --run.name"
+
+MOST_CONFIG_BYTES = 1 << 20
+"""Of config.json, in which all settings take 1.4 kB."""
 
 BYTES_FREE = 512 * 2**20
 """Room for three checkpoints of the study's network (90 MB each), curves and predictions."""
@@ -165,7 +168,11 @@ def load_config(folder: Path) -> Config:
     path = folder / CONFIG
     if not path.is_file():
         raise InputError(f"{folder}: not a run folder (no {CONFIG})")
-    return _kept(path.read_bytes(), str(path)).config
+    try:
+        content = read_regular(path, MOST_CONFIG_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: not the configuration of a run ({error.strerror})") from None
+    return _kept(content, str(path)).config
 
 
 @dataclass(frozen=True)
@@ -214,4 +221,8 @@ def _hashed_files(config: Config) -> dict[str, str]:
 def _hashes(config: Config) -> dict[str, str]:
     """sha256 of the files that the configuration names, as config.json keeps them."""
     files = {HASHED[setting]: path for setting, path in _hashed_files(config).items() if path}
-    return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in files.items()}
+    found = {}
+    for name, path in files.items():
+        with open_regular(path) as stream:
+            found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found

@@ -82,11 +82,6 @@ def path_below(given: str, *roots: str) -> str:
     return ""
 
 
-def at_once(path: str, flags: int) -> int:
-    """An opener that never waits: a pipe among images is read as an empty file, where open() waits for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def readable(name: str) -> str:
     """A file name as text that every JSON reader takes: bytes that are not UTF-8 become the replacement character."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -9,9 +9,11 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from functools import lru_cache
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, AnyStr, TextIO, TypeVar, cast
 
 from annotated_types import Interval, Predicate
 
@@ -45,12 +47,16 @@ MOST_NAME_BYTES = 220
 SAID = {"predicate_failed": "NaN or an infinity in it", "unexpected_keyword_argument": "not known to this version"}
 """Kinds of errors that pydantic tells in words of its own making -> in words of the file."""
 
+MOST_LINE_LENGTH = 1 << 20
+"""Of a line of a table; an image of FER2013 as text has 9,000. What is no text may go on for gigabytes without one."""
+
 KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
 
 
-def open_regular(path: str | Path, most_bytes: int) -> BinaryIO:
+def open_regular(path: str | Path, most_bytes: int | None = None) -> BufferedReader:
     """Open a file for reading, where it is a regular one and not longer than it can be; nothing waits for a writer.
 
+    most_bytes: what makes sense of a file that is read whole; None for one that is read in parts.
     Raises OSError, whose strerror says what the path is instead, or how long.
     """
     # The descriptor is asked, not the path, which could lead elsewhere meanwhile.
@@ -60,10 +66,10 @@ def open_regular(path: str | Path, most_bytes: int) -> BinaryIO:
         os.close(descriptor)
         kind = next((words for is_kind, words in KINDS.items() if is_kind(state.st_mode)), "a device")
         raise OSError(errno.EINVAL, f"{kind}, where a file is needed", str(path))
-    if state.st_size > most_bytes:
+    if most_bytes is not None and state.st_size > most_bytes:
         os.close(descriptor)
         raise OSError(errno.EFBIG, f"{state.st_size:,} bytes, where at most {most_bytes:,} make sense", str(path))
-    return os.fdopen(descriptor, "rb")
+    return open(path, "rb", opener=lambda path, flags: descriptor)
 
 
 def read_regular(path: str | Path, most_bytes: int) -> bytes:
@@ -71,6 +77,21 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
     with open_regular(path, most_bytes) as stream:
         # Room is taken for all that is asked for, so not for most_bytes.
         return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def open_table(
+    path: str | Path, encoding: str, errors: str, newline: str | None = None, most_bytes: int | None = None
+) -> TextIO:
+    """Open such a file as text, to be read by `lines_of`. Raises OSError as `open_regular` does."""
+    return TextIOWrapper(open_regular(path, most_bytes), encoding, errors, newline)
+
+
+def lines_of(stream: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The lines of an open table, as it gives them itself. Raises OSError that names the file for an endless one."""
+    while line := stream.readline(MOST_LINE_LENGTH):
+        if len(line) == MOST_LINE_LENGTH:
+            raise OSError(errno.EFBIG, f"a line of more than {MOST_LINE_LENGTH:,} letters, so no table", stream.name)
+        yield line
 
 
 def inside(folder: Path, name: str, source: str) -> Path:

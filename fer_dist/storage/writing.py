@@ -17,15 +17,21 @@ from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import open_regular
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: temporary name, flush to disk, rename. A pipe gets what is written as it comes."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(content)
-        return
+    """Write a whole file or none: temporary name, flush to disk, rename. It takes the place of a pipe, too."""
     with replacing(path) as stream:
         stream.write(content)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write what a user named for it: the same, but a pipe or a terminal gets what is written as it comes."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+    else:
+        write_atomically(path, content)
 
 
 @contextmanager
@@ -138,6 +144,7 @@ def make_own(folder: Path) -> None:
 def file_hash(path: Path) -> str:
     """sha256 of a file, empty where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""

@@ -10,7 +10,6 @@ import logging
 import os
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +21,9 @@ from fer_dist.config.settings import TrainConfig
 from fer_dist.config.torchrun import launched
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import read_regular
+
+MOST_SETTINGS_BYTES = 1 << 20
 
 BUCKET_ELEMENTS = 25 * 2**20 // 4
 """Float32 gradients that are exchanged at once: 25 MiB, as DDP's. DeepSpeed's default would reserve 2 GB for them."""
@@ -74,7 +76,7 @@ def read_settings(path: str) -> dict[str, Any]:
         return {}
     place = f"--train.deepspeed-config {path}"
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(read_regular(path, MOST_SETTINGS_BYTES))
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -16,7 +16,9 @@ from fer_dist.storage.untrusted import (
     Value,
     file_name,
     inside,
+    lines_of,
     open_regular,
+    open_table,
     read_regular,
     record,
     without_halves,
@@ -65,6 +67,30 @@ def test_a_pipe_a_socket_a_device_and_a_folder_are_told_apart_and_never_waited_f
         bound.bind(str(tmp_path / "socket"))
         with pytest.raises(OSError, match="No such device or address"):
             open_regular(tmp_path / "socket", 100)
+
+
+def test_the_lines_of_a_table_are_those_that_the_file_gives_itself(tmp_path: Path):
+    table = tmp_path / "table.csv"
+    table.write_bytes('\ufeffä,1\r\n\r\nb,"2\n3"\nlast'.encode())
+    with (
+        table.open(encoding="utf-8-sig", newline="") as expected,
+        open_table(table, "utf-8-sig", "strict", "") as found,
+    ):
+        assert list(lines_of(found)) == list(expected)
+    with table.open("rb") as expected, open_regular(table) as found:
+        assert list(lines_of(found)) == list(expected)
+
+
+@pytest.mark.parametrize("start", [b"", b"a,b\n"])
+def test_a_line_without_an_end_is_not_read_to_its_end(tmp_path: Path, start: bytes):
+    table = tmp_path / "table.csv"
+    table.write_bytes(start)
+    os.truncate(table, 20 << 30)
+    with open_table(table, "utf-8", "replace") as stream, pytest.raises(OSError, match="1,048,576 letters") as raised:
+        list(lines_of(stream))
+    assert raised.value.filename == str(table)
+    with open_regular(table) as stream, pytest.raises(OSError, match="1,048,576 letters"):
+        list(lines_of(stream))
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.tar", "..a", "a..b/c", "…"])

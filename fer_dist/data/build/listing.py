@@ -11,15 +11,16 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fer_dist.data.images import extension_of
+from fer_dist.data.images import MOST_FILE_BYTES, extension_of
 from fer_dist.data.sources.source import LeftOut, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
-from fer_dist.storage.folders import at_once
 from fer_dist.storage.lines import LineSorter
+from fer_dist.storage.untrusted import open_regular
 from fer_dist.storage.writing import replacing
 
 DIGEST = 64
@@ -191,7 +192,7 @@ def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
     found = {}
     for path, offset, length in places:
         try:
-            with open(path, "rb", opener=at_once) as stream:
+            with open_regular(path, None if length else MOST_FILE_BYTES) as stream:
                 stream.seek(offset)
                 content = stream.read(length or -1)
         except (OSError, ValueError):
@@ -216,7 +217,7 @@ class _SizeGuess:
     def see(self, sample: Sample, position: int) -> None:
         if position % 64 or sample.length or not os.path.isfile(sample.path):
             return
-        with open(sample.path, "rb") as stream:
+        with suppress(OSError), open_regular(sample.path, MOST_FILE_BYTES) as stream:
             if extension_of(stream.read(16)):
                 self.bytes += os.fstat(stream.fileno()).st_size
         self.seen += 1

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from fer_dist.data.images import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
 from fer_dist.errors import InputError
-from fer_dist.storage.writing import write_atomically
+from fer_dist.storage.writing import write_output
 
 SIDE = 96
 """Side of a tile in pixels: twice that of FER2013's faces, and enough to judge an expression."""
@@ -69,7 +69,7 @@ def contact_sheet(rows: Iterable[Row], path: Path, side: int = SIDE, columns: in
         sheet.paste(strip, (GAP, top))
         top += strip.height + GAP
     try:
-        write_atomically(path, jpeg_bytes(sheet, JPEG_QUALITY) if is_jpeg else png_bytes(sheet))
+        write_output(path, jpeg_bytes(sheet, JPEG_QUALITY) if is_jpeg else png_bytes(sheet))
     except OSError as error:
         raise InputError(f"{path}: the sheet cannot be written ({error.strerror}); choose another place") from error
 

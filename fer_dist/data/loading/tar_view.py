@@ -5,6 +5,7 @@ found is kept, in 33 bytes a sample, so that the epochs after the first do not a
 """
 
 import mmap
+import os
 from array import array
 from collections.abc import Container
 from itertools import pairwise
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.draws import sample_id
-from fer_dist.data.images import is_sound
+from fer_dist.data.images import MOST_FILE_BYTES, is_sound
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.shards.manifest import PICTURES, index_path, key_of, load_index_lines
 from fer_dist.data.shards.tar import is_member_at
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import open_regular
 
 
 class OpenedTar:
@@ -33,11 +35,10 @@ class OpenedTar:
         self.lines = load_index_lines(path)
         if len(self.lines) != samples:
             raise self._stale(f"{len(self.lines)} samples, but the manifest says {samples}")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
+            is_empty = not os.fstat(stream.fileno()).st_size
             # An empty file cannot be mapped.
-            self.map = (
-                mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else mmap.mmap(-1, 1)
-            )
+            self.map = mmap.mmap(-1, 1) if is_empty else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         self._begin()
         if any(one >= other for one, other in pairwise(self._starts)):
             raise self._stale("samples stand twice or out of their order")
@@ -77,6 +78,8 @@ class OpenedTar:
         if number is None:
             raise InputError(f"{self.name}: {key}: its .cls holds {(label or b'')[:20]!r}, not a number")
         start, size = picture
+        if size > MOST_FILE_BYTES:
+            raise InputError(f"{self.name}: {key}: its image has {size:,} bytes, too many for one")
         self._pictures[position], self._sizes[position], self._labels[position] = start, size, number
         self._sound[position] = is_sound(np.frombuffer(self.map, np.uint8, size, start))
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from fer_dist.data.emotions import WORDS, emotion_of_word
+from fer_dist.data.images import MOST_FILE_BYTES
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.shards.manifest import (
@@ -34,7 +35,7 @@ from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
 from fer_dist.storage.lines import LineSorter
-from fer_dist.storage.untrusted import file_name
+from fer_dist.storage.untrusted import file_name, open_regular
 
 LABELS = ("cls", "json")
 
@@ -160,7 +161,7 @@ def _index(task: IndexTask) -> tuple[Shard, bool]:
     counts: Counter[str] = Counter()
     runs, before = 0, ""
     try:
-        with tar.open("rb") as stream:
+        with open_regular(tar) as stream:
             for sample in read_samples(tar):
                 emotion = _emotion(stream, sample, task)
                 counts[emotion] += 1
@@ -192,6 +193,8 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
             _apart(task.tar, sample, PICTURES)
             or f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}"
         )
+    if members[pictures[0]].size > MOST_FILE_BYTES:
+        raise InputError(f"{place}: its image has {members[pictures[0]].size:,} bytes, too many for one")
     try:
         found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
         named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from fer_dist.data.shards.manifest import Manifest
 from fer_dist.errors import InputError
 from fer_dist.storage.untrusted import open_regular, record
-from fer_dist.storage.writing import write_atomically
+from fer_dist.storage.writing import write_output
 
 MOST_BYTES = 16 << 30
 """Of a list, where a picture takes some 150."""
@@ -39,7 +39,7 @@ class LeaveOut:
 def save_leave_out(path: str | Path, rows: Iterable[LeaveOut]) -> None:
     """Write a list in one step, in the order given. Raises InputError where that cannot be."""
     try:
-        write_atomically(Path(path), "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
+        write_output(Path(path), "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,7 +190,7 @@ def load_index_lines(tar: Path) -> list[str]:
     """
     path = index_path(tar)
     try:
-        lines = read_regular(path, MOST_INDEX_BYTES).decode().splitlines()
+        lines = read_regular(path, _most_bytes(tar)).decode().splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: missing index; make it with: fer-dist shards index {tar.parent}") from None
     except OSError as error:
@@ -202,6 +203,14 @@ def load_index_lines(tar: Path) -> list[str]:
             f"{path}: not a whole {INDEX_VERSION} index; make it anew with: fer-dist shards index {tar.parent}"
         )
     return lines[1:]
+
+
+def _most_bytes(tar: Path) -> int:
+    """Of its index, which has four words of a file; the tar has a header of 512 bytes, and a long name as well."""
+    try:
+        return min(MOST_INDEX_BYTES, 4096 + 4 * os.path.getsize(tar))
+    except OSError:
+        return MOST_INDEX_BYTES
 
 
 def _members(line: str, path: Path, tar: Path) -> list[Member]:

@@ -12,10 +12,14 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from fer_dist.data.shards.manifest import Member, key_of
+from fer_dist.storage.untrusted import open_regular
 
 BLOCK = 512
 RECORD = 20 * BLOCK
 """A tar ends with two empty blocks and is then filled to a whole record, as tarfile and GNU tar do."""
+
+MOST_END = 64 << 20
+"""Empty bytes at the end of a tar: a record is 1 MB where somebody wrote for speed. A sparse file has any number."""
 
 NAME_LENGTH = 100
 
@@ -94,7 +98,7 @@ def read_members(path: Path) -> Iterator[Member]:
     its fields by blanks; bytes that are not UTF-8 likewise.
     Raises tarfile.TarError or OSError where the tar is damaged or cut short, also between two members.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         try:
             with tarfile.open(fileobj=cast(BinaryIO, _Careful(stream)), mode="r:") as tar:
@@ -162,7 +166,7 @@ def read_samples(path: Path) -> Iterator[list[Member]]:
 
 
 def _check_end(stream: BinaryIO, end: int, size: int) -> None:
-    """Raises tarfile.ReadError unless the tar ends here in an empty block, and only such follow.
+    """Raises tarfile.ReadError unless the tar ends here in an empty block, and only such follow, MOST_END at most.
 
     tarfile takes a damaged header for the end, without a word.
     """
@@ -170,6 +174,8 @@ def _check_end(stream: BinaryIO, end: int, size: int) -> None:
     block = stream.read(BLOCK)
     if len(block) < BLOCK:
         raise tarfile.ReadError(f"it is cut short at byte {size}")
+    if size - end > MOST_END:
+        raise tarfile.ReadError(f"it seems to end at byte {end:,}, but goes on to {size:,}")
     while block:
         if block.count(0) < len(block):
             raise tarfile.ReadError(f"it seems to end at byte {end}, but more follows: a header is damaged there")

@@ -20,11 +20,12 @@ from fer_dist.data.emotions import CODES
 from fer_dist.data.images import EXTENSIONS, is_picture_name
 from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
 from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, remarks_on_unused, told
-from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
+from fer_dist.storage.untrusted import read_regular
 
 EMOTIONS = tuple(CODES["affectnet"].values())
 SEVEN = tuple(emotion for emotion in EMOTIONS if emotion != "contempt")
@@ -124,7 +125,7 @@ class Annotated:
             return LeftOut(part.split, name, fault)
         stem = os.path.splitext(entry.name)[0]
         try:
-            code = code_in(Path(f"{part.folder}/annotations/{stem}_exp.npy").read_bytes())
+            code = code_in(read_regular(f"{part.folder}/annotations/{stem}_exp.npy", MOST_NOTE_BYTES))
         except FileNotFoundError:
             return LeftOut(part.split, name, "_exp.npy is missing")
         except (OSError, ValueError):
@@ -204,7 +205,7 @@ def _array_in(content: bytes) -> NDArray[Any]:
 def _array_at(path: str) -> NDArray[Any] | None:
     """The array in a file; an empty one where that cannot be read, None where there is no such file."""
     try:
-        return _array_in(Path(path).read_bytes())
+        return _array_in(read_regular(path, MOST_NOTE_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

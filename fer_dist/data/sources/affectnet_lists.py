@@ -18,6 +18,7 @@ from fer_dist.data.sources.reading import clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Sample
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import names_found, path_below, readable
+from fer_dist.storage.untrusted import lines_of, open_regular
 
 COLUMNS = (
     "subDirectory_filePath",
@@ -108,8 +109,8 @@ class Lists:
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for one in self.lists:
-            with open(one.path, "rb") as stream:
-                for number, line in enumerate(stream, 1):
+            with open_regular(one.path) as stream:
+                for number, line in enumerate(lines_of(stream), 1):
                     if line.strip() and not (number == 1 and one.has_header):
                         yield self._entry(one, line, f"{os.path.basename(one.path)} line {number}")
 
@@ -229,7 +230,7 @@ def _first_file(root: Path, kind: str, name: str) -> Path | None:
 
 def _columns(path: Path) -> tuple[tuple[int, ...], bool]:
     """Where COLUMNS stand in a list, and whether its first line is a header."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         # A file without lines may be gigabytes long; a row of the release has about 1,200 characters.
         names = _fields(stream.readline(1 << 16))
     if all(names.count(name) == 1 for name in COLUMNS):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from fer_dist.data.emotions import CODES, emotion_of_word
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
+from fer_dist.storage.untrusted import read_regular
 
 NEUTRAL = "0"
 EIGHT = tuple(CODES["ckplus"].values())
@@ -256,7 +257,7 @@ def _number(name: str) -> int:
 def _code(path: Path) -> str:
     """The label as the table of codes writes it, from a file's `   3.0000000e+00`; empty where it is no number."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_regular(path, MOST_NOTE_BYTES).decode().strip()
         return str(int(float(text))) if float(text).is_integer() else text
     except (OSError, ValueError):
         return ""
@@ -278,7 +279,7 @@ def _fault(labels: list[str], frames: list[str], code: str) -> str:
 
 
 def _points(path: Path) -> list[list[float]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_regular(path, MOST_NOTE_BYTES).decode().splitlines()
     points = [[float(number) for number in line.split()] for line in lines if line.strip()]
     if len(points) != POINTS or any(len(point) != 2 or not all(map(isfinite, point)) for point in points):
         raise ValueError(f"{path}: not {POINTS} lines of x and y")

@@ -22,6 +22,7 @@ from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, spli
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import is_foreign, names_found, path_below, readable
 from fer_dist.storage.places import OnDisk
+from fer_dist.storage.untrusted import lines_of, open_regular, open_table
 
 METADATA = "metadata.csv"
 DELIMITERS = ",;\t|"
@@ -215,7 +216,7 @@ def _files_at(path: Path) -> dict[Path, str]:
 
 
 def _opened(path: Path, split: str, options: Options) -> File:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(2)
     # Excel's "Unicode text" is UTF-16.
     encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -234,7 +235,7 @@ def _opened(path: Path, split: str, options: Options) -> File:
 
 def _text(path: Path, encoding: str) -> TextIO:
     errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
-    return path.open(encoding=encoding, errors=errors, newline="")
+    return open_table(path, encoding, errors, newline="")
 
 
 def _columns(path: Path, header: list[str], options: Options) -> Columns:
@@ -381,7 +382,7 @@ def _rows(file: File) -> Iterator[tuple[int, list[str]]]:
     fields are then those of the header: a quote that is never closed would swallow the rows after it.
     """
     with _text(Path(file.path), file.encoding) as stream:
-        lines = islice(enumerate(stream, 1), file.lines, None)
+        lines = islice(enumerate(lines_of(stream), 1), file.lines, None)
         ahead: deque[tuple[int, str]] = deque()
         while ahead or (ahead := deque(islice(lines, 1))):
             number, line = ahead.popleft()

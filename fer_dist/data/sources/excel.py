@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import open_regular
 
 MOST_BYTES = 4 << 30
 """Memory that reading a file may take: one cell of a damaged file, far down and to the right, asks for any amount."""
+
+MOST_FILE_BYTES = 256 << 20
+"""Of a file, in which cells are compressed: the release's has some 1,200 rows."""
 
 MOST_SECONDS = 120
 
@@ -34,7 +38,7 @@ def _write_sheets(path: str) -> None:
 
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, most))
-    with open(path, "rb") as stream:
+    with open_regular(path, MOST_FILE_BYTES) as stream:
         book = CalamineWorkbook.from_filelike(stream)  # by its bytes, whatever its name ends with
         sheets = [book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names]
     json.dump([[[str(value).strip() for value in row] for row in rows] for rows in sheets], sys.stdout)

@@ -17,6 +17,7 @@ from fer_dist.data.sources.reading import clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import folder_at, names_found, readable
+from fer_dist.storage.untrusted import lines_of, open_table
 
 ROOTS = (".", "data", "ExpW", "ExpW/data")
 LISTS = ("label/label.lst", "label.lst")
@@ -77,8 +78,8 @@ class ExpW:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-            for number, line in enumerate(stream, start=1):
+        with open_table(self.listing, "utf-8-sig", "surrogateescape") as stream:
+            for number, line in enumerate(lines_of(stream), start=1):
                 if line.strip():
                     yield self._sample(_fields(line), f"{os.path.basename(self.listing)} line {number}")
 
@@ -112,8 +113,8 @@ class ExpW:
 
 
 def _check_labels(listing: Path) -> None:
-    with listing.open(encoding="utf-8-sig", errors="replace") as stream:
-        labels = {fields[-1] for fields in map(_fields, islice(stream, LOOKED_AT)) if len(fields) == 8}
+    with open_table(listing, "utf-8-sig", "replace") as stream:
+        labels = {fields[-1] for fields in map(_fields, islice(lines_of(stream), LOOKED_AT)) if len(fields) == 8}
     if fault := counting_fault(labels, CODES["expw"]):
         raise InputError(f"{listing}: {fault}; give the list of the release")
 
@@ -132,8 +133,8 @@ def _finite(text: str) -> float:
 
 def _photographs(root: Path, listing: Path) -> Path:
     """The folder that holds photographs of the list's first lines. Raises InputError where none does."""
-    with listing.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        names = [_fields(line)[0] for line in islice(stream, TRIED) if line.strip()]
+    with open_table(listing, "utf-8-sig", "surrogateescape") as stream:
+        names = [_fields(line)[0] for line in islice(lines_of(stream), TRIED) if line.strip()]
     for folder in (root / place for place in FOLDERS):
         if any(os.path.isfile(folder / name) for name in names):
             return folder

@@ -16,6 +16,7 @@ from fer_dist.data.sources.source import NO_OPTIONS, LeftOut, NoOptions, Picture
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folders_in, is_folder, names_found, readable
+from fer_dist.storage.untrusted import lines_of, open_regular
 
 LOOKED_AT = 1000
 """First lines of a csv whose labels are looked at before the rest is read."""
@@ -126,10 +127,11 @@ class Table:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        with Path(self.path).open("rb") as stream:
-            offset = len(stream.readline())
+        with open_regular(self.path) as stream:
+            lines = lines_of(stream)
+            offset = len(next(lines, b""))
             row = 0
-            for line in stream:
+            for line in lines:
                 if line.strip():
                     yield self._sample(line, row, offset)
                     row += 1
@@ -157,7 +159,7 @@ class Table:
 
         from fer_dist.data.images import png_bytes
 
-        with Path(sample.path).open("rb") as stream:
+        with open_regular(sample.path) as stream:
             stream.seek(sample.offset)
             fields = _fields(stream.read(sample.length))
         # bytes() itself refuses a value outside 0 to 255, with the ValueError that a source may raise.
@@ -184,7 +186,7 @@ def _open_folders(root: Path, splits: dict[str, str]) -> Folders:
 
 def _open_table(path: Path) -> Table:
     refuse_other_kinds(path)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         # A file without lines may be gigabytes long; the header of the release has 21 characters.
         header = stream.readline(4096).decode("utf-8-sig", "replace")
     names = [name.strip(' "\r\n') for name in header.split(",")]
@@ -194,8 +196,8 @@ def _open_table(path: Path) -> Table:
             f"{path}: not FER2013's csv; its first line should name {', '.join(COLUMNS)}, each once; found: {found}"
         )
     emotion, pixels, usage = (names.index(name) for name in COLUMNS)
-    with path.open("rb") as stream:
-        rows = map(_fields, islice(stream, 1, LOOKED_AT))
+    with open_regular(path) as stream:
+        rows = map(_fields, islice(lines_of(stream), 1, LOOKED_AT))
         labels = {row[emotion].decode("utf-8", "replace") for row in rows if len(row) > emotion}
     if fault := counting_fault(labels, CODES["fer2013"]):
         raise InputError(f"{path}: {fault}; give the csv of the release")

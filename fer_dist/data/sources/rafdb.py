@@ -14,11 +14,12 @@ from typing import Any, Literal
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
+from fer_dist.storage.untrusted import lines_of, open_regular, open_table, read_regular
 
 ROOTS = (".", "basic", "raf-basic", "RAF-DB", "RAF-DB/basic")
 """Where EmoLabel may stand below RAW."""
@@ -96,8 +97,8 @@ class Official:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        with Path(self.listing).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-            for number, line in enumerate(stream, start=1):
+        with open_table(self.listing, "utf-8-sig", "surrogateescape") as stream:
+            for number, line in enumerate(lines_of(stream), start=1):
                 if line.strip():
                     yield self._sample(line.split(), f"{os.path.basename(self.listing)} line {number}")
 
@@ -171,8 +172,8 @@ class Kaggle:
 
 
 def _open_official(root: Path, listing: Path, options: Options) -> Official:
-    with listing.open("rb") as stream:
-        found = {fields[-1].decode("utf-8", "replace") for fields in map(bytes.split, stream) if fields}
+    with open_regular(listing) as stream:
+        found = {fields[-1].decode("utf-8", "replace") for fields in map(bytes.split, lines_of(stream)) if fields}
     if found >= CODES_OF_COMPOUND:
         raise InputError(f"{listing}: has the labels 8 to 11 of RAF-DB compound; give the folder of RAF-DB basic")
     if fault := counting_fault(found, CODES["rafdb"]):
@@ -230,8 +231,8 @@ def _table_name(split: str) -> str:
 def _labels(path: str) -> dict[str, str]:
     """File name -> code. A name with two labels agrees with no folder; a line that is no pair names no picture."""
     labels: dict[str, str] = {}
-    with Path(path).open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        for line in stream:
+    with open_table(path, "utf-8-sig", "surrogateescape") as stream:
+        for line in lines_of(stream):
             name, _, code = (part.strip(' "\r\n') for part in line.rpartition(","))
             if name and code != "label":
                 labels[name] = code if labels.get(name, code) == code else "two labels"
@@ -258,7 +259,7 @@ def _kaggle_sample(entry: os.DirEntry[str], folder: str, split: str, labels: dic
 def _beside(parse: Callable[[str], dict[str, Any]], path: Path, what: str) -> tuple[dict[str, Any], str]:
     """The facts of a file beside the picture; where there are none, what is the matter."""
     try:
-        return parse(path.read_text(encoding="utf-8", errors="replace")), ""
+        return parse(read_regular(path, MOST_NOTE_BYTES).decode(errors="replace")), ""
     except OSError:
         return {}, f"{what} are missing"
     except ValueError:

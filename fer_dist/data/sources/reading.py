@@ -10,7 +10,8 @@ from urllib.parse import quote
 from fer_dist.data.images import is_picture_name
 from fer_dist.data.sources.source import Picture, Sample
 from fer_dist.errors import InputError
-from fer_dist.storage.folders import at_once, files_below, readable
+from fer_dist.storage.folders import files_below, readable
+from fer_dist.storage.untrusted import open_regular, read_regular
 
 
 def read_whole(sample: Sample) -> Picture:
@@ -19,10 +20,9 @@ def read_whole(sample: Sample) -> Picture:
     The extension follows the first bytes, so that a PNG under the name .jpg becomes .png.
     Raises OSError where the file cannot be read, ValueError where it does not decode.
     """
-    from fer_dist.data.images import extension_of, to_png
+    from fer_dist.data.images import MOST_FILE_BYTES, extension_of, to_png
 
-    with open(sample.path, "rb", opener=at_once) as stream:
-        content = stream.read()
+    content = read_regular(sample.path, MOST_FILE_BYTES)
     extension = extension_of(content)
     if extension:
         return Picture(content, extension)
@@ -54,6 +54,9 @@ def dataset_name(given: str, raw: Path) -> str:
     return given or re.sub(r"[^a-z0-9_]+", "-", raw.resolve().stem.lower()).strip("-") or "faces"
 
 
+MOST_NOTE_BYTES = 1 << 20
+"""Of a file that says something of one image, as its 68 landmarks."""
+
 OTHER_KINDS = {
     b"PK\3\4": "an archive or an Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file",
@@ -70,7 +73,7 @@ def images_below(folder: str | Path) -> Iterator[str]:
 
 def refuse_other_kinds(table: Path) -> None:
     """Raises InputError for a file that is no text, as people give it for a csv file."""
-    with table.open("rb") as stream:
+    with open_regular(table) as stream:
         start = stream.read(4)
     if kind := next((kind for first, kind in OTHER_KINDS.items() if start.startswith(first)), ""):
         raise InputError(f"{table}: {kind}; unpack it, or save the table in it as a csv file, and give that")

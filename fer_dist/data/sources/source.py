@@ -148,7 +148,10 @@ def open_source(name: str, raw: str, **options: Any) -> Source:
     Raises InputError for an unknown name (the nearest is named) and for a layout that the source does not know.
     """
     place = raw if name == "synthetic" else on_disk(raw, "RAW")
-    source: Source = source_module(name).open(place, options_of(name)(**options))
+    try:
+        source: Source = source_module(name).open(place, options_of(name)(**options))
+    except OSError as error:
+        raise InputError(f"{error.filename or place}: cannot be read ({error.strerror or error})") from None
     return source
 
 

@@ -17,6 +17,7 @@ from fer_dist.data.sources.reading import clean_key, images_below, read_whole
 from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import files_below, folder_at, names_found, readable
+from fer_dist.storage.untrusted import lines_of, open_table
 
 NAME = re.compile(r"(?P<performer>[0-9]{2})(?P<performance>[0-3])(?P<view>[1-3])(?P<letter>[a-g0])[0-9]{2}", re.I)
 PERFORMANCES = {"0": "neutral", "1": "theatric", "2": "FACS", "3": "personal event"}
@@ -33,6 +34,9 @@ COLUMNS = ("file_name", "maxintcategory")
 
 HEADER_ROWS = 5
 """First rows of a table, among which the names of columns are looked for; the release has two rows of them."""
+
+MOST_BYTES = 16 << 20
+"""Of a table as csv, which is held whole: the release's has some 1,200 rows."""
 
 PUBLISHED: Published = {
     # Huang et al. 2023, table 5: 1,197 pictures. Only what viewers rated comes near to it: far more than 27 pictures
@@ -200,8 +204,8 @@ def _ratings(table: Path) -> dict[str, str]:
 
 
 def _csv_rows(table: Path) -> list[list[str]]:
-    with table.open(encoding="utf-8-sig", errors="replace") as stream:
-        lines = stream.readlines()
+    with open_table(table, "utf-8-sig", "replace", most_bytes=MOST_BYTES) as stream:
+        lines = list(lines_of(stream))
     # Excel writes what the country of its user wants.
     separator = max(",;\t", key="".join(lines[:HEADER_ROWS]).count)
     return [[field.strip(' "\r\n') for field in line.split(separator)] for line in lines]

@@ -14,6 +14,7 @@ from fer_dist.data.sources import fer2013
 from fer_dist.data.sources.source import LeftOut
 from fer_dist.data.sources.splits import split_of
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import lines_of, open_table
 
 TABLE = "fer2013new.csv"
 LABELS = "label.csv"
@@ -76,7 +77,7 @@ def judge(votes: Sequence[int], rule: Rule) -> Verdict:
 
 def table_columns(table: Path) -> tuple[int, ...]:
     """Where Usage, the image name and the ten votes stand in fer2013new.csv."""
-    with table.open(encoding="utf-8-sig", errors="replace") as stream:
+    with open_table(table, "utf-8-sig", "replace") as stream:
         header = stream.readline(4096)
     found = [emotion_of_word(name) or name.lower() for name in _fields(header)]
     wanted = ["usage", "image name", *(name.lower() for name in VOTES)]
@@ -90,9 +91,10 @@ def table_columns(table: Path) -> tuple[int, ...]:
 
 
 def table_rows(table: Path, columns: tuple[int, ...]) -> Iterator[Row | LeftOut]:
-    with table.open(encoding="utf-8-sig", errors="replace") as stream:
-        next(stream, None)
-        for number, line in enumerate(filter(str.strip, stream)):
+    with open_table(table, "utf-8-sig", "replace") as stream:
+        lines = lines_of(stream)
+        next(lines, None)
+        for number, line in enumerate(filter(str.strip, lines)):
             fields = _fields(line)
             place = f"{TABLE} row {number}"
             if len(fields) <= max(columns):
@@ -111,8 +113,8 @@ def table_rows(table: Path, columns: tuple[int, ...]) -> Iterator[Row | LeftOut]
 
 def label_rows(path: Path, split: str) -> Iterator[Row | LeftOut]:
     """Lines of name, votes; or of name, box, votes, as older files have them."""
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        for number, line in enumerate(filter(str.strip, stream)):
+    with open_table(path, "utf-8-sig", "replace") as stream:
+        for number, line in enumerate(filter(str.strip, lines_of(stream))):
             name, *rest = _fields(line)
             if len(rest) in (len(VOTES), len(VOTES) + 4):
                 yield _row(split, name, rest[-len(VOTES) :], rest[: -len(VOTES)])

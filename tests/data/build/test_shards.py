@@ -300,7 +300,8 @@ def test_bad_pictures_are_left_out_and_named_and_the_rest_is_built(tmp_path: Pat
     (manifest,) = build(raw, tmp_path / "out", shard_samples=4)
     assert manifest.samples == 12
     assert manifest.left_out == {
-        "does not decode": 5,
+        "cannot be read": 2,
+        "does not decode": 3,
         "no such file": 1,
         "not a picture by its extension": 1,
     }
