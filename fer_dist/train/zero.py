@@ -21,9 +21,12 @@ from fer_dist.config.settings import TrainConfig
 from fer_dist.config.torchrun import launched
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.storage.untrusted import read_regular
+from fer_dist.storage.untrusted import Value, read_regular, record
 
 MOST_SETTINGS_BYTES = 1 << 20
+
+MOST_NUMBER = 2**40
+"""Of a setting: buckets of more elements than any machine has room for."""
 
 BUCKET_ELEMENTS = 25 * 2**20 // 4
 """Float32 gradients that are exchanged at once: 25 MiB, as DDP's. DeepSpeed's default would reserve 2 GB for them."""
@@ -76,25 +79,31 @@ def read_settings(path: str) -> dict[str, Any]:
         return {}
     place = f"--train.deepspeed-config {path}"
     try:
-        content = json.loads(read_regular(path, MOST_SETTINGS_BYTES))
+        text = read_regular(path, MOST_SETTINGS_BYTES)
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"{place}: not JSON ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("zero_optimization", {}), dict):
-        raise InputError(f"{place}: give an object of DeepSpeed's settings, with zero_optimization as an object in it")
+    remedy = "give an object of DeepSpeed's settings, with zero_optimization as an object in it"
+    content = record(dict[str, Value], text, place, remedy)
+    zero = content.get("zero_optimization", {})
+    if not isinstance(zero, dict):
+        raise InputError(f"{place}: {remedy}")
     named = {name: value for name, value in content.items() if name != "zero_optimization"}
-    named |= {f"zero_optimization.{name}": value for name, value in content.get("zero_optimization", {}).items()}
+    named |= {f"zero_optimization.{name}": value for name, value in zero.items()}
     for name, value in named.items():
         if name in OURS:
             raise InputError(f"{place}: {name} contradicts what fer-dist sets; leave it out, and use {OURS[name]}")
         if name not in THEIRS:
-            raise InputError(f"{place}: {name} is not among what may be set here: {', '.join(THEIRS)}")
+            raise InputError(f"{place}: {name[:80]} is not among what may be set here: {', '.join(THEIRS)}")
         kind = THEIRS[name]
-        fits = isinstance(value, bool) if kind is bool else _is_number(value, kind) and value > 0
+        fits = isinstance(value, bool) if kind is bool else _is_number(value, kind) and 0 < value <= MOST_NUMBER
         if not fits:
-            wanted = "true or false" if kind is bool else f"a {'whole ' if kind is int else ''}number above 0"
-            raise InputError(f"{place}: {name} is {json.dumps(value)}; give {wanted}")
+            number = f"a {'whole ' if kind is int else ''}number above 0, at most {MOST_NUMBER:,}"
+            wanted = "true or false" if kind is bool else number
+            # What is nested just deep enough to be read can be too deep to be written.
+            found = (
+                json.dumps(value)[:80] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+            )
+            raise InputError(f"{place}: {name} is {found}; give {wanted}")
     return content
 
 

@@ -152,7 +152,17 @@ def test_one_process_trains_with_deepspeed_quietly_and_either_strategy_goes_on_w
 
 
 WRONG: dict[str, tuple[str, str]] = {
-    "no JSON": ("{", "not JSON"),
+    "no JSON": ("{", "Invalid JSON"),
+    "brackets without end": ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+    "a deep value": (
+        '{"gradient_clipping": ' + "[" * 90 + "]" * 90 + "}",
+        "gradient_clipping is a list; give a number",
+    ),
+    "half a character": (r'{"gradient_clipping": "\ud800"}', "Invalid JSON: .* hex escape"),
+    "NaN": ('{"gradient_clipping": NaN}', "gradient_clipping: NaN or an infinity in it"),
+    "no finite number": ('{"gradient_clipping": 1e400}', "gradient_clipping: NaN or an infinity in it"),
+    "a number of many digits": ('{"gradient_clipping": 1%s}' % ("0" * 400), "is 10+; give a number above 0, at most "),
+    "nothing": ("null", "give an object of DeepSpeed's settings"),
     "no object": ("[1]", "give an object of DeepSpeed's settings"),
     "a batch size": ('{"train_batch_size": 8}', "train_batch_size contradicts .* use --train.batch-size"),
     "an optimiser": ('{"optimizer": {"type": "Adam"}}', "optimizer contradicts .* use --train.lr"),
