@@ -112,7 +112,7 @@ def test_a_set_without_a_validation_split_is_trained_on_where_the_plan_says_so_a
     found = prepare(replace(load_plan(plan), whole_train=True), where)
     assert set(found.manifests) == {("a", "train"), ("a", "test")}
     assert found.configs["a"].data.val == ""
-    assert [job.kind for job in jobs_of(found)] == ["train", "evaluate", "measures", "report"]
+    assert [job.kind for job in jobs_of(found)] == [*("train", "evaluate", "training accuracy", "measures", "report")]
 
 
 def test_what_stands_beside_train_counts_in_a_training_that_reads_it_and_not_in_one_on_all_of_train(sets, tmp_path):
@@ -182,13 +182,13 @@ def test_words_that_yaml_takes_for_something_else_stay_what_the_field_says(tmp_p
     assert plan.trainings["1"].set == {"train.lr": 0.001, "data.flip": True}
 
 
-def test_the_papers_plan_has_its_three_models_and_its_comparison():
+def test_the_papers_plan_has_its_three_models_and_sets_the_transferred_one_beside_both_others():
     plan = paper_of({"a": "x", "b": "y"}, {"a": "/x", "b": "/y"}, PaperConfig(seeds="0"), {})
     check_plan(plan)
     assert [(model.name, model.parent) for model in models_of(plan)] == [("x", ""), ("y", ""), ("x-to-y", "x")]
     assert set(evaluations_of(plan)) == {(model, data) for model in ("x", "y", "x-to-y") for data in ("x", "y")}
-    (pair,) = plan.comparisons
-    assert (pair.with_model, pair.without_model, pair.data) == ("x-to-y", "y", "y")
+    compared = [(pair.with_model, pair.without_model, pair.data) for pair in plan.comparisons]
+    assert compared == [("x-to-y", "y", "y"), ("x-to-y", "x", "x")]
 
 
 def test_the_papers_plan_trains_each_network_with_three_seeds_and_the_demos_with_one():
