@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
@@ -73,6 +73,9 @@ def free_bytes(folder: Path, flag: str) -> int:
         raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
     # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
     try:
+        # A name that is too long is found here too.
+        with suppress(FileNotFoundError):
+            os.lstat(folder)
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
