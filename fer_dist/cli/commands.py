@@ -18,6 +18,9 @@ from fer_dist.progress import Terminal, guard_output, printable
 from fer_dist.storage.places import Output, without_secrets
 from fer_dist.storage.writing import is_full
 
+MOST_LETTERS, END_LETTERS = 1500, 300
+"""Of a message that a user sees, and of its end where it is longer."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done, 1 the work failed, 2 the input was wrong."""
@@ -99,5 +102,9 @@ def _report(error: BaseException) -> int:
         text, code = str(error), 1
     if text:
         # What a message quotes of the user's words may hold an address.
-        sys.stderr.write(f"fer-dist: {printable(without_secrets(in_own_words(text)))}\n")
+        text = printable(without_secrets(in_own_words(text)))
+        if len(text) > MOST_LETTERS:
+            # Or a word of any length, as a file that others wrote may have; the remedy stands at the end.
+            text = f"{text[: MOST_LETTERS - END_LETTERS]} ... {text[-END_LETTERS:]}"
+        sys.stderr.write(f"fer-dist: {text}\n")
     return code
