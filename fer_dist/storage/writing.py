@@ -75,7 +75,7 @@ def free_bytes(folder: Path, flag: str) -> int:
     try:
         # A name that is too long is found here too.
         with suppress(FileNotFoundError):
-            os.lstat(folder)
+            os.lstat(nearest / folder.name)
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
