@@ -98,7 +98,9 @@ def load_predictions(path: str | Path) -> Predictions:
             for name in table.column_names
             if name.startswith(ATTRIBUTE)
         }
-        probabilities = [table[PROBABILITY + emotion].to_numpy().astype(np.float32) for emotion in emotions]
+        with np.errstate(over="ignore"):
+            # What float32 does not hold becomes infinite, which is no probability.
+            probabilities = [table[PROBABILITY + emotion].to_numpy().astype(np.float32) for emotion in emotions]
         stacked = np.stack(probabilities, axis=1)
         return Predictions(keys, _labels(table, emotions), stacked, emotions, masked, attributes)
     except (InputError, pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:

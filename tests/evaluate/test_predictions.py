@@ -121,6 +121,7 @@ def said(field: str, text: str | bytes):
         (lambda table: table.set_column(1, "emotion", pyarrow.array([["anger"]] * 3)), "not a predictions table"),
         (lambda table: table.set_column(3, "p_anger", pyarrow.array([{"a": 1}] * 3)), "not a predictions table"),
         (lambda table: table.set_column(3, "p_anger", pyarrow.array([None, 1.0, 1.0])), "not parts of 1"),
+        (lambda table: table.set_column(3, "p_anger", pyarrow.array([1e300, 1.0, 1.0])), "not parts of 1"),
         (lambda table: table.append_column("p_anger", table["p_anger"]), "Multiple matches for"),
         (
             lambda table: table.append_column("a_x", pyarrow.array([[[1]]] * 3)),
