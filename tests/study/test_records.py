@@ -19,6 +19,8 @@ FILLED: dict[str, Any] = {
     "robustness": {"clean": 0.5},
     "detail": {"prior": None},
     "paired": {"p": 0.5},
+    "over_images": {"n": 3, "p": None},
+    "training_accuracy": {"images": 1000, "accuracy": 0.5},
     "files": {},
 }
 
