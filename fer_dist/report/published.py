@@ -5,7 +5,6 @@ and then the second. Its sets: "a" AffectNet, "b" RAF-DB, "c" the Asian set. Its
 set stands in a role, a table says on which data its value was measured.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from fer_dist.report.findings import Model, Result, Study, seeds_of
 from fer_dist.report.numbers import listed, percent, signed_points, span
 from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, word
 from fer_dist.report.tables import asked_of
-from fer_dist.scores.intervals import wilson
+from fer_dist.scores.intervals import less_interval, wilson
 
 THEIRS = "the study's"
 AGAINST = "ours against the study's"
@@ -195,20 +194,6 @@ def _gain(study: Study, after: Result, without: Result) -> Ours:
         return Ours(then.value - before.value, interval, f"of the {then.whose}")
     gain = after.scores["accuracy"] - without.scores["accuracy"]
     return Ours(gain, _paired(study, after, without).get("interval"), "of one network each")
-
-
-def less_interval(
-    first: float, first_interval: Sequence[float], second: float, second_interval: Sequence[float]
-) -> tuple[float, float]:
-    """The 95 % interval of the first value less the second, by the intervals of both.
-
-    It takes the two for independent: of values that were measured on the same pictures it is too wide rather than too
-    narrow. Source: Newcombe 1998, method 10; Zou and Donner 2008 for intervals of any kind.
-    """
-    (low, high), (other_low, other_high) = first_interval, second_interval
-    below = math.hypot(first - low, other_high - second)
-    above = math.hypot(high - first, second - other_low)
-    return first - second - below, first - second + above
 
 
 def _mark(ours: Ours, theirs: float, theirs_interval: Sequence[float], note: str = "") -> Cell:

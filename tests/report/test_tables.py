@@ -21,13 +21,12 @@ from fer_dist.report.published import (
     TRAIN_SAMPLES,
     TRANSFER_GAIN,
     Published,
-    less_interval,
     paper_tables,
     stand_in_sentence,
 )
 from fer_dist.report.table import Cell, Table, count, escaped, part, place_of, points, to_csv, to_latex, word
 from fer_dist.report.tables import accuracy_table, comparisons_table, measures_table
-from fer_dist.scores.intervals import wilson
+from fer_dist.scores.intervals import less_interval, wilson
 
 REAL = {"a": "affectnet", "b": "rafdb", "c": "tcce"}
 
