@@ -87,10 +87,10 @@ class Checkpoints:
             temporary.mkdir(parents=True)
             for name, content in contents.items():
                 write_atomically(temporary / name, content)
+            files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
             with self.home.held() as is_ours:
                 if not is_ours:
                     raise WorkError(self.home.lost)
-                files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
                 self._enlist(temporary, Entry(snapshot.step, files, snapshot.score))
         except OSError as error:
             if is_full(error):
@@ -266,13 +266,10 @@ def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Networ
     try:
         with safe_open(path, framework="pt") as file:
             network = _described((file.metadata() or {}).get("network", ""), source)
-            names = file.keys()
-            shapes = {
-                name: list(file.get_slice(name).get_shape()) for name in shapes_that_tell(network) if name in names
-            }
-            if shapes != shapes_that_tell(network):
+            names, described = file.keys(), shapes_that_tell(network)
+            shapes = {name: list(file.get_slice(name).get_shape()) for name in described if name in names}
+            if shapes != described:
                 # Before anything of that size is made: the file holds as much as it says.
-                described = shapes_that_tell(network)
                 raise InputError(f"{source}: weights of {shapes}, described are {described}; {WRITTEN_BY_US}")
             tensors = {name: file.get_tensor(name) for name in names}
     except SAFETENSORS_ERRORS as error:

@@ -119,8 +119,8 @@ class Session:
             self.world.barrier()
         if self.world.is_main:
             precision = self.job.config.train.precision
-            state = {"scaler": self.engine.scaler_state(), "bad": self.loader.bad, "precision": precision}
-            state |= {"worlds": self.worlds}
+            scaler, bad = self.engine.scaler_state(), self.loader.bad
+            state = {"scaler": scaler, "bad": bad, "precision": precision, "worlds": self.worlds}
             score = self.scores["accuracy"] if self.scores and scored else None
             weights = dict(self.engine.model.state_dict())
             self.monitor.flush()
