@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from fer_dist.scores.calibration import reliability
 from fer_dist.scores.groups import by_attribute
 from fer_dist.scores.imbalance import over_predicted, rank_correlation
-from fer_dist.scores.metrics import confusion, plain, recall, reliability, selective
+from fer_dist.scores.metrics import confusion, plain, recall, selective
 from fer_dist.scores.priors import prior_scores
 from fer_dist.scores.table import Predictions, labelled
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fer_dist.scores import student
+from fer_dist.scores.calibration import calibration
 from fer_dist.scores.intervals import Array, Measure, interval, wilson
 from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
-CALIBRATION_BINS = 15
 SELECTIVE_ABOVE = 0.9
 """The probability above which the study calls a prediction certain. Source: Huang et al. 2023, feature maps."""
 
@@ -73,47 +73,6 @@ def macro_f1(matrix: Array) -> Array:
 def normalised_by_row(matrix: Array) -> Array:
     """[..., K, K]: each row as parts of its sum; NaN in the row of an emotion without pictures."""
     return _ratio(matrix, support(matrix)[..., None])
-
-
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Labelled pictures by their top probability, in equal bins: [low, high), the last one with its end, 1.
-
-    edges: [bins + 1]; samples: [bins]; confidence and accuracy: [bins], means of a bin, NaN where it is empty.
-    """
-
-    edges: Array
-    samples: Array
-    confidence: Array
-    accuracy: Array
-
-
-def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
-    """How often the model is right, by how certain it says it is."""
-    chosen = labelled(predictions)
-    confidence = chosen.probabilities.max(axis=1)
-    is_right = predicted(chosen) == chosen.labels
-    # float32, as the probabilities: 0.2 as float32 lies above 0.2 as float64, and would change its bin.
-    edges = np.linspace(0, 1, bins + 1, dtype=np.float32)
-    place = np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, bins - 1)
-    samples = np.bincount(place, minlength=bins)
-    return Reliability(
-        edges,
-        samples,
-        _ratio(np.bincount(place, confidence, minlength=bins), samples),
-        _ratio(np.bincount(place, is_right, minlength=bins), samples),
-    )
-
-
-def expected_calibration_error(predictions: Predictions, bins: int = CALIBRATION_BINS) -> float:
-    """Mean over pictures of |accuracy - mean top probability| of the bin that a picture falls in.
-
-    Source: Guo et al. 2017, with equal-width bins. torchmetrics gives probabilities of exactly 1 a bin of their own.
-    """
-    table = reliability(predictions, bins)
-    filled = table.samples > 0
-    gaps = np.abs(table.accuracy - table.confidence)[filled]
-    return float(np.average(gaps, weights=table.samples[filled]))
 
 
 def negative_log_likelihood(predictions: Predictions) -> float:
@@ -211,7 +170,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
         measures[name] = dict(zip(predictions.emotions, plain(measure(matrix)), strict=True))
     measures["confusion"] = matrix.tolist()
     measures["confusion_normalised"] = [plain(row) for row in normalised_by_row(matrix)]
-    measures["expected_calibration_error"] = expected_calibration_error(predictions)
+    measures |= calibration(predictions)
     measures["selective"] = selective(predictions)
     measures["negative_log_likelihood"] = negative_log_likelihood(predictions)
     return measures

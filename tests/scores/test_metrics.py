@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError
 from fer_dist.scores import metrics
+from fer_dist.scores.calibration import expected_calibration_error, reliability
 from fer_dist.scores.table import Predictions
 
 
@@ -88,7 +89,7 @@ def test_calibration_error_equals_torchmetrics(seed):
     expected = reference.multiclass_calibration_error(
         torch.tensor(predictions.probabilities), torch.tensor(predictions.labels), 7, n_bins=15, norm="l1"
     )
-    assert metrics.expected_calibration_error(predictions) == pytest.approx(expected.item(), abs=1e-5)
+    assert expected_calibration_error(predictions) == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_negative_log_likelihood_equals_torch():
@@ -100,7 +101,7 @@ def test_negative_log_likelihood_equals_torch():
 
 
 def test_certainty_of_one_falls_into_the_last_bin():
-    bins = metrics.reliability(table([0, 0, 0], [[1, 0], [0.95, 0.05], [0.9, 0.1]]))
+    bins = reliability(table([0, 0, 0], [[1, 0], [0.95, 0.05], [0.9, 0.1]]))
     assert bins.samples.tolist() == [0] * 13 + [1, 2]
 
 
@@ -114,7 +115,7 @@ def test_calibration_error_of_a_simulated_model_is_what_it_was_made_with(sharpne
     said /= said.sum(axis=1, keepdims=True)
     known = (said.max(axis=1) - true.max(axis=1)).mean()
     assert (known > 0.1) == (sharpness > 1)
-    assert metrics.expected_calibration_error(table(labels, said)) == pytest.approx(known, abs=0.01)
+    assert expected_calibration_error(table(labels, said)) == pytest.approx(known, abs=0.01)
 
 
 def test_scores_are_json_and_the_same_each_time():
