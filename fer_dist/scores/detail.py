@@ -1,5 +1,6 @@
 """What a study tells of a predictions table beyond its scores: certainty, priors, favoured emotions, groups."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -17,13 +18,18 @@ THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def detail(
-    predictions: Predictions, trained_counts: dict[str, int] | None, bootstrap: int = 1000, seed: int = 0
+    predictions: Predictions,
+    trained_counts: dict[str, int] | None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    attributes: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """All of it, ready for JSON; what has no value is None.
 
     trained_counts: pictures of each emotion that the model was trained on; None: not known, and then "prior" and
     "rank_correlation" are None.
     bootstrap: orders drawn for the p of the rank correlation where more than 8 emotions have pictures; seed: of these.
+    attributes: names of those that make groups; None: all that can.
     Raises InputError where no picture has an emotion, and as priors.training_prior does.
     """
     chosen = labelled(predictions)
@@ -34,7 +40,7 @@ def detail(
         "prior": None,
         "rank_correlation": None,
         "over_predicted": over_predicted(matrix, chosen.emotions),
-        "by_attribute": by_attribute(chosen),
+        "by_attribute": by_attribute(chosen, attributes),
     }
     if trained_counts is not None:
         trained = np.array([trained_counts.get(name, 0) for name in chosen.emotions])

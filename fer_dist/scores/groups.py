@@ -1,12 +1,23 @@
 """Scores by what else is known of the pictures (gender, age group, pose), and the largest gap between groups."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from fer_dist.scores.intervals import LEVEL, Array, difference, interval, wilson
-from fer_dist.scores.metrics import accuracy, confusion, ends, mean_over_classes, plain, recall, support
+from fer_dist.scores.intervals import LEVEL, Array, contrast, contrast_tail, joint_degrees, wilson
+from fer_dist.scores.metrics import (
+    accuracy,
+    confusion,
+    known_accuracy,
+    mean_interval,
+    mean_over_classes,
+    plain,
+    recall,
+    support,
+    unit,
+)
 from fer_dist.scores.table import Predictions, labelled, select
 
 MOST_GROUPS = 20
@@ -16,8 +27,8 @@ FEWEST_PICTURES = 10
 UNKNOWN = "unknown"
 
 
-def by_attribute(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """Labelled pictures grouped by each attribute that has 2 to 20 values, ready for JSON.
+def by_attribute(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Labelled images grouped by each attribute of `names` (None: all) that has 2 to 20 values, ready for JSON.
 
     Numbers with a fraction (valence, a place in the picture) measure and do not group; whole ones do. Pictures without
     a value (None, NaN, empty text) are the group "unknown", which makes no gap.
@@ -26,7 +37,7 @@ def by_attribute(predictions: Predictions) -> dict[str, dict[str, Any]]:
     chosen = labelled(predictions)
     found = {}
     for name, values in chosen.attributes.items():
-        places = _places(np.asarray(values))
+        places = _places(np.asarray(values)) if names is None or name in names else {}
         if len(places) > 1:
             groups = {value: _group(select(chosen, rows)) for value, rows in places.items()}
             found[name] = {"groups": groups, "gap": largest_gap(groups)}
@@ -34,10 +45,13 @@ def by_attribute(predictions: Predictions) -> dict[str, dict[str, Any]]:
 
 
 def largest_gap(groups: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """The best and the worst group by accuracy, the difference, and its 95 % interval; None without two groups.
+    """The best and the worst group by accuracy, the difference, and its 95 % interval and p; None without two groups.
 
-    Only groups of at least 10 pictures count, and not the unknown. The pair is chosen by looking, so the interval is
-    made wide enough for all pairs at once (Bonferroni); it holds for two groups as for twenty.
+    Only groups of at least 10 images count, and not the unknown. The pair is chosen by looking, so interval and p
+    are made for all pairs at once (Bonferroni); they hold for two groups as for twenty. Several attributes are several
+    tests: see compare.holm.
+    adjusted: the gap that is left where both groups have the same mix of emotions (that of both together), with its
+    interval and p, for the emotions that both have; None where there is no such emotion or a group does not say.
     groups: as by_attribute makes them. The interval's lower end is below 0 where the gap may be chance.
     """
     counted = {value: one for value, one in groups.items() if one["samples"] >= FEWEST_PICTURES and value != UNKNOWN}
@@ -45,14 +59,52 @@ def largest_gap(groups: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
         return None
     best = max(counted, key=lambda value: counted[value]["accuracy"])
     worst = min((value for value in counted if value != best), key=lambda value: counted[value]["accuracy"])
-    samples = counted[best]["samples"], counted[worst]["samples"]
-    right = round(counted[best]["accuracy"] * samples[0]), round(counted[worst]["accuracy"] * samples[1])
-    pairs = math.comb(len(counted), 2)
+    pair, pairs = (counted[best], counted[worst]), math.comb(len(counted), 2)
+    accuracies = np.array([[one["accuracy"]] for one in pair])
+    images = np.array([[one["samples"]] for one in pair])
     return {
         "groups": [best, worst],
         "accuracy": counted[best]["accuracy"] - counted[worst]["accuracy"],
-        "interval": list(difference(right, samples, 1 - (1 - LEVEL) / pairs)),
+        **_tested(np.ones(1), accuracies, images, pair, pairs),
+        "adjusted": _adjusted(pair, pairs),
     }
+
+
+def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[str, Any] | None:
+    """The gap by direct standardisation: recalls of each group, weighted by the images of both."""
+    supports = [one.get("support", {}) for one in pair]
+    emotions = [name for name, images in supports[0].items() if images and supports[1].get(name)]
+    if not emotions:
+        return None
+    images = np.array([[support[name] for name in emotions] for support in supports])
+    recalls = np.array([[one["recall"][name] for name in emotions] for one in pair])
+    weights = images.sum(axis=0) / images.sum()
+    accuracy = float(weights @ (recalls[0] - recalls[1]))
+    return {"accuracy": accuracy, **_tested(weights, recalls, images, pair, pairs), "emotions": emotions}
+
+
+def _tested(
+    weights: Array, parts: Array, images: Array, pair: tuple[dict[str, Any], dict[str, Any]], pairs: int
+) -> dict[str, Any]:
+    """Interval and p of a weighted sum of differences between two groups, for so many pairs at once.
+
+    weights: [P]; parts and images: [2, P]. Where a group's images go by subject, each of its parts is known as from
+    fewer images, as many times fewer as its accuracy is.
+    """
+    independent = [one.get("independent", one["samples"]) for one in pair]
+    samples = images * np.array([[of / one["samples"]] for of, one in zip(independent, pair, strict=True)])
+    degrees = joint_degrees(
+        (pair[0]["accuracy"] * independent[0], pair[1]["accuracy"] * independent[1]),
+        (independent[0], independent[1]),
+        (pair[0].get("degrees") or math.inf, pair[1].get("degrees") or math.inf),
+    )
+    # Rounding would move whole numbers of right images.
+    right = np.where(samples == images, np.round(parts * images), parts * samples).ravel()
+    signed = np.concatenate([weights, -weights])
+    level = 1 - (1 - LEVEL) / pairs
+    low, high = contrast(signed, right, samples.ravel(), level, degrees)
+    p = contrast_tail(signed, right, samples.ravel(), degrees)
+    return {"interval": [low, high], "p": min(1.0, pairs * p)}
 
 
 def _places(values: Array) -> dict[str, Array]:
@@ -84,16 +136,25 @@ def _order(text: str) -> tuple[int, int, str]:
 
 
 def _group(predictions: Predictions) -> dict[str, Any]:
+    """independent: images that would know the accuracy as well were each of another person; degrees: of freedom of how
+    far subjects differ, None where images count as independent."""
     matrix = confusion(predictions)
     right, pictures = np.diagonal(matrix), support(matrix)
-    low, high = wilson(right, np.maximum(pictures, 1))
+    known = known_accuracy(predictions)
+    # A recall is known as from fewer images, as many times fewer as the accuracy is.
+    part = known.samples / matrix.sum()
+    low, high = wilson(right * part, np.maximum(pictures, 1) * part, degrees=known.degrees)
     intervals = [[float(low[k]), float(high[k])] if pictures[k] else None for k in range(len(predictions.emotions))]
     return {
         "samples": int(matrix.sum()),
         "accuracy": float(accuracy(matrix)),
-        "accuracy_interval": ends(wilson(right.sum(), matrix.sum())),
+        "accuracy_interval": known.interval,
         "mean_over_classes": float(mean_over_classes(matrix)),
-        "mean_over_classes_interval": ends(interval(mean_over_classes, matrix)),
+        "mean_over_classes_interval": mean_interval(mean_over_classes, predictions),
+        **unit(known.subjects),
+        "independent": known.samples,
+        "degrees": None if known.subjects is None else known.degrees,
+        "support": dict(zip(predictions.emotions, pictures.tolist(), strict=True)),
         "recall": dict(zip(predictions.emotions, plain(recall(matrix)), strict=True)),
         "recall_interval": dict(zip(predictions.emotions, intervals, strict=True)),
     }

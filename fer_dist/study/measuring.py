@@ -5,7 +5,6 @@ Each function does one job and gives what is recorded of it.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -139,7 +138,9 @@ def _measures(running: Running, job: Job) -> dict[str, Any]:
     setup, model = running.setup, running.model(job.model)
     predictions = predictions_of(running, job.model, job.data)
     found: dict[str, Any] = {
-        "detail": detail(_grouped(predictions, setup.plan.attributes), _trained_counts(running, model))
+        "detail": detail(
+            predictions, _trained_counts(running, model), attributes=_grouping(predictions, setup.plan.attributes)
+        )
     }
     own = setup.data_of(model)
     if job.data != own and (model, own) in setup.evaluations:
@@ -178,14 +179,10 @@ def _trained_counts(running: Running, model: Model) -> dict[str, int]:
     return counts
 
 
-def _grouped(predictions: Predictions, attributes: tuple[str, ...]) -> Predictions:
-    """The table with no attributes but those that the plan names, or those that make groups."""
-    kept = {}
-    for name, values in predictions.attributes.items():
-        few = len({str(value) for value in values}) <= MOST_VALUES
-        if name in attributes or (not attributes and few):
-            kept[name] = values
-    return replace(predictions, attributes=kept)
+def _grouping(predictions: Predictions, attributes: tuple[str, ...]) -> tuple[str, ...]:
+    """The attributes that the plan names, or those that make groups. The others stay in the table: subjects count."""
+    known = predictions.attributes.items()
+    return attributes or tuple(name for name, values in known if len({str(value) for value in values}) <= MOST_VALUES)
 
 
 def _compare(running: Running, job: Job) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_every_part_has_the_keys_and_lengths_that_a_report_reads():
     assert list(found["rank_correlation"]) == ["spearman", "p", "classes"]
     assert list(found["over_predicted"]) == list(SEVEN)
     assert list(found["by_attribute"]["gender"]) == ["groups", "gap"]
-    assert list(found["by_attribute"]["gender"]["gap"]) == ["groups", "accuracy", "interval"]
+    assert list(found["by_attribute"]["gender"]["gap"]) == ["groups", "accuracy", "interval", "p", "adjusted"]
 
 
 def test_without_training_pictures_there_is_no_prior_and_no_rank_correlation():
@@ -102,3 +102,12 @@ def test_the_selective_curve_begins_with_all_pictures_and_covers_ever_fewer():
 def test_the_same_table_gives_the_same_detail():
     predictions = from_truth(5, 200)
     assert detail(predictions, TRAINED) == detail(predictions, TRAINED)
+
+
+def test_only_the_attributes_that_are_named_make_groups_and_subjects_count_all_the_same():
+    whole = from_truth(6, 300)
+    people = table(whole.labels, whole.probabilities, gender=np.arange(300) % 2, subject=np.arange(300) // 20)
+    assert list(detail(people, None)["by_attribute"]) == ["gender", "subject"]
+    found = detail(people, None, attributes=("gender",))["by_attribute"]
+    assert list(found) == ["gender"]
+    assert [group["subjects"] for group in found["gender"]["groups"].values()] == [15, 15]

@@ -1,9 +1,12 @@
 """Scores by attribute: against scikit-learn on each group alone, and how often the gap's interval holds the truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sklearn.metrics
 from hypothesis import given, settings
+from support.people import World, draw, people
 from support.tables import certain, from_truth, table, tables
 
 from fer_dist.evaluate.results import load_predictions, save_predictions
@@ -131,3 +134,68 @@ def test_the_interval_of_the_gap_holds_the_true_difference_of_the_pair_that_was_
         best, worst = map(int, found["groups"])
         held += found["interval"][0] <= truth[best] - truth[worst] <= found["interval"][1]
     assert held >= 940
+
+
+def mixed(rng, sizes, recalls):
+    """Two groups of so many images by emotion [2, K], with these recalls [2, K]."""
+    labels, said, group = [], [], []
+    for name, images, right in zip("ab", sizes, recalls, strict=True):
+        for k, count in enumerate(images):
+            is_right = rng.random(count) < right[k]
+            labels += [k] * count
+            said += np.where(is_right, k, (k + 1) % len(images)).tolist()
+            group += [name] * count
+    return certain(labels, said, len(sizes[0]), group=np.array(group))
+
+
+def test_a_gap_that_is_all_the_mix_of_emotions_is_gone_once_it_is_adjusted():
+    sizes, recalls = ((500, 100), (100, 500)), ((0.9, 0.5), (0.9, 0.5))
+    gap = by_attribute(mixed(np.random.default_rng(0), sizes, recalls))["group"]["gap"]
+    assert gap["groups"] == ["a", "b"]
+    assert gap["interval"][0] > 0.1
+    assert gap["p"] < 1e-6
+    assert gap["adjusted"]["interval"][0] < 0 < gap["adjusted"]["interval"][1]
+    assert gap["adjusted"]["p"] > 0.05
+
+
+def test_the_adjusted_gap_is_that_of_recalls_weighted_by_hand_over_the_emotions_of_both():
+    labels = [0] * 10 + [1] * 10 + [0] * 10 + [2] * 10
+    said = [0] * 10 + [1] * 10 + [0] * 4 + [1] * 6 + [2] * 5 + [0] * 5
+    gap = by_attribute(certain(labels, said, 3, group=np.repeat(["a", "b"], 20)))["group"]["gap"]
+    assert gap["adjusted"]["emotions"] == ["surprise"]
+    assert gap["adjusted"]["accuracy"] == pytest.approx(0.6)
+    assert gap["adjusted"]["interval"] == pytest.approx(list(intervals.difference((10, 4), (10, 10))))
+
+
+def test_groups_without_an_emotion_in_common_have_no_adjusted_gap():
+    labels = [0] * 12 + [1] * 12
+    gap = by_attribute(certain(labels, [0] * 18 + [1] * 6, 2, group=np.repeat(["a", "b"], 12)))["group"]["gap"]
+    assert gap["adjusted"] is None
+    older = {"a": {"samples": 20, "accuracy": 1.0}, "b": {"samples": 20, "accuracy": 0.5}}
+    assert largest_gap(older)["adjusted"] is None
+
+
+def test_the_interval_of_the_adjusted_gap_holds_the_truth_and_its_p_claims_nothing_that_is_not_there():
+    rng, runs, held, claimed = np.random.default_rng(0), 400, 0, 0
+    sizes, recalls = ((80, 20, 150, 8), (40, 60, 60, 12)), ((0.9, 0.5, 0.8, 0.6),) * 2
+    for _ in range(runs):
+        gap = by_attribute(mixed(rng, sizes, recalls))["group"]["gap"]["adjusted"]
+        low, high = gap["interval"]
+        held += low <= 0 <= high
+        claimed += gap["p"] < 0.05
+    assert claimed == runs - held
+    assert 0.93 <= held / runs <= 0.98, held / runs
+
+
+def test_groups_of_few_people_have_wider_intervals_and_a_wider_gap():
+    rng, who = np.random.default_rng(0), people(20, 4)
+    drawn = draw(rng, World(subject=1.0), *who)[0]
+    gender = np.where(who[1] % 2 == 0, "f", "m")
+    by_subject = by_attribute(replace(drawn, attributes={"subject": who[1], "gender": gender}))["gender"]
+    by_image = by_attribute(replace(drawn, attributes={"gender": gender}))["gender"]
+    for value in ("f", "m"):
+        one, other = by_subject["groups"][value], by_image["groups"][value]
+        assert (one["by"], one["subjects"], other["by"], other["subjects"]) == ("subjects", 10, "images", None)
+        for name in ("accuracy_interval", "mean_over_classes_interval"):
+            assert np.diff(one[name]) > np.diff(other[name])
+    assert np.diff(by_subject["gap"]["interval"]) > np.diff(by_image["gap"]["interval"])
