@@ -59,6 +59,23 @@ def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any
     return _corrected({place: test for place, test in found.items() if test and test.get("p") is not None})
 
 
+def gap_tests(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """(model, set, attribute) -> the largest gap between its groups, as it is and adjusted, each with its p corrected.
+
+    One correction over all of them. Gaps that have no p, as those of studies before it was made, are left out.
+    """
+    gaps = {
+        (one.model, one.set_name, attribute): entry["gap"]
+        for one in results
+        for attribute, entry in ((one.detail or {}).get("by_attribute") or {}).items()
+        if entry.get("gap") and entry["gap"].get("p") is not None
+    }
+    tests = {(*place, False): gap for place, gap in gaps.items()}
+    tests |= {(*place, True): gap["adjusted"] for place, gap in gaps.items() if gap["adjusted"]}
+    found = _corrected(tests)
+    return {place: found[*place, False] | {"adjusted": found.get((*place, True))} for place in gaps}
+
+
 def is_shown(test: dict[str, Any]) -> bool:
     return bool(test["p"] < SIGNIFICANT)
 

@@ -187,11 +187,12 @@ def ours_of(study: Study, result: Result) -> Ours:
 
 
 def _gain(study: Study, after: Result, without: Result) -> Ours:
-    """What transfer brings: the means over seeds set against each other, else the paired test of one network each."""
-    then, before = ours_of(study, after), ours_of(study, without)
-    if then.whose == before.whose and then.whose.startswith("mean") and then.interval and before.interval:
-        interval = less_interval(then.value, then.interval, before.value, before.interval)
-        return Ours(then.value - before.value, interval, f"of the {then.whose}")
+    """What transfer brings: over the seeds that both have, else the paired test of one network each."""
+    groups = {model.name: model.group_name for model in study.models}
+    kind = groups[after.model], groups[without.model], after.dataset, after.split
+    over_seeds = next((gain.values for gain in study.gains if gain.kind == kind), None)
+    if over_seeds and over_seeds["interval"]:
+        return Ours(over_seeds["difference"], over_seeds["interval"], f"of the mean of {over_seeds['n']} seeds")
     gain = after.scores["accuracy"] - without.scores["accuracy"]
     return Ours(gain, _paired(study, after, without).get("interval"), "of one network each")
 

@@ -185,11 +185,11 @@ def neutral_sentence(result: Result) -> str:
 
 
 def certainty_sentence(result: Result) -> str:
-    """The calibration error, and what is left when only certain predictions count."""
+    """The calibration error with what chance makes of it, and what is left when only certain predictions count."""
     error, selective = result.scores.get("expected_calibration_error"), result.scores.get("selective")
     if error is None:
         return ""
-    start = f"{result.model} on {result.spoken_set}: calibration error {percent(error)}"
+    start = f"{result.model} on {result.spoken_set}: calibration error {percent(error)}{_chance_in(result.scores)}"
     if not selective:
         return f"{start}."
     above = f"above {100 * selective['above']:.0f} %"
@@ -199,19 +199,33 @@ def certainty_sentence(result: Result) -> str:
     return f"{start}; {coverage} of the predictions are {above}, {right} of them right."
 
 
-def gap_sentence(result: Result, attribute: str, entry: dict[str, Any]) -> str:
-    """The largest gap between the groups of an attribute."""
-    gap = entry.get("gap")
-    if not gap:
+def _chance_in(scores: dict[str, Any]) -> str:
+    """What of a calibration error chance makes, and what is left; empty where that was not measured."""
+    floor, rest, interval = (scores.get(f"expected_calibration_error_{of}") for of in ("floor", "debiased", "interval"))
+    if floor is None or rest is None or not interval:
         return ""
+    left = f"{percent(rest)} without chance ({span(interval)})"
+    return f" where a calibrated model would have {percent(floor)} by chance, {left}"
+
+
+def gap_sentence(result: Result, attribute: str, gap: dict[str, Any]) -> str:
+    """The largest gap between the groups of an attribute, as it is and with the same mix of emotions in both.
+
+    gap: as differences.gap_tests gives it.
+    """
     best, worst = gap["groups"]
-    difference = f"{best} is {points(gap['accuracy'])} points above {worst}"
-    start = f"{result.model} on {result.spoken_set}, by {attribute.replace('_', ' ')}: {difference}"
-    if not gap.get("interval"):
-        return f"{start}."
-    low, high = gap["interval"]
-    shown = "shown" if low > 0 or high < 0 else "not shown"
-    return f"{start} ({span((low, high))}): a difference is {shown}."
+    start = f"{result.model} on {result.spoken_set}, by {attribute.replace('_', ' ')}: {best} is"
+    first = f"{start} {points(gap['accuracy'])} points above {worst}{_shown_gap(gap)}"
+    adjusted = gap["adjusted"]
+    if not adjusted:
+        return f"{first}; the two have no emotion in common, so what their mix of emotions does to it is not known."
+    place = "above" if points(adjusted["accuracy"]) == points(0) or adjusted["accuracy"] > 0 else "below"
+    value = f"{points(adjusted['accuracy'])} points {place}"
+    return f"{first}; with the same mix of emotions in both, {value}{_shown_gap(adjusted)}."
+
+
+def _shown_gap(test: dict[str, Any]) -> str:
+    return f" ({_tested(test)}), {'shown' if is_shown(test) else 'not shown'}"
 
 
 def damage_sentence(result: Result) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fer_dist.report.differences import rank_tests
+from fer_dist.report.differences import gap_tests, rank_tests
 from fer_dist.report.findings import Model, Result, Study
 from fer_dist.report.numbers import duration
 from fer_dist.report.table import Cell, Row, Table, count, part, points, word
@@ -29,14 +29,17 @@ def measures_table(study: Study) -> Table:
     for result in study.results:
         scores = result.scores
         parts = [_scored(scores, name) for name in ("accuracy", "mean_over_classes", "macro_f1")]
-        calibration = part(scores.get("expected_calibration_error"))
+        name = "expected_calibration_error"
+        calibration = [part(scores.get(name)), part(scores.get(f"{name}_floor"))]
+        calibration.append(part(scores.get(f"{name}_debiased"), scores.get(f"{name}_interval")))
         likelihood = Cell(scores.get("negative_log_likelihood"), "number")
         masked = word(", ".join(scores.get("masked", ())) or "none")
         start = (word(result.model), word(result.set_name), count(scores["samples"]))
-        rows.append((*start, *parts, calibration, likelihood, masked))
+        rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "pictures", "accuracy", "mean over classes", "macro F1", "calibration error")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
-    return Table("measures", caption, (*columns, "log loss", "masked"), tuple(rows))
+    chance = ("of a calibrated model", "without chance")
+    return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
 
 
 def comparisons_table(study: Study) -> Table:
@@ -137,17 +140,21 @@ def over_predicted_table(results: Sequence[Result]) -> Table:
 
 def attributes_table(results: Sequence[Result]) -> Table:
     rows: list[Row] = []
+    tests = gap_tests(results)
     for result in results:
         for attribute, entry in ((result.detail or {}).get("by_attribute") or {}).items():
             gap = entry.get("gap")
             if gap:
-                best, worst = gap["groups"]
-                cells = [_group(entry["groups"], name) for name in (best, worst)]
-                difference = points(gap["accuracy"], gap.get("interval"))
-                rows.append((word(result.model), word(result.set_name), word(attribute), *cells, difference))
-    columns = ("model", "tested on", "attribute", "best group", "worst group", "gap, points")
-    caption = "The largest gap in accuracy between the groups of an attribute, with its 95 % interval."
-    return Table("attributes", caption, columns, tuple(rows))
+                cells = [_group(entry["groups"], name) for name in gap["groups"]]
+                tested = tests.get((result.model, result.set_name, attribute), {})
+                cells += [cell for one in (gap | tested, tested.get("adjusted") or {}) for cell in _tested_gap(one)]
+                rows.append((word(result.model), word(result.set_name), word(attribute), *cells))
+    columns = ("model", "tested on", "attribute", "best group", "worst group", "gap, points", "p")
+    caption = (
+        "The largest gap in accuracy between the groups of an attribute, and what is left of it where both groups have "
+        "the same mix of emotions. p after Holm's correction over the table."
+    )
+    return Table("attributes", caption, (*columns, "same mix, points", "its p"), tuple(rows))
 
 
 def robustness_table(results: Sequence[Result]) -> Table:
@@ -233,6 +240,10 @@ def _scored(scores: dict[str, Any], name: str) -> Cell:
 def _group(groups: dict[str, dict[str, Any]], name: str) -> Cell:
     note = f"{name}, {groups[name]['samples']:,} pictures"
     return part(groups[name]["accuracy"], groups[name].get("accuracy_interval"), note)
+
+
+def _tested_gap(gap: dict[str, Any]) -> tuple[Cell, Cell]:
+    return points(gap.get("accuracy"), gap.get("interval")), Cell(gap.get("p"), "probability")
 
 
 def _unsigned(cell: Cell) -> Cell:

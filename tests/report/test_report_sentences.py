@@ -9,10 +9,11 @@ from support.small_studies import crossed, scored, table, transferred
 from fer_dist.data.emotions import SEVEN
 from fer_dist.report import sentences
 from fer_dist.report import sentences as remarks
-from fer_dist.report.differences import rank_tests, transfers
+from fer_dist.report.differences import gap_tests, rank_tests, transfers
 from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.report.numbers import signed_points, span
 from fer_dist.report.summary import summary
+from fer_dist.report.tables import attributes_table
 from fer_dist.scores.metrics import scores
 
 CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."
@@ -257,13 +258,62 @@ def test_ranks_of_several_models_are_corrected_together():
     assert "is not shown" in remarks.correlation_sentence(results[0], tests["a", "lab-test"])
 
 
+GROUPS = {name: {"accuracy": accuracy, "samples": 400} for name, accuracy in (("young", 0.8), ("old", 0.75))}
+
+
+def gap(p, adjusted=None):
+    values = {"groups": ["young", "old"], "accuracy": 0.05, "interval": [0.01, 0.09], "p": p, "adjusted": adjusted}
+    return {"age_group": {"gap": values, "groups": GROUPS}}
+
+
 @pytest.mark.parametrize(
-    ("interval", "expected"),
-    [([0.01, 0.09], "5.0 points above old (1.0 to 9.0): a difference is shown."), ([-0.01, 0.09], "is not shown.")],
+    ("p", "adjusted", "expected"),
+    [
+        (
+            0.01,
+            {"accuracy": 0.04, "interval": [0.01, 0.07], "p": 0.02},
+            "by age group: young is 5.0 points above old (1.0 to 9.0 points, p = 0.020), shown; with the same mix of "
+            "emotions in both, 4.0 points above (1.0 to 7.0 points, p = 0.020), shown.",
+        ),
+        (
+            0.001,
+            {"accuracy": -0.01, "interval": [-0.03, 0.01], "p": 0.4},
+            "(1.0 to 9.0 points, p = 0.002), shown; with the same mix of emotions in both, 1.0 points below (−3.0 to "
+            "1.0 points, p = 0.400), not shown.",
+        ),
+        (
+            0.2,
+            None,
+            "(1.0 to 9.0 points, p = 0.200), not shown; the two have no emotion in common, so what their mix of "
+            "emotions does to it is not known.",
+        ),
+    ],
 )
-def test_the_gap_sentence_follows_the_numbers(interval, expected):
-    entry = {"gap": {"groups": ["young", "old"], "accuracy": 0.05, "interval": interval}}
-    assert remarks.gap_sentence(remarked(), "age_group", entry).endswith(expected)
+def test_the_gap_sentence_follows_the_numbers(p, adjusted, expected):
+    result = remarked(detail={"by_attribute": gap(p, adjusted)})
+    tested = gap_tests([result])["wild", "lab-test", "age_group"]
+    assert remarks.gap_sentence(result, "age_group", tested).endswith(expected)
+
+
+def test_gaps_of_all_models_sets_and_attributes_are_corrected_together():
+    adjusted = {"accuracy": 0.04, "interval": [0.01, 0.07], "p": 0.03}
+    results = [remarked(detail={"by_attribute": gap(0.02, adjusted)}), Result("b", "lab", scored(800), detail={})]
+    results[1].detail["by_attribute"] = gap(0.01) | {"gender": gap(0.5)["age_group"]}
+    tests = gap_tests(results)
+    assert tests["wild", "lab-test", "age_group"]["p"] == pytest.approx(0.06)
+    assert tests["wild", "lab-test", "age_group"]["adjusted"]["p"] == pytest.approx(0.06)
+    assert tests["b", "lab-test", "age_group"]["p"] == pytest.approx(0.04)
+    assert tests["b", "lab-test", "gender"]["p"] == pytest.approx(0.5)
+    table = attributes_table(results)
+    assert [row[6].text for row in table.rows] == ["0.060", "0.040", "0.500"]
+
+
+def test_a_gap_without_a_test_stands_in_the_table_and_nothing_is_claimed_of_it():
+    untested = {"groups": ["young", "old"], "accuracy": 0.05, "interval": [0.01, 0.09]}
+    result = remarked(detail={"by_attribute": {"age_group": {"gap": untested, "groups": GROUPS}}})
+    assert gap_tests([result]) == {}
+    (row,) = attributes_table([result]).rows
+    assert [cell.text for cell in row[5:]] == ["+5.0", "–", "–", "–"]
 
 
 def test_the_hidden_region_is_judged_by_its_control():
@@ -301,8 +351,15 @@ def test_the_other_remarks_follow_the_numbers():
         "neutrality 1.42 times as often as it occurs (142 for 100), and for 18.3 % of the others' pictures."
     )
     certain = {"above": 0.9, "samples": 5, "coverage": 0.45, "accuracy": 0.93}
-    assert remarks.certainty_sentence(remarked(scores={"selective": certain, "expected_calibration_error": 0.1})) == (
+    name = "expected_calibration_error"
+    older = dict.fromkeys((f"{name}_floor", f"{name}_debiased", f"{name}_interval"))
+    assert remarks.certainty_sentence(remarked(scores={"selective": certain, name: 0.1} | older)) == (
         "wild on lab: calibration error 10.0 %; 45.0 % of the predictions are above 90 %, 93.0 % of them right."
+    )
+    chance = {f"{name}_floor": 0.02, f"{name}_debiased": 0.085, f"{name}_interval": [0.07, 0.1]}
+    assert remarks.certainty_sentence(remarked(scores={"selective": None, name: 0.1} | chance)) == (
+        "wild on lab: calibration error 10.0 % where a calibrated model would have 2.0 % by chance, 8.5 % without "
+        "chance (7.0 to 10.0)."
     )
     damaged = {"clean": 0.8, "mean_corruption_error": 0.42, "regions": {}}
     assert "error 20.0 % on clean pictures, 42.0 % on damaged" in remarks.damage_sentence(remarked(robustness=damaged))
