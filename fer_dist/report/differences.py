@@ -7,7 +7,16 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from fer_dist.report.findings import Comparison, Model, Result, Study, compared, first_models
+from fer_dist.report.findings import (
+    Comparison,
+    Model,
+    Result,
+    Study,
+    compared,
+    first_models,
+    own_result,
+    results_of,
+)
 from fer_dist.scores.compare import holm
 
 Place = TypeVar("Place", bound=Hashable)
@@ -57,6 +66,13 @@ def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any
     """(model, set) -> the correlation of recall with training images, p after the correction over all of them."""
     found = {(one.model, one.set_name): (one.detail or {}).get("rank_correlation") for one in results}
     return _corrected({place: test for place, test in found.items() if test and test.get("p") is not None})
+
+
+def balance_tests(study: Study) -> dict[str, dict[str, Any]]:
+    """Model -> its mean over classes less its accuracy on its own set, p after the correction over all of them."""
+    owns = {model.name: own_result(results_of(study, model), model) for model in first_models(study)}
+    found = {name: (own.detail or {}).get("class_balance") for name, own in owns.items() if own}
+    return _corrected({name: test for name, test in found.items() if test})
 
 
 def gap_tests(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[str, Any]]:

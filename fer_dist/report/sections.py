@@ -60,7 +60,8 @@ def _overall(study: Study, first: list[Result]) -> Section:
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
     introduction = (
         "A difference from the own set is of other images, and is tested on the emotions that both sets have; p is "
-        "after Holm's correction over all of them."
+        "after Holm's correction over all of them. So is that of accuracy against the mean over classes over the "
+        "models."
     )
     return Section("overall", "Every model on every set", introduction, found, shown)
 

@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.differences import Transfer, crossing_tests, is_shown
+from fer_dist.report.differences import Transfer, balance_tests, crossing_tests, is_shown
 from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of
 from fer_dist.report.numbers import percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
-from fer_dist.scores.intervals import interval
-from fer_dist.scores.metrics import accuracy, mean_over_classes
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -29,7 +27,7 @@ def model_sentences(study: Study, model: Model) -> list[str]:
         + change_clause(own, other, tests.get((model.name, other.set_name)))
         for other in others
     ]
-    balance = class_balance_sentence(own)
+    balance = class_balance_sentence(own, balance_tests(study).get(model.name))
     return ["; ".join(clauses) + ".", *([balance] if balance else [])]
 
 
@@ -45,24 +43,22 @@ def change_clause(own: Result, other: Result, test: dict[str, Any] | None) -> st
     return f", {points(test['difference'])} points {comparison} than on its own set{common} ({_tested(test)})"
 
 
-def class_balance_sentence(result: Result) -> str:
-    """Accuracy against the mean over classes: their difference has the sign of cov(pictures, recall) over emotions.
+def class_balance_sentence(result: Result, test: dict[str, Any] | None) -> str:
+    """Accuracy against the mean over classes: their difference has the sign of cov(images, recall) over emotions.
 
-    Empty where the mean over classes was not measured.
+    test: of the difference, its p corrected; None: not made, and then nothing is said of rare emotions. Empty where the
+    mean over classes was not measured.
     """
     mean, ends = result.scores.get("mean_over_classes"), result.scores.get("mean_over_classes_interval")
-    matrix = np.array(result.scores.get("confusion") or [])
-    if mean is None or not ends or not matrix.size:
+    if mean is None or not ends:
         return ""
     start = f"{result.model}'s mean over classes on {result.spoken_set} is {percent(mean)} ({span(ends)})"
-    # The difference has an interval of its own: both are of the same images. It is mapped to 0..1, as a measure is.
-    ends = interval(lambda cells: (1 + mean_over_classes(cells) - accuracy(cells)) / 2, matrix)
-    low, high = (2 * float(end) - 1 for end in ends)
-    if low <= 0 <= high:
-        return f"{start}; a difference between frequent and rare emotions is not shown."
-    difference = mean - result.scores["accuracy"]
-    place, more, fewer = ("below", "frequent", "rare") if difference < 0 else ("above", "rare", "frequent")
-    gap = f"{points(difference)} points {place} its accuracy ({span((low, high))})"
+    if test is None:
+        return f"{start}."
+    if not is_shown(test):
+        return f"{start}; a difference between frequent and rare emotions is not shown ({_tested(test)})."
+    place, more, fewer = ("below", "frequent", "rare") if test["difference"] < 0 else ("above", "rare", "frequent")
+    gap = f"{points(test['difference'])} points {place} its accuracy ({_tested(test)})"
     return f"{start}, {gap}: {more} emotions do better than {fewer} ones."
 
 

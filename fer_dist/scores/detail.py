@@ -9,7 +9,7 @@ import numpy as np
 from fer_dist.scores.calibration import reliability
 from fer_dist.scores.groups import by_attribute
 from fer_dist.scores.imbalance import over_predicted, rank_correlation
-from fer_dist.scores.metrics import confusion, plain, recall, selective
+from fer_dist.scores.metrics import class_balance, confusion, plain, recall, selective
 from fer_dist.scores.priors import prior_scores
 from fer_dist.scores.table import Predictions, labelled
 
@@ -40,6 +40,7 @@ def detail(
         "prior": None,
         "rank_correlation": None,
         "over_predicted": over_predicted(matrix, chosen.emotions),
+        "class_balance": class_balance(chosen),
         "by_attribute": by_attribute(chosen, attributes),
     }
     if trained_counts is not None:

@@ -135,6 +135,13 @@ class Spread:
         centre = np.where((self.value > 0) & (self.value < 1), self.value, self.middle)
         return np.minimum(_shifted(centre, -half), self.value), np.maximum(_shifted(centre, half), self.value)
 
+    def errors_from_half(self) -> float:
+        """How many standard errors wide the interval of one value is that ends at 1/2; 0 where nothing can be wrong."""
+        if not self.variance:
+            return 0.0
+        centre = float(self.value) if 0 < self.value < 1 else float(self.middle)
+        return abs(math.log(centre / (1 - centre))) * float(self.middle * (1 - self.middle) / np.sqrt(self.variance))
+
 
 def spread(measure: Measure, matrix: Array) -> Spread:
     """That of a measure of confusion matrices [..., K, K], with images that are independent; see `interval`."""

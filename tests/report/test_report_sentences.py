@@ -9,12 +9,12 @@ from support.small_studies import crossed, scored, table, transferred
 from fer_dist.data.emotions import SEVEN
 from fer_dist.report import sentences
 from fer_dist.report import sentences as remarks
-from fer_dist.report.differences import gap_tests, rank_tests, transfers
+from fer_dist.report.differences import balance_tests, gap_tests, rank_tests, transfers
 from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.report.numbers import signed_points, span
 from fer_dist.report.summary import summary
 from fer_dist.report.tables import attributes_table
-from fer_dist.scores.metrics import scores
+from fer_dist.scores.metrics import class_balance, scores
 
 CONFUSED = "Largest confusion: {}.0 % of fear is taken for surprise."
 UNTESTED = "; whether that is more than chance was not tested."
@@ -98,18 +98,31 @@ def test_a_validation_set_is_not_called_a_test_set():
     [
         (
             [[790, 10], [100, 100]],
-            r"14.6 points below its accuracy \(−17.0 to −12.2\): frequent emotions do better than rare ones.",
+            r"14.6 points below its accuracy \(−17.0 to −12.2 points, p < 0.001\): frequent emotions do better than",
         ),
         (
             [[500, 300], [0, 200]],
-            r" points above its accuracy \(9.9 to 12.6\): rare emotions do better than frequent ones.",
+            r" points above its accuracy \(9.9 to 12.6 points, p < 0.001\): rare emotions do better than",
         ),
-        ([[700, 100], [25, 175]], "a difference between frequent and rare emotions is not shown."),
+        ([[700, 100], [25, 175]], r"emotions is not shown \(−1.6 to 1.6 points, p = 1.000\)."),
     ],
 )
 def test_the_class_sentence_follows_the_numbers(matrix, expected):
-    result = Result("wild", "wild", scores(table(matrix, SEVEN[:2])))
-    assert re.search(expected, sentences.class_balance_sentence(result))
+    predictions = table(matrix, SEVEN[:2])
+    result = Result("wild", "wild", scores(predictions))
+    assert re.search(expected, sentences.class_balance_sentence(result, class_balance(predictions)))
+    assert sentences.class_balance_sentence(result, None).endswith(").")
+    assert sentences.class_balance_sentence(replace(result, scores={"accuracy": 0.8}), None) == ""
+
+
+def test_of_many_models_none_favours_emotions_by_a_p_that_one_of_them_would_have_by_chance():
+    predictions = table([[700, 100], [155, 45]], SEVEN[:2])
+    test = class_balance(predictions) | {"p": 0.03}
+    names = ("a", "b")
+    results = tuple(Result(name, name, scores(predictions), detail={"class_balance": test}) for name in names)
+    study = Study("S", tuple(Model(name, name) for name in names), results)
+    assert [test["p"] for test in balance_tests(study).values()] == pytest.approx([0.06, 0.06])
+    assert "is not shown" in sentences.model_sentences(study, study.models[0])[1]
 
 
 @pytest.mark.parametrize(

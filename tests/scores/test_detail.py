@@ -15,7 +15,15 @@ from fer_dist.scores.detail import detail
 from fer_dist.scores.table import predicted, select
 
 TRAINED = dict(zip(SEVEN, (1290, 281, 717, 4772, 1982, 705, 2524), strict=True))
-KEYS = ["reliability", "selective_curve", "prior", "rank_correlation", "over_predicted", "by_attribute"]
+KEYS = [
+    "reliability",
+    "selective_curve",
+    "prior",
+    "rank_correlation",
+    "over_predicted",
+    "class_balance",
+    "by_attribute",
+]
 
 
 @settings(deadline=None, max_examples=80)

@@ -159,3 +159,21 @@ def test_recipes_that_differ_by_seed_alone_are_not_told_apart_by_few_people(runs
     report("3 seeds, 29 people", n=runs, level=claimed / runs, accuracy=held / runs)
     assert is_nominal(claimed / runs, runs)
     assert is_nominal(1 - held / runs, runs)
+
+
+@RUNS
+@pytest.mark.parametrize("subjects", [False, True], ids=["images", "subjects"])
+def test_emotions_that_are_equally_hard_make_a_difference_of_mean_and_accuracy_in_3_to_7_percent(runs, subjects):
+    rng, claimed, held = np.random.default_rng(0), 0, 0
+    many = np.repeat(np.arange(7), (220, 70, 110, 600, 260, 110, 330))
+    # Of some emotions more images than of others: else the mean is the accuracy.
+    kept = rng.random(len(ACTORS[0])) < np.array([0.5, 0.2, 0.3, 1, 0.6, 0.3, 0.8])[ACTORS[0]]
+    for _ in range(runs):
+        drawn = draw(rng, PEOPLE, *(one[kept] for one in ACTORS)) if subjects else draw(rng, World(), many)
+        found = metrics.class_balance(drawn[0])
+        claimed += found["p"] < 0.05
+        held += found["interval"][0] <= 0 <= found["interval"][1]
+    report(f"mean against accuracy by {found['by']}", n=runs, level=claimed / runs, coverage=held / runs)
+    assert found["by"] == ("subjects" if subjects else "images")
+    assert claimed == runs - held
+    assert is_nominal(claimed / runs, runs)
