@@ -80,7 +80,7 @@ class SEResNet18(nn.Module):
         return [[self.conv, self.norm], *([stage] for stage in self.stages), [self.head]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: normalised pictures, float [B, 3, H, W]. Returns logits [B, K]."""
+        """x: normalised images, float [B, 3, H, W]. Returns logits [B, K]."""
         x = self.pool(torch.relu(self.norm(self.conv(x))))
         x = self.stages(x)
         return self.head(x.mean(dim=(2, 3)))

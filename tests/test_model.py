@@ -176,16 +176,16 @@ def test_channels_last_gives_the_same_logits() -> None:
     torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_picture_gets_the_same_logits_alone_shuffled_and_beside_others() -> None:
+def test_an_image_gets_the_same_logits_alone_shuffled_and_beside_others() -> None:
     torch.manual_seed(0)
     model = SEResNet18(7, width=16).eval()
-    pictures = torch.randn(24, 3, 40, 40)
+    images = torch.randn(24, 3, 40, 40)
     order = torch.randperm(24)
     with torch.inference_mode():
-        together = model(pictures)
-        shuffled = model(pictures[order])
-        sorted_by_class = model(pictures[together.argmax(1).argsort()])
-        alone = torch.cat([model(picture[None]) for picture in pictures])
+        together = model(images)
+        shuffled = model(images[order])
+        sorted_by_class = model(images[together.argmax(1).argsort()])
+        alone = torch.cat([model(image[None]) for image in images])
     torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sorted_by_class, together[together.argmax(1).argsort()], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)

@@ -20,25 +20,25 @@ from fer_dist.data.inspection.fingerprint import fingerprint
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened
-from fer_dist.data.sources.source import LeftOut, Picture, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 from fer_dist.errors import InputError
 
 COPIES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
 """How the copies that an audit is tried on are made; the first is exact, the others near."""
 
 
-PICTURES_PER_COPY = 100
+IMAGES_PER_COPY = 100
 
 
 @dataclass(frozen=True)
 class AuditBench:
-    """An audit of drawn pictures, some of which are copies of others.
+    """An audit of drawn images, some of which are copies of others.
 
     peak_bytes: of the process that compares, its own and what it maps; each of the two that decode needs less.
-    planted, found: copies by how they were made. false_alarms: pictures in a group of copies that belong to none.
+    planted, found: copies by how they were made. false_alarms: images in a group of copies that belong to none.
     """
 
-    pictures: int
+    images: int
     seconds: float
     peak_bytes: int
     planted: dict[str, int]
@@ -48,21 +48,21 @@ class AuditBench:
 
 @dataclass(frozen=True)
 class NearBench:
-    """Near copies made of the pictures of a set, one kind at a time, and looked for among all of them.
+    """Near copies made of the images of a set, one kind at a time, and looked for among all of them.
 
-    found: how many of the pictures were paired with their own copy. others: pairs of a picture with the copy of
-    another one, of which the picture itself is no near copy: false alarms, unless a person sees the same photograph.
+    found: how many of the images were paired with their own copy. others: pairs of an image with the copy of
+    another one, of which the image itself is no near copy: false alarms, unless a person sees the same photograph.
     """
 
-    pictures: int
+    images: int
     found: dict[str, int]
     others: dict[str, int]
 
 
 def bench_audit(count: int, folder: Path) -> AuditBench:
-    """Draw pictures with copies among them, build shards, and audit these in a fresh process.
+    """Draw images with copies among them, build shards, and audit these in a fresh process.
 
-    folder: for the shards, 5 KB a picture; it must not exist yet.
+    folder: for the shards, 5 KB an image; it must not exist yet.
     """
     build_shards(Drawn(count), folder, BuildOptions(workers=PROCESSES))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -70,14 +70,14 @@ def bench_audit(count: int, folder: Path) -> AuditBench:
 
 
 def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
-    """Make near copies of pictures of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
+    """Make near copies of images of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
 
-    place: of a shard set, or what `open_set` gave. count: how many pictures at most.
+    place: of a shard set, or what `open_set` gave. count: how many images at most.
     """
     found = opened(place)
-    originals = [content for content in _pictures_of(found, count) if not fingerprint(content).is_blank]
+    originals = [content for content in _images_of(found, count) if not fingerprint(content).is_blank]
     if not originals:
-        raise InputError(f"{found.location}: all of its pictures are blank")
+        raise InputError(f"{found.location}: all of its images are blank")
     features = _features_of(originals)
     before = near_pairs(features)
     known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))
@@ -95,11 +95,11 @@ def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures of random light and shade, 40x40; after every hundredth comes a copy of it."""
+    """Images of random light and shade, 40x40; after every hundredth comes a copy of it."""
 
     count: int
     dataset: str = "drawn"
-    variant: str = "random pictures with copies among them"
+    variant: str = "random images with copies among them"
     emotions: tuple[str, ...] = ("happiness",)
     remarks: tuple[str, ...] = ()
 
@@ -107,28 +107,28 @@ class Drawn:
         for number in range(self.count):
             yield Sample(f"{number:09d}", "train", "happiness", str(number))
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         number = int(sample.path)
         how = copied(number)
         return changed(_draw(number - 1 if how else number), how)
 
 
 def copied(number: int) -> str:
-    """How the drawn picture of this number was copied from the one before it; empty where it was not."""
-    turn, rest = divmod(number, PICTURES_PER_COPY)
+    """How the drawn image of this number was copied from the one before it; empty where it was not."""
+    turn, rest = divmod(number, IMAGES_PER_COPY)
     return COPIES[turn % len(COPIES)] if rest == 1 else ""
 
 
-def changed(image: Image.Image, how: str) -> Picture:
-    """A copy of a picture, made in one of the ways of COPIES. image: grey or RGB."""
+def changed(image: Image.Image, how: str) -> EncodedImage:
+    """A copy of an image, made in one of the ways of COPIES. image: grey or RGB."""
     if "mirrored" in how:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if how == "smaller" or "larger" in how:
         scale = 0.75 if how == "smaller" else 1.5
         image = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.BICUBIC)
     if "compressed" in how:
-        return Picture(jpeg_bytes(image, 50), "jpg")
-    return Picture(png_bytes(image), "png")
+        return EncodedImage(jpeg_bytes(image, 50), "jpg")
+    return EncodedImage(png_bytes(image), "png")
 
 
 def _draw(number: int) -> Image.Image:
@@ -145,7 +145,7 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
     found = dict.fromkeys(COPIES, 0)
     false_alarms = 0
     for group in report.groups:
-        numbers = sorted(int(picture.key) for picture in group.members)
+        numbers = sorted(int(image.key) for image in group.members)
         how = copied(numbers[-1])
         if how and numbers == [numbers[-1] - 1, numbers[-1]]:
             found[how] += 1
@@ -154,7 +154,7 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
     return AuditBench(count, seconds, peak_bytes, planted, found, false_alarms)
 
 
-def _pictures_of(shards: ShardSet, count: int) -> Iterator[bytes]:
+def _images_of(shards: ShardSet, count: int) -> Iterator[bytes]:
     reader = Reader(shards, shards.manifest.emotions)
     ends = np.cumsum(reader.counts)
     places = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
@@ -164,8 +164,8 @@ def _pictures_of(shards: ShardSet, count: int) -> Iterator[bytes]:
         yield content.tobytes()
 
 
-def _features_of(pictures: list[bytes]) -> Features:
-    return np.stack([fingerprint(content).features for content in pictures]).astype(np.float16)
+def _features_of(images: list[bytes]) -> Features:
+    return np.stack([fingerprint(content).features for content in images]).astype(np.float16)
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
@@ -173,4 +173,4 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _copies(count: int) -> range:
-    return range(1, count, PICTURES_PER_COPY)
+    return range(1, count, IMAGES_PER_COPY)

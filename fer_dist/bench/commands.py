@@ -22,7 +22,7 @@ def bench(arguments: Arguments) -> None:
 def _shards(arguments: Arguments) -> None:
     @dataclass(frozen=True)
     class Shards:
-        """Building a release's shards beside reading and decoding its pictures with Pillow, in two processes each."""
+        """Building a release's shards beside reading and decoding its images with Pillow, in two processes each."""
 
         raw: Annotated[str, positional()]
         """Path of the release."""
@@ -42,8 +42,8 @@ def _shards(arguments: Arguments) -> None:
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_shards(flags.raw, Path(folder) / "shards", flags.source, flags.repeats)
-    row = [f"{found.pictures:,}", str(found.repeats), f"{found.build_seconds:.2f}", f"{found.pillow_seconds:.2f}"]
-    Terminal().table(["pictures", "n", "build s", "Pillow s", "build / Pillow"], [[*row, f"{found.ratio:.2f}"]])
+    row = [f"{found.images:,}", str(found.repeats), f"{found.build_seconds:.2f}", f"{found.pillow_seconds:.2f}"]
+    Terminal().table(["images", "n", "build s", "Pillow s", "build / Pillow"], [[*row, f"{found.ratio:.2f}"]])
     if flags.json:
         write_json(flags.json, asdict(found) | {"ratio": found.ratio})
 
@@ -51,7 +51,7 @@ def _shards(arguments: Arguments) -> None:
 def _resize(arguments: Arguments) -> None:
     @dataclass(frozen=True)
     class Resize:
-        """Building a release's shards with every picture resized, in one process beside two."""
+        """Building a release's shards with every image resized, in one process beside two."""
 
         raw: Annotated[str, positional()]
         """Path of the release."""
@@ -60,7 +60,7 @@ def _resize(arguments: Arguments) -> None:
         """Which release it is."""
 
         resize: int = 224
-        """Side to which the pictures are resized, in pixels."""
+        """Side to which the images are resized, in pixels."""
 
         repeats: int = 3
         """Times that both are done, in turn; medians are printed."""
@@ -74,8 +74,8 @@ def _resize(arguments: Arguments) -> None:
     _at_least_one("--repeats", flags.repeats)
     with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
         found = bench_resize(flags.raw, Path(folder) / "shards", flags.source, flags.resize, flags.repeats)
-    row = [f"{found.pictures:,}", str(found.repeats), f"{found.one_seconds:.2f}", f"{found.two_seconds:.2f}"]
-    header = ["pictures", "n", "one process s", "two processes s", "one / two"]
+    row = [f"{found.images:,}", str(found.repeats), f"{found.one_seconds:.2f}", f"{found.two_seconds:.2f}"]
+    header = ["images", "n", "one process s", "two processes s", "one / two"]
     Terminal().table(header, [[*row, f"{found.ratio:.2f}"]])
     if flags.json:
         write_json(flags.json, asdict(found) | {"ratio": found.ratio})
@@ -84,10 +84,10 @@ def _resize(arguments: Arguments) -> None:
 def _audit(arguments: Arguments) -> None:
     @dataclass(frozen=True)
     class Audit:
-        """Time, memory and what is found by an audit of drawn pictures with copies among them, in growing numbers."""
+        """Time, memory and what is found by an audit of drawn images with copies among them, in growing numbers."""
 
         counts: str = "10000,100000"
-        """Numbers of pictures, separated by commas. A million take 5 GB in the temporary folder."""
+        """Numbers of images, separated by commas. A million take 5 GB in the temporary folder."""
 
         json: Output = ""
         """File for the figures as JSON as well."""
@@ -101,13 +101,13 @@ def _audit(arguments: Arguments) -> None:
         with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
             found.append(bench_audit(count, Path(folder) / "shards"))
     rows = [
-        [f"{one.pictures:,}", f"{one.seconds:.1f}", f"{1e6 * one.seconds / one.pictures:.0f}"]
+        [f"{one.images:,}", f"{one.seconds:.1f}", f"{1e6 * one.seconds / one.images:.0f}"]
         + [f"{one.peak_bytes / 1e6:,.0f}"]
         + [f"{one.found[how]:,} of {one.planted[how]:,}" for how in COPIES]
         + [str(one.false_alarms)]
         for one in found
     ]
-    header = ["pictures", "seconds", "microseconds each", "peak MB", *COPIES, "false alarms"]
+    header = ["images", "seconds", "microseconds each", "peak MB", *COPIES, "false alarms"]
     Terminal().table(header, rows)
     if flags.json:
         write_json(flags.json, [asdict(one) for one in found])
@@ -118,13 +118,13 @@ def _near(arguments: Arguments) -> None:
 
     @dataclass(frozen=True)
     class Near:
-        """Near copies made of a set's own pictures: how many an audit finds, and what else it takes for a copy."""
+        """Near copies made of a set's own images: how many an audit finds, and what else it takes for a copy."""
 
         shards: Annotated[Place, positional()]
         """Set of shards, given as for --data.train of training."""
 
         count: int = 5000
-        """Pictures that are copied in each way, spread evenly over the set."""
+        """Images that are copied in each way, spread evenly over the set."""
 
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
@@ -138,10 +138,10 @@ def _near(arguments: Arguments) -> None:
     _at_least_one("--count", flags.count)
     found = bench_near(open_set(flags.shards, flags.where.data), flags.count)
     rows = [
-        [how, f"{found.pictures:,}", f"{hits:,}", f"{100 * hits / found.pictures:.2f}", f"{found.others[how]:,}"]
+        [how, f"{found.images:,}", f"{hits:,}", f"{100 * hits / found.images:.2f}", f"{found.others[how]:,}"]
         for how, hits in found.found.items()
     ]
-    Terminal().table(["copied", "pictures", "found", "found %", "taken for a copy of another"], rows)
+    Terminal().table(["copied", "images", "found", "found %", "taken for a copy of another"], rows)
     if flags.json:
         write_json(flags.json, asdict(found))
 
@@ -291,14 +291,14 @@ def _at_least_one(flag: str, value: int) -> None:
 
 
 BENCHES = {
-    "loader": Command("SHARDS: our loader beside others on the same pictures, and each of its stages", _loader),
+    "loader": Command("SHARDS: our loader beside others on the same images, and each of its stages", _loader),
     "step": Command("steps with ddp and deepspeed side by side: time, and bytes of the optimiser", _step),
     "gpu": Command("[SHARDS]: a GPU's first ten minutes: the card, steps, decoding, pixels, training", _gpu),
     "threads": Command("SHARDS: every way to share the cores between decoding and the network, in turn", _threads),
-    "shards": Command("RAW: building shards beside reading and decoding the same pictures with Pillow", _shards),
-    "resize": Command("RAW: building shards of resized pictures in one process beside two", _resize),
-    "near": Command("SHARDS: near copies made of a set's own pictures, and how many are found", _near),
-    "audit": Command("an audit of drawn pictures: time, memory, and what it finds of planted copies", _audit),
+    "shards": Command("RAW: building shards beside reading and decoding the same images with Pillow", _shards),
+    "resize": Command("RAW: building shards of resized images in one process beside two", _resize),
+    "near": Command("SHARDS: near copies made of a set's own images, and how many are found", _near),
+    "audit": Command("an audit of drawn images: time, memory, and what it finds of planted copies", _audit),
     "order": Command("what up to a billion samples cost to open and to draw from, and a resumed loader's wait", _order),
     "shuffle": Command("how well the order mixes sets, also sorted ones, beside a true permutation", _shuffle),
     "checkpoint": Command("what a checkpoint costs the training beside which it is written", _checkpoint),

@@ -1,4 +1,4 @@
-"""Our loader beside others on the same pictures, with the same transforms and without any; and each of its stages.
+"""Our loader beside others on the same images, with the same transforms and without any; and each of its stages.
 
 All take turns in one process tree, so that a machine that slows down slows each of them. What the others are given, and
 with which settings, stands in bench_peers.
@@ -47,22 +47,22 @@ class LoaderBench:
     """Set of shards, given as for --data.train of training."""
 
     size: int = 256
-    """Side to which each picture is resized."""
+    """Side to which each image is resized."""
 
     crop: int = 224
     """Side of the crops."""
 
     views: Views = "expand"
-    """Crops of a picture: expand (five) or random_one."""
+    """Crops of an image: expand (five) or random_one."""
 
     samples: int = 2000
-    """Pictures of the set that are taken."""
+    """Images of the set that are taken."""
 
-    pictures: int = 512
-    """Pictures that each gives while the clock runs, in each repeat; of those that only read, 16 times as many."""
+    images: int = 512
+    """Images that each gives while the clock runs, in each repeat; of those that only read, 16 times as many."""
 
     batch_size: int = 64
-    """Pictures of a batch."""
+    """Images of a batch."""
 
     threads: int = 2
     """Threads of our graph and of DALI's. The others have two workers."""
@@ -78,7 +78,7 @@ class LoaderBench:
 
 @dataclass(frozen=True)
 class Contest:
-    """Who took part, with the microseconds a picture of each repeat; who was skipped, and why.
+    """Who took part, with the microseconds an image of each repeat; who was skipped, and why.
 
     references: those that the others are compared with.
     """
@@ -96,7 +96,7 @@ class Contest:
 
 def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
     """Header and rows."""
-    header = [contest.title, "microseconds a picture", "range", "pictures/s", *(f"/ {r}" for r in contest.references)]
+    header = [contest.title, "microseconds an image", "range", "images/s", *(f"/ {r}" for r in contest.references)]
     rows = []
     for name, found in contest.microseconds.items():
         median = statistics.median(found)
@@ -107,11 +107,11 @@ def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
 
 
 def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
-    """Each comparison when it is done. folder: for the pictures, in three forms; it must not exist yet."""
+    """Each comparison when it is done. folder: for the images, in three forms; it must not exist yet."""
     from fer_dist.bench.peers import Common, prepare
 
     data = DataConfig(size=flags.size, crop=flags.crop, views=flags.views)
-    for name in ("samples", "pictures", "batch_size", "threads", "repeats"):
+    for name in ("samples", "images", "batch_size", "threads", "repeats"):
         if getattr(flags, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(flags, name)}: give at least 1")
     if not 1 <= flags.crop <= flags.size:
@@ -120,19 +120,17 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
 
     reader = open_reader(flags.shards, EIGHT, replace(flags.where.data, drop_extra=True), "SHARDS")
     if flags.batch_size > min(flags.samples, int(reader.counts.sum())):
-        raise InputError(
-            f"--batch-size {flags.batch_size}: more than the pictures that are taken; choose a smaller one"
-        )
+        raise InputError(f"--batch-size {flags.batch_size}: more than the images that are taken; choose a smaller one")
     common = Common(prepare(reader, folder, flags.samples), data, flags.batch_size, flags.threads)
     if "transforms" in flags.parts:
-        yield bench_transforms(common, flags.pictures, flags.repeats)
+        yield bench_transforms(common, flags.images, flags.repeats)
     if "readers" in flags.parts:
-        yield from bench_readers(common, 16 * flags.pictures, flags.repeats)
+        yield from bench_readers(common, 16 * flags.images, flags.repeats)
     if "stages" in flags.parts:
-        yield from bench_stages(common, flags.pictures, flags.repeats)
+        yield from bench_stages(common, flags.images, flags.repeats)
 
 
-def bench_transforms(common: "Common", pictures: int, repeats: int) -> Contest:
+def bench_transforms(common: "Common", images: int, repeats: int) -> Contest:
     """Batches of crops, normalised, from each loader."""
     from fer_dist.bench import peers
 
@@ -147,11 +145,11 @@ def bench_transforms(common: "Common", pictures: int, repeats: int) -> Contest:
         FUSED: partial(our_batches, fused),
         "DALI's reader, fused": partial(peers.dali_batches, fused),
     }
-    return compare("the same transforms", contestants, (OURS, FUSED), pictures, repeats)
+    return compare("the same transforms", contestants, (OURS, FUSED), images, repeats)
 
 
-def bench_readers(common: "Common", pictures: int, repeats: int) -> list[Contest]:
-    """Encoded pictures and labels, the checksum of each picture computed: in one process, and by two workers."""
+def bench_readers(common: "Common", images: int, repeats: int) -> list[Contest]:
+    """Encoded images and labels, the checksum of each image computed: in one process, and by two workers."""
     from fer_dist.bench import peers
 
     contests = []
@@ -165,11 +163,11 @@ def bench_readers(common: "Common", pictures: int, repeats: int) -> list[Contest
             "DALI's reader": partial(peers.dali_bytes, common),
         }
         title = f"reading alone, the peers by {workers} workers" if workers else "reading alone, in one process"
-        contests.append(compare(title, contestants, (OURS,), pictures, repeats))
+        contests.append(compare(title, contestants, (OURS,), images, repeats))
     return contests
 
 
-def bench_stages(common: "Common", pictures: int, repeats: int) -> list[Contest]:
+def bench_stages(common: "Common", images: int, repeats: int) -> list[Contest]:
     """Our graph up to each of its steps, one by one and fused, with five crops and with one."""
     from fer_dist.data.loading.pipeline import steps
 
@@ -184,14 +182,14 @@ def bench_stages(common: "Common", pictures: int, repeats: int) -> list[Contest]
                 for last, name in enumerate(names)
             }
             title = ("five crops" if kind == "expand" else "one crop") + (", fused" if fused else "")
-            contests.append(compare(title, contestants, ("decode",), pictures, repeats))
+            contests.append(compare(title, contestants, ("decode",), images, repeats))
     return contests
 
 
 def compare(
-    title: str, contestants: dict[str, Stream], references: tuple[str, ...], pictures: int, repeats: int
+    title: str, contestants: dict[str, Stream], references: tuple[str, ...], images: int, repeats: int
 ) -> Contest:
-    """Let each give so many pictures in turn, alone: it is opened for its turn. A peer that cannot run is skipped."""
+    """Let each give so many images in turn, alone: it is opened for its turn. A peer that cannot run is skipped."""
     from fer_dist.bench.peers import PeerError
 
     found: dict[str, list[float]] = {name: [] for name in [*references, *contestants]}
@@ -199,20 +197,20 @@ def compare(
     for _ in range(repeats):
         for name in [name for name in contestants if name not in skipped]:
             try:
-                found[name].append(_turn(contestants[name], pictures))
+                found[name].append(_turn(contestants[name], images))
             except PeerError as error:
                 skipped[name] = f"{name} is left out: {error}"
     times = {name: tuple(values) for name, values in found.items() if values}
     return Contest(title, times, references, tuple(skipped.values()))
 
 
-def _turn(start: Stream, pictures: int) -> float:
-    """Microseconds a picture."""
+def _turn(start: Stream, images: int) -> float:
+    """Microseconds an image."""
     with closing(start()) as stream:
         for _ in range(FIRST):
             next(stream)
         given, begun = 0, time.perf_counter()
-        while given < pictures:
+        while given < images:
             given += next(stream)
         return 1e6 * (time.perf_counter() - begun) / given
 
@@ -245,8 +243,8 @@ def our_bytes(common: "Common", shuffled: bool) -> "Batches":
 
     for positions in places():
         content = reader.read(positions).content
-        for picture in content:
-            zlib.crc32(picture.data)
+        for image in content:
+            zlib.crc32(image.data)
         yield len(content)
 
 
@@ -283,11 +281,11 @@ def _stage(common: "Common", last: int) -> "Batches":
     pipeline: Any = empty_pipeline(common.batch_size, common.threads, graph.device)
     with pipeline:
         encoded = fn.external_source(source=give, batch=True, dtype=types.UINT8, ndim=1)
-        pictures = decoded(encoded, graph.device)
+        images = decoded(encoded, graph.device)
         drawn = dali_draws(graph.data, draws_of(graph))
         for step in list(steps(graph).values())[:last]:
-            pictures = step(pictures, drawn, graph)
-        pipeline.set_outputs(pictures)
+            images = step(images, drawn, graph)
+        pipeline.set_outputs(images)
     pipeline.build()
     while True:
         pipeline.run()

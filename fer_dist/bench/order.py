@@ -29,7 +29,7 @@ TIMES = 3
 """Each of them is computed that often, and the quickest counts: what else the machine does is no part of the batch."""
 
 REAL_SHARD_SAMPLES = 4096
-PICTURE_SIDE = 16
+IMAGE_SIDE = 16
 
 TRIED_EPOCHS = 20
 """Epochs of the run that is resumed in the middle of its last one."""
@@ -81,10 +81,10 @@ class RealBench:
 class FirstBatchBench:
     """Seconds from opening a set to the loader's first crops, at step 0 and in the middle of the last epoch.
 
-    Medians over the repeats, which alternate; the pictures are in the page cache.
+    Medians over the repeats, which alternate; the images are in the page cache.
     """
 
-    pictures: int
+    images: int
     repeats: int
     start_seconds: float
     resumed_seconds: float
@@ -101,17 +101,17 @@ def bench_order(samples: int, folder: Path, batch_size: int = 1024) -> OrderBenc
 
 
 def bench_real(samples: int, folder: Path, batch_size: int = 1024) -> RealBench:
-    """Write a set of 16 px pictures, 2 KB a sample, and read it. folder: exists and is empty."""
+    """Write a set of 16 px images, 2 KB a sample, and read it. folder: exists and is empty."""
     start = time.perf_counter()
     write_set(folder, samples)
     write_seconds = time.perf_counter() - start
     return _in_fresh_process(read_set, folder, min(batch_size, samples), write_seconds)
 
 
-def bench_first_batch(pictures: int, folder: Path, repeats: int = 31, batch_size: int = 128) -> FirstBatchBench:
-    """Write a set of 16 px pictures, and open loaders on it in turn. folder: exists and is empty."""
-    write_set(folder, pictures, shard_samples=1024)
-    steps = pictures // batch_size
+def bench_first_batch(images: int, folder: Path, repeats: int = 31, batch_size: int = 128) -> FirstBatchBench:
+    """Write a set of 16 px images, and open loaders on it in turn. folder: exists and is empty."""
+    write_set(folder, images, shard_samples=1024)
+    steps = images // batch_size
     middle = (TRIED_EPOCHS - 1) * steps + steps // 2
     for step in (0, middle):
         _first_batch_seconds(folder, batch_size, step)  # fills the page cache and loads the libraries
@@ -119,12 +119,12 @@ def bench_first_batch(pictures: int, folder: Path, repeats: int = 31, batch_size
     for _ in range(repeats):
         begun.append(_first_batch_seconds(folder, batch_size, 0))
         resumed.append(_first_batch_seconds(folder, batch_size, middle))
-    return FirstBatchBench(pictures, repeats, statistics.median(begun), statistics.median(resumed))
+    return FirstBatchBench(images, repeats, statistics.median(begun), statistics.median(resumed))
 
 
 def write_set(folder: Path, samples: int, shard_samples: int = REAL_SHARD_SAMPLES) -> None:
-    """Write a shard set whose sample i has the key of its number, picture i mod shard_samples and emotion i mod 7."""
-    drawn = [_picture(number) for number in range(min(samples, shard_samples))]
+    """Write a shard set whose sample i has the key of its number, image i mod shard_samples and emotion i mod 7."""
+    drawn = [_image(number) for number in range(min(samples, shard_samples))]
     shards: list[Shard] = []
     for first in range(0, samples, shard_samples):
         numbers = range(first, min(first + shard_samples, samples))
@@ -149,7 +149,7 @@ def read_set(folder: Path, batch_size: int, write_seconds: float) -> RealBench:
     reader = Reader(folder, SEVEN)
     open_seconds = time.perf_counter() - start
     order = Order(reader.counts, batch_size, seed=0)
-    drawn = [_picture(number) for number in range(REAL_SHARD_SAMPLES)]
+    drawn = [_image(number) for number in range(REAL_SHARD_SAMPLES)]
     seen = np.zeros(order.samples, dtype=bool)
     ordering = reading = 0.0
     right = 0
@@ -244,13 +244,13 @@ def _first_batch_seconds(folder: Path, batch_size: int, step: int) -> float:
     return time.perf_counter() - start
 
 
-def _picture(number: int) -> bytes:
+def _image(number: int) -> bytes:
     """A grey JPEG that hardly another number gives."""
     from PIL import Image
 
     noise = np.random.default_rng(number).integers(0, 256, (4, 4), dtype=np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(noise).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC).save(stream, "JPEG")
+    Image.fromarray(noise).resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC).save(stream, "JPEG")
     return stream.getvalue()
 
 
@@ -308,6 +308,6 @@ def real_table(found: RealBench) -> Cells:
 
 def first_batch_table(found: FirstBatchBench) -> Cells:
     """The wait for the first crops, in one row."""
-    row = [f"{found.pictures:,}", str(found.repeats), f"{found.start_seconds:.4f}", f"{found.resumed_seconds:.4f}"]
-    header = ["pictures", "n", "first batch at step 0 s", "in the middle of the last epoch s", "ratio"]
+    row = [f"{found.images:,}", str(found.repeats), f"{found.start_seconds:.4f}", f"{found.resumed_seconds:.4f}"]
+    header = ["images", "n", "first batch at step 0 s", "in the middle of the last epoch s", "ratio"]
     return header, [[*row, f"{found.ratio:.3f}"]]

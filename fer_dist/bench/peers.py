@@ -1,6 +1,6 @@
 """What our loader is measured against, each as its own documentation calls fast, with two workers or threads.
 
-- torch: DataLoader over a folder of files, workers that persist, two batches ahead each (the default); pictures are
+- torch: DataLoader over a folder of files, workers that persist, two batches ahead each (the default); images are
   decoded by torchvision's libjpeg-turbo and stay uint8 tensors until they are normalised, as torchvision advises.
 - webdataset: tars shuffled, samples shuffled in a buffer of 1,000, batches made in the workers (`batched` before a
   DataLoader with batch_size=None); the same decoder and transforms.
@@ -40,10 +40,10 @@ ENDLESS = 10**9
 LONG = 16384
 TARS = 8
 """Of the set that is measured: the others share tars among their workers, and need some each."""
-PICTURES = "jpg;png"
+IMAGES = "jpg;png"
 
 Batches = Generator[int, None, None]
-"""An endless stream of batches, of which it gives the number of pictures."""
+"""An endless stream of batches, of which it gives the number of images."""
 
 
 class PeerError(Exception):
@@ -52,7 +52,7 @@ class PeerError(Exception):
 
 @dataclass(frozen=True)
 class Common:
-    """What all are given. folder: tars/, files/ and litdata/, the same pictures in each."""
+    """What all are given. folder: tars/, files/ and litdata/, the same images in each."""
 
     folder: Path
     data: DataConfig
@@ -65,7 +65,7 @@ class Common:
 
 
 def prepare(reader: Reader, folder: Path, samples: int) -> Path:
-    """Write the first pictures of a set anew, as TARS tars, as a folder of files, and for litdata where it is there.
+    """Write the first images of a set anew, as TARS tars, as a folder of files, and for litdata where it is there.
 
     Returns the folder; there are tars/, files/ and litdata/ in it.
     """
@@ -80,10 +80,10 @@ def prepare(reader: Reader, folder: Path, samples: int) -> Path:
         with path.open("wb") as stream:
             writer = TarWriter(stream)
             for i in part.tolist():
-                picture, label = content.content[i].tobytes(), int(content.labels[i])
-                extension = extension_of(picture) or "jpg"
-                writer.add(f"{i:08d}", {extension: picture, "cls": str(label).encode()})
-                (folder / "files" / f"{label}-{i:08d}.{extension}").write_bytes(picture)
+                encoded, label = content.content[i].tobytes(), int(content.labels[i])
+                extension = extension_of(encoded) or "jpg"
+                writer.add(f"{i:08d}", {extension: encoded, "cls": str(label).encode()})
+                (folder / "files" / f"{label}-{i:08d}.{extension}").write_bytes(encoded)
             writer.finish()
         save_index(path, writer.members)
         labels = content.labels[part]
@@ -119,7 +119,7 @@ def torchvision_transform(data: DataConfig) -> Callable[[Any], Tensor]:
 
 
 class Files(Dataset[Any]):
-    """A folder of pictures whose names begin with the label, each as `what` makes it."""
+    """A folder of images whose names begin with the label, each as `what` makes it."""
 
     def __init__(self, folder: Path, what: Callable[[bytes], Any]) -> None:
         self.paths = sorted(str(path) for path in folder.iterdir())
@@ -169,7 +169,7 @@ def _webdataset(common: Common, what: Callable[[bytes], Any], workers: int) -> B
         webdataset.WebDataset(common.tars, shardshuffle=len(common.tars), seed=0)
         .repeat()
         .shuffle(BUFFER, rng=random.Random(0))
-        .to_tuple(PICTURES, "cls")
+        .to_tuple(IMAGES, "cls")
         .map_tuple(what, int)
         .batched(common.batch_size, collation_fn=default_collate)
     )
@@ -260,8 +260,8 @@ def dali_bytes(common: Common) -> Batches:
     pipeline.build()
     while True:
         encoded, _ = pipeline.run()
-        for picture in encoded:
-            zlib.crc32(memoryview(picture))
+        for content in encoded:
+            zlib.crc32(memoryview(content))
         yield len(encoded)
 
 
@@ -290,7 +290,7 @@ def _read(common: Common) -> Any:
     return fn.readers.webdataset(
         paths=common.tars,
         index_paths=[str(Path(path).with_suffix(".idx")) for path in common.tars],
-        ext=[PICTURES, "cls"],
+        ext=[IMAGES, "cls"],
         missing_component_behavior="error",
         random_shuffle=True,
         initial_fill=1024,

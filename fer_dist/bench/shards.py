@@ -27,7 +27,7 @@ class ShardBench:
     Seconds are medians over the repeats, which alternate; each holds the start of the processes.
     """
 
-    pictures: int
+    images: int
     repeats: int
     build_seconds: float
     pillow_seconds: float
@@ -39,9 +39,9 @@ class ShardBench:
 
 @dataclass(frozen=True)
 class ResizeBench:
-    """Building shards of resized pictures in one process and in two; medians over the repeats, which alternate."""
+    """Building shards of resized images in one process and in two; medians over the repeats, which alternate."""
 
-    pictures: int
+    images: int
     repeats: int
     one_seconds: float
     two_seconds: float
@@ -52,7 +52,7 @@ class ResizeBench:
 
 
 def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3) -> ShardBench:
-    """Build a release's shards, and read and decode its picture files with Pillow, in turn.
+    """Build a release's shards, and read and decode its image files with Pillow, in turn.
 
     out: a folder for the shards that does not exist yet; it is made and removed again for each repeat.
     The files are read once before the clock runs, so that both find them in the page cache.
@@ -60,7 +60,7 @@ def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3)
     release = open_source(source, raw)
     paths = [entry.path for entry in release.samples() if not isinstance(entry, LeftOut) and not entry.length]
     if not paths or not os.path.isfile(paths[0]):
-        raise InputError(f"{raw}: {release.variant} has no picture files to read; give a release that has")
+        raise InputError(f"{raw}: {release.variant} has no image files to read; give a release that has")
     sum(in_processes(_decode_files, _chunks(paths), PROCESSES))
     build, pillow = [], []
     for _ in range(repeats):
@@ -72,16 +72,16 @@ def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3)
 
 
 def bench_resize(raw: str, out: Path, source: str, resize: int, repeats: int = 3) -> ResizeBench:
-    """Build a release's shards with every picture resized, in one process and in two, in turn. out: as above."""
+    """Build a release's shards with every image resized, in one process and in two, in turn. out: as above."""
     release = open_source(source, raw)
-    pictures = sum(not isinstance(entry, LeftOut) for entry in release.samples())
+    images = sum(not isinstance(entry, LeftOut) for entry in release.samples())
     options = BuildOptions(resize=resize, workers=1)
     _build_seconds(release, out, replace(options, workers=PROCESSES))  # fills the page cache
     one, two = [], []
     for _ in range(repeats):
         one.append(_build_seconds(release, out, options))
         two.append(_build_seconds(release, out, replace(options, workers=PROCESSES)))
-    return ResizeBench(pictures, repeats, statistics.median(one), statistics.median(two))
+    return ResizeBench(images, repeats, statistics.median(one), statistics.median(two))
 
 
 def _build_seconds(release: Source, out: Path, options: BuildOptions) -> float:

@@ -41,10 +41,10 @@ class StepBench:
     """Channels of the first stage; 64 is the study's network, 16 the demo's."""
 
     crop: int = 224
-    """Side of the crops, one for each picture."""
+    """Side of the crops, one for each image."""
 
     batch_size: int = 100
-    """Pictures of a step over all workers."""
+    """Images of a step over all workers."""
 
     precision: Literal["auto", "bf16", "tf32", "fp32"] = "auto"
     """Arithmetic of the forward and backward pass; auto: as of a training with DeepSpeed, which takes no fp16."""

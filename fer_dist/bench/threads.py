@@ -11,7 +11,7 @@ from fer_dist.config.settings import Views
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.places import Output, Place
 
-RATE = "speed/pictures_per_second"
+RATE = "speed/images_per_second"
 POINTS = 8
 """Looks at the rate in a turn, of which the first warms up."""
 

@@ -17,10 +17,10 @@ def evaluate_command(arguments: Arguments) -> None:
 
         config: Annotated[EvaluateConfig, flat()]
         robustness: bool = False
-        """Test each model also on harmed pictures and hidden regions of the face. Writes robustness/ and a figure."""
+        """Test each model also on harmed images and hidden regions of the face. Writes robustness/ and a figure."""
 
         robustness_samples: int = RobustnessSettings.samples
-        """Pictures of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
+        """Images of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
 
         json: Output = ""
         """File for the table of scores as JSON as well."""
@@ -53,7 +53,7 @@ def evaluate_command(arguments: Arguments) -> None:
         rows.append(
             [result.model, result.dataset, str(result.scores["samples"]), numbers[0], interval, *numbers[1:], masked]
         )
-    header = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
+    header = ["model", "data", "images", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
     terminal.table(header, rows)
     if harmed:
         terminal.table(*robustness_table(harmed))

@@ -25,22 +25,22 @@ def count_table(dataset: DatasetDescription) -> Cells:
 
 
 def property_table(dataset: DatasetDescription) -> Cells:
-    """A property a row, a split a column; shares are of the pictures looked at."""
+    """A property a row, a split a column; shares are of the images looked at."""
     columns = [_properties(split) for split in dataset.splits]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [[dataset.dataset, name, *(column.get(name, "-") for column in columns)] for name in names]
-    return ["data", "pictures", *(split.split for split in dataset.splits)], rows
+    return ["data", "images", *(split.split for split in dataset.splits)], rows
 
 
 def set_table(report: AuditReport) -> Cells:
-    """A set a row: how even its emotions are, how large its pictures, and what is wrong with them."""
-    header = ["data", "emotions, pictures of each", "pictures", "largest / smallest", "most common size", "grey %"]
+    """A set a row: how even its emotions are, how large its images, and what is wrong with them."""
+    header = ["data", "emotions, images of each", "images", "largest / smallest", "most common size", "grey %"]
     return [*header, "blank", "do not decode"], [_set_row(summary) for summary in report.sets]
 
 
 def copy_table(report: AuditReport) -> Cells:
     """A kind of copies a row."""
-    header = ["copies", "how", "pictures", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
+    header = ["copies", "how", "images", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
     return header, [
         _copy_row(report, "exact", "same pixels", report.exact_copies),
         _copy_row(report, "near", f"similarity {report.similar} and above", report.near_copies),
@@ -48,18 +48,18 @@ def copy_table(report: AuditReport) -> Cells:
 
 
 def shared_table(report: AuditReport) -> Cells:
-    """Two sets a row: how many pictures of the first have a copy in the second."""
+    """Two sets a row: how many images of the first have a copy in the second."""
     sizes = {summary.name: summary.samples for summary in report.sets}
     rows = []
     for shared in report.shared:
         share = f"{100 * (shared.exact + shared.near) / sizes[shared.name]:.2f}"
         numbers = [f"{sizes[shared.name]:,}", f"{shared.exact:,}", f"{shared.near:,}", share]
         rows.append([shared.name, shared.other, *numbers])
-    return ["pictures of", "with a copy in", "pictures", "exact", "near", "together %"], rows
+    return ["images of", "with a copy in", "images", "exact", "near", "together %"], rows
 
 
 def audit_json(report: AuditReport) -> dict[str, Any]:
-    """All that was found, every group with its pictures."""
+    """All that was found, every group with its images."""
     sets = []
     for summary in report.sets:
         sizes = {f"{width}x{height}": count for (width, height), count in summary.sizes.items()}
@@ -71,7 +71,7 @@ def audit_json(report: AuditReport) -> dict[str, Any]:
             "spans_splits": group.spans_splits,
             "spans_datasets": group.spans_datasets,
             "conflicts": group.conflicts,
-            "pictures": _named(group.members),
+            "images": _named(group.members),
         }
         for group in report.groups
     ]
@@ -84,10 +84,10 @@ def _properties(split: SplitDescription) -> dict[str, str]:
 
     def share(count: int) -> str:
         # Only all of them are 100 %.
-        return "100 %" if count == looked.pictures else f"{min(100 * count / looked.pictures, 99.9):.1f} %"
+        return "100 %" if count == looked.images else f"{min(100 * count / looked.images, 99.9):.1f} %"
 
     found = {"shards": f"{split.shards:,}", "MB": f"{split.bytes / 1e6:,.1f}"}
-    found["looked at"] = f"{looked.pictures:,} of {split.samples:,}"
+    found["looked at"] = f"{looked.images:,} of {split.samples:,}"
     if looked.sizes:
         for name in ("smallest", "median", "largest", "most common"):
             width, height = getattr(looked.sizes, name.replace(" ", "_"))
@@ -124,5 +124,5 @@ def _copy_row(report: AuditReport, kind: Kind, how: str, copies: int) -> list[st
     return [kind, how, *(f"{count:,}" for count in counts)]
 
 
-def _named(pictures: tuple[Found, ...]) -> list[dict[str, str]]:
-    return [{"set": p.set, "shard": p.shard, "key": p.key, "emotion": p.emotion} for p in pictures]
+def _named(images: tuple[Found, ...]) -> list[dict[str, str]]:
+    return [{"set": p.set, "shard": p.shard, "key": p.key, "emotion": p.emotion} for p in images]

@@ -55,13 +55,13 @@ def _build(arguments: Arguments) -> None:
         terminal.say(f"note: {remark}")
     options = BuildOptions(**vars(chosen.flags), command=shlex.join(["fer-dist", "shards", "build", *arguments]))
     try:
-        manifests = build_shards(source, Path(chosen.out), options, terminal.count("pictures"))
+        manifests = build_shards(source, Path(chosen.out), options, terminal.count("images"))
     finally:
         terminal.close()
     for manifest in manifests:
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
         place = Path(chosen.out) / manifest.split
-        terminal.say(f"{place}: {manifest.samples:,} pictures in {len(manifest.shards)} shards ({counts})")
+        terminal.say(f"{place}: {manifest.samples:,} images in {len(manifest.shards)} shards ({counts})")
         for reason, count in manifest.left_out.items():
             terminal.say(f"{place}: left out {count:,}: {reason}")
         for reason, count in manifest.built["mended"].items():
@@ -94,7 +94,7 @@ def _index(arguments: Arguments) -> None:
         manifest = index_shards(Path(flags.folder), emotions, flags.dataset, flags.split, terminal.count("tars"))
     finally:
         terminal.close()
-    terminal.say(f"{flags.folder}: {manifest.samples:,} pictures in {len(manifest.shards)} shards")
+    terminal.say(f"{flags.folder}: {manifest.samples:,} images in {len(manifest.shards)} shards")
 
 
 def _describe(arguments: Arguments) -> None:
@@ -102,7 +102,7 @@ def _describe(arguments: Arguments) -> None:
 
     @dataclass(frozen=True)
     class Describe:
-        """Say what shard sets hold: counts beside the published ones, what the pictures are like, what was left out."""
+        """Say what shard sets hold: counts beside the published ones, what the images are like, what was left out."""
 
         paths: Annotated[tuple[Place, ...], positional()]
         """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
@@ -111,13 +111,13 @@ def _describe(arguments: Arguments) -> None:
         """File for all of it as JSON as well."""
 
         sheet: Output = ""
-        """File, .png or .jpg, for a contact sheet as well: a row of pictures for each split and emotion."""
+        """File, .png or .jpg, for a contact sheet as well: a row of images for each split and emotion."""
 
         per_emotion: int = 12
-        """Pictures in a row of the sheet, spread evenly over all of the emotion."""
+        """Images in a row of the sheet, spread evenly over all of the emotion."""
 
         seed: int = 0
-        """Another number puts other pictures on the sheet."""
+        """Another number puts other images on the sheet."""
 
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
@@ -128,7 +128,7 @@ def _describe(arguments: Arguments) -> None:
     from fer_dist.data.loading.shard_set import sets_at
 
     if flags.per_emotion < 1:
-        raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 picture of each")
+        raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 image of each")
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
     sets = sets_at(flags.paths, flags.where.data)
@@ -148,7 +148,7 @@ def _describe(arguments: Arguments) -> None:
         write_json(flags.json, [asdict(dataset) for dataset in found])
     if flags.sheet:
         contact_sheet(sheet_rows(sets, flags.per_emotion, flags.seed), Path(flags.sheet))
-        terminal.say(f"{flags.sheet}: contact sheet, up to {flags.per_emotion} pictures of each split and emotion")
+        terminal.say(f"{flags.sheet}: contact sheet, up to {flags.per_emotion} images of each split and emotion")
 
 
 def _audit(arguments: Arguments) -> None:
@@ -157,13 +157,13 @@ def _audit(arguments: Arguments) -> None:
 
     @dataclass(frozen=True)
     class Audit:
-        """Look for what makes scores wrong: copies within and between sets, contradicting labels, blank pictures."""
+        """Look for what makes scores wrong: copies within and between sets, contradicting labels, blank images."""
 
         paths: Annotated[tuple[Place, ...], positional()]
         """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
         similar: float = SIMILAR
-        """Similarity of two pictures, mirrored or not, from which they are near copies: 0.9 to 1."""
+        """Similarity of two images, mirrored or not, from which they are near copies: 0.9 to 1."""
 
         json: Output = ""
         """File for all of it as JSON as well, every group of copies with its keys."""
@@ -172,7 +172,7 @@ def _audit(arguments: Arguments) -> None:
         """File, .png or .jpg, for a contact sheet of the worst groups as well."""
 
         write_clean: Output = ""
-        """File for the list of pictures to leave out; train takes it as --data.leave-out, evaluate as --leave-out."""
+        """File for the list of images to leave out; train takes it as --data.leave-out, evaluate as --leave-out."""
 
         workers: int = 0
         """Processes that decode; 0 means one for each core."""
@@ -182,7 +182,7 @@ def _audit(arguments: Arguments) -> None:
     flags = parse(Audit, arguments, "shards audit")
     from fer_dist.cli.shard_tables import audit_json, copy_table, set_table, shared_table
     from fer_dist.data.inspection.audit import audit
-    from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
+    from fer_dist.data.inspection.clean import images_to_leave_out, worst_groups
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
     from fer_dist.data.loading.shard_set import sets_at
     from fer_dist.data.shards.leave_out import save_leave_out
@@ -192,7 +192,7 @@ def _audit(arguments: Arguments) -> None:
     terminal = Terminal()
     sets = sets_at(flags.paths, flags.where.data)
     try:
-        report = audit(sets, flags.similar, flags.workers, terminal.count("pictures"))
+        report = audit(sets, flags.similar, flags.workers, terminal.count("images"))
     finally:
         terminal.close()
     for table in (set_table(report), copy_table(report), shared_table(report)):
@@ -201,9 +201,9 @@ def _audit(arguments: Arguments) -> None:
     if flags.json:
         write_json(flags.json, audit_json(report))
     if flags.write_clean:
-        rows = pictures_to_leave_out(report)
+        rows = images_to_leave_out(report)
         save_leave_out(flags.write_clean, rows)
-        terminal.say(f"{flags.write_clean}: {len(rows):,} pictures to leave out")
+        terminal.say(f"{flags.write_clean}: {len(rows):,} images to leave out")
     if flags.sheet:
         contact_sheet(worst_groups(report), Path(flags.sheet))
         terminal.say(f"{flags.sheet}: contact sheet of the worst groups")
@@ -212,7 +212,7 @@ def _audit(arguments: Arguments) -> None:
 def _verify(arguments: Arguments) -> None:
     @dataclass(frozen=True)
     class Verify:
-        """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, pictures."""
+        """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, images."""
 
         paths: Annotated[tuple[Place, ...], positional()]
         """Sets of shards, given as for --data.train of training; what lies in a store is fetched for it."""
@@ -239,6 +239,6 @@ SHARD_COMMANDS = {
     "build": Command("SOURCE RAW OUT: turn a release into shards", _build),
     "index": Command("FOLDER: give tars that others made an index and a manifest", _index),
     "describe": Command("PATH...: counts beside the published ones, sizes, colours, facts; a contact sheet", _describe),
-    "audit": Command("PATH...: copies, leaks, contradicting labels and blank pictures in and between sets", _audit),
-    "verify": Command("PATH...: compare shards with their manifest, and decode each picture", _verify),
+    "audit": Command("PATH...: copies, leaks, contradicting labels and blank images in and between sets", _audit),
+    "verify": Command("PATH...: compare shards with their manifest, and decode each image", _verify),
 }

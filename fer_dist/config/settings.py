@@ -16,7 +16,7 @@ Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read, and how a picture becomes crops."""
+    """What is read, and how an image becomes crops."""
 
     train: Place = ""
     """Training shards: a folder (OUT/train of `fer-dist shards build`), a pattern (faces-train-{000000..000063}.tar, or
@@ -36,16 +36,16 @@ class DataConfig:
     """Threads of each worker that fetch the next shards from a URL while the current ones are read. 0: none."""
 
     size: int = 256
-    """Side to which each picture is resized, in pixels. The study's input size."""
+    """Side to which each image is resized, in pixels. The study's input size."""
 
     crop: int = 224
     """Side of the crops that the network sees, in pixels."""
 
     views: Views = "expand"
-    """Crops of a picture: expand (five, each with the label), fold (five, logits averaged), random_one, centre."""
+    """Crops of an image: expand (five, each with the label), fold (five, logits averaged), random_one, centre."""
 
     rotate_degrees: float = 30.0
-    """Each picture turns by a random angle within plus or minus this. Corners that come in are black."""
+    """Each image turns by a random angle within plus or minus this. Corners that come in are black."""
 
     brightness: float = 0.2
     """Brightness is scaled by a random factor within 1 plus or minus this."""
@@ -60,18 +60,18 @@ class DataConfig:
     """Hue turns by a random share of a full turn within plus or minus this."""
 
     flip: bool = False
-    """Mirror half of the pictures left to right. The study does not say that it did."""
+    """Mirror half of the images left to right. The study does not say that it did."""
 
     drop_extra: bool = False
-    """Leave out pictures of emotions that the model does not have, instead of stopping."""
+    """Leave out images of emotions that the model does not have, instead of stopping."""
 
     leave_out: OnDisk = ""
-    """File of pictures to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
+    """File of images to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
 
     lanes: int = 0
     """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
     0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a prime
-    number, and the tars are sorted by class. Of 290,000 sorted pictures 20 lanes left neighbouring batches alike
+    number, and the tars are sorted by class. Of 290,000 sorted images 20 lanes left neighbouring batches alike
     (correlation 0.95), 128 did not."""
 
     block: int = 0
@@ -80,14 +80,14 @@ class DataConfig:
     alike, by what the manifest counts in each: `fer-dist bench shuffle`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
-    """A picture that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
+    """An image that does not decode ends the run, or is left out of its batch and counted. Either way it is named."""
 
     threads: int = 0
     """Threads that decode and augment, for each worker. 0: chosen from the worker's cores, its device and the network,
     as train.threads; at most 8."""
 
     fused: bool = True
-    """Training pictures are toned before they are enlarged, and turned by a faster operator that enlarges as well: two
+    """Training images are toned before they are enlarged, and turned by a faster operator that enlarges as well: two
     to four times as fast on a CPU, and on average within one grey level of each step by itself."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -138,10 +138,10 @@ class TrainConfig:
     """Passes over the training split."""
 
     batch_size: int = 100
-    """Pictures for each optimiser step, over all workers. The study's 100, read as pictures, not crops."""
+    """Images for each optimiser step, over all workers. The study's 100, read as images, not crops."""
 
     micro_batch: int = 0
-    """Pictures that a worker puts through the network at once; gradients add up. 0: its whole share. Batch statistics
+    """Images that a worker puts through the network at once; gradients add up. 0: its whole share. Batch statistics
     are of what goes through at once, so another number trains another network."""
 
     lr: float = 0.01
@@ -170,7 +170,7 @@ class TrainConfig:
     """Epochs in which the learning rate rises linearly to lr."""
 
     loss: Literal["hard", "soft"] = "hard"
-    """Target of a picture: its emotion, or the shares of emotions that its soft label gives, where it has one."""
+    """Target of an image: its emotion, or the shares of emotions that its soft label gives, where it has one."""
 
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all emotions."""
@@ -234,7 +234,7 @@ class RunConfig:
     """Name of the run folder. Empty: the preset's name and the time."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of the network and the pictures. auto: CUDA where there is one."""
+    """Device of the network and the images. auto: CUDA where there is one."""
 
     scratch: OnDisk = ""
     """Folder on a local disk for the copy of a run whose root is a URL.
@@ -317,7 +317,7 @@ class EvaluateConfig:
     """Which checkpoint of each run: last, best, or a step."""
 
     batch_size: int = 256
-    """Pictures that go through the network at once. The scores do not depend on it."""
+    """Images that go through the network at once. The scores do not depend on it."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the models run. auto: CUDA where there is one."""
@@ -326,13 +326,13 @@ class EvaluateConfig:
     """Threads that decode. 0: one for each core, at most 8."""
 
     drop_extra: bool = False
-    """Leave out pictures of emotions that a model does not have, instead of stopping."""
+    """Leave out images of emotions that a model does not have, instead of stopping."""
 
     leave_out: OnDisk = ""
-    """File of pictures to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
+    """File of images to leave out of the sets, as `fer-dist shards audit --write-clean` writes it."""
 
     on_bad: Literal["stop", "skip"] = "stop"
-    """A picture that does not decode: stop, or skip (it is counted and has no prediction)."""
+    """An image that does not decode: stop, or skip (it is counted and has no prediction)."""
 
     ray: RayConfig = field(default_factory=RayConfig)
     """Where it runs: here, or as tasks on Ray."""
@@ -346,27 +346,27 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RobustnessSettings:
-    """How a model is tested on harmed pictures."""
+    """How a model is tested on harmed images."""
 
     samples: int = 1000
-    """Pictures of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
+    """Images of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
     Each goes through the network 96 times. 0: all."""
 
     seed: int = 0
     """Seed of noise, weather, directions and places."""
 
     batch_size: int = 64
-    """Pictures that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
+    """Images that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
 
     threads: int = 0
     """Threads that decode. 0: one for each core, at most 8."""
 
     on_bad: str = "stop"
-    """A picture that does not decode: stop, or skip."""
+    """An image that does not decode: stop, or skip."""
 
     def __post_init__(self) -> None:
         if self.samples < 0:
-            raise InputError(f"--robustness-samples {self.samples}: give a number of pictures, or 0 for all of a set")
+            raise InputError(f"--robustness-samples {self.samples}: give a number of images, or 0 for all of a set")
 
 
 def to_json(config: Config) -> dict[str, Any]:

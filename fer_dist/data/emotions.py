@@ -140,6 +140,6 @@ def columns_of(
     if missing and not drop_extra:
         raise InputError(
             f"the data has {', '.join(missing)}, which the model does not have ({', '.join(model_emotions)}); "
-            "add --data.drop-extra to leave those pictures out"
+            "add --data.drop-extra to leave those images out"
         )
     return [model_emotions.index(name) if name in model_emotions else None for name in emotions]

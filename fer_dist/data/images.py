@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 EXTENSIONS = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pbm", "pnm")
 )
-"""Extensions of files that are taken for pictures, in lower case and without the dot."""
+"""Extensions of files that are taken for images, in lower case and without the dot."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
 """Pillow's names of what those extensions stand for. It knows others, and runs another program for some of them."""
@@ -47,19 +47,19 @@ DECODE_ERRORS = (
 
 
 TOO_LARGE = "too large to decode"
-"""Reason of pictures that are left out; more than MAX_PIXELS."""
+"""Reason of images that are left out; more than MAX_PIXELS."""
 
 
 class TooLargeError(ValueError):
-    """A picture of more than MAX_PIXELS, which is not decoded."""
+    """An image of more than MAX_PIXELS, which is not decoded."""
 
 
 class UnknownRangeError(ValueError):
-    """A picture that decodes into numbers of which nothing says what is black and what is white."""
+    """An image that decodes into numbers of which nothing says what is black and what is white."""
 
 
-def is_picture_name(name: str) -> bool:
-    """Whether a file name ends as a picture's does, in any case."""
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends as an image's does, in any case."""
     return name.rpartition(".")[2].lower() in EXTENSIONS
 
 
@@ -71,7 +71,7 @@ def extension_of(content: bytes) -> str:
 
 
 def opened(content: bytes) -> Image.Image:
-    """The picture by its header, not decoded. Raises TooLargeError, or one of DECODE_ERRORS, as for endless scans."""
+    """The image by its header, not decoded. Raises TooLargeError, or one of DECODE_ERRORS, as for endless scans."""
     if content.startswith(_JPEG_START) and has_endless_scans(content):
         raise ValueError(f"has more than {MOST_SCANS} scans")
     with warnings.catch_warnings():
@@ -87,7 +87,7 @@ def opened(content: bytes) -> Image.Image:
 
 
 def fault_in(content: bytes) -> str:
-    """What a picture's header alone rules out: that it decodes, or that it is small enough. Empty where it is fine."""
+    """What an image's header alone rules out: that it decodes, or that it is small enough. Empty where it is fine."""
     try:
         opened(content)
     except TooLargeError:
@@ -98,9 +98,9 @@ def fault_in(content: bytes) -> str:
 
 
 def decode(content: bytes) -> Image.Image:
-    """The whole picture, decoded.
+    """The whole image, decoded.
 
-    Raises ValueError where the bytes are not a whole picture; TooLargeError, which is one, for more than MAX_PIXELS.
+    Raises ValueError where the bytes are not a whole image; TooLargeError, which is one, for more than MAX_PIXELS.
     """
     try:
         image = opened(content)
@@ -113,7 +113,7 @@ def decode(content: bytes) -> Image.Image:
 
 
 def to_png(content: bytes) -> bytes:
-    """Any picture that Pillow reads, as a PNG with the same pixels; of several frames the first.
+    """Any image that Pillow reads, as a PNG with the same pixels; of several frames the first.
 
     An orientation tag is applied, for the PNG carries none. CMYK and other colours that PNG lacks become RGB; grey of 9
     to 16 bits keeps all of them, scaled so that white is 65,535; colours of 16 bits keep the upper eight.
@@ -143,7 +143,7 @@ def _sixteen_bits(image: Image.Image, values: NDArray[Any]) -> Image.Image:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """The picture in grey or RGB of 8 bits, which every encoder and every comparison can take."""
+    """The image in grey or RGB of 8 bits, which every encoder and every comparison can take."""
     if image.mode.startswith("I;16") or image.mode == "I":
         # Of 16 bits Pillow would cut off what is above 255.
         return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
@@ -151,21 +151,21 @@ def plain(image: Image.Image) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The picture as PNG; the same pixels give the same bytes under the same Pillow."""
+    """The image as PNG; the same pixels give the same bytes under the same Pillow."""
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
 
 
 def jpeg_bytes(image: Image.Image, quality: int) -> bytes:
-    """The picture as JPEG with its colours at full resolution. image: grey or RGB."""
+    """The image as JPEG with its colours at full resolution. image: grey or RGB."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()
 
 
 MAX_PIXELS = 1 << 26
-"""Pixels of the largest picture that is decoded, 8192 x 8192 say: 201 MB as RGB. A few bytes can ask for any number."""
+"""Pixels of the largest image that is decoded, 8192 x 8192 say: 201 MB as RGB. A few bytes can ask for any number."""
 
 
 MOST_SCANS = 100
@@ -227,9 +227,9 @@ _image = struct.Struct(">IIBB").unpack_from
 _length = struct.Struct(">I").unpack_from
 
 
-def is_sound(picture: NDArray[np.uint8]) -> bool:
-    """Whether a picture may go into a batch untried. picture: the encoded bytes."""
-    return 0 < pixel_count(picture) <= MAX_PIXELS
+def is_sound(encoded: NDArray[np.uint8]) -> bool:
+    """Whether an image may go into a batch untried. image: the encoded bytes."""
+    return 0 < pixel_count(encoded) <= MAX_PIXELS
 
 
 def has_endless_scans(content: bytes) -> bool:
@@ -246,14 +246,14 @@ def has_endless_scans(content: bytes) -> bool:
     return scans > MOST_SCANS
 
 
-def pixel_count(picture: NDArray[np.uint8]) -> int:
+def pixel_count(encoded: NDArray[np.uint8]) -> int:
     """Width times height of a JPEG or a PNG that is built as one; 0 for everything else, which is looked at alone.
 
     A JPEG with endless scans is among everything else.
 
-    picture: the encoded bytes.
+    image: the encoded bytes.
     """
-    view = picture.data  # numpy's arrays are buffers; its types do not say so
+    view = encoded.data  # numpy's arrays are buffers; its types do not say so
     if view[:2] == _JPEG_START:
         return _jpeg_pixels(view) if view[-2:] == _JPEG_END or _JPEG_END in bytes(view[-64:]) else 0
     return _png_pixels(view) if view[:16] == _PNG_START and view[-12:] == _PNG_END else 0

@@ -137,7 +137,7 @@ def decoding(asked: Asked) -> list[Finding]:
 
 
 def _grey_levels(device: torch.device) -> float:
-    """Mean difference between our graph's crop of a smooth picture and Pillow's pixels."""
+    """Mean difference between our graph's crop of a smooth image and Pillow's pixels."""
     from PIL import Image
 
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] * 255.0 / SIDE

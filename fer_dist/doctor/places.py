@@ -123,6 +123,6 @@ def data(asked: Asked) -> list[Finding]:
         except (InputError, WorkError) as error:
             found += from_message(str(error))
             continue
-        counts = f"{opened.samples:,} pictures in {len(opened.shards):,} shards"
+        counts = f"{opened.samples:,} images in {len(opened.shards):,} shards"
         found += ok(f"{opened.name}: {counts}")
     return found

@@ -42,7 +42,7 @@ class Result:
     dataset: str
     scores: dict[str, Any]
     bad: dict[str, str]
-    """Pictures that did not decode and have no prediction: key -> shard."""
+    """Images that did not decode and have no prediction: key -> shard."""
 
 
 def evaluate(

@@ -36,12 +36,12 @@ def predict_in_half(
 def parity(whole: Predictions, half: Predictions) -> dict[str, Any]:
     """How the predictions of one model in float32 and in half precision differ, ready for JSON.
 
-    samples; differing: pictures that another emotion is predicted for; float32, half: the accuracies;
+    samples; differing: images that another emotion is predicted for; float32, half: the accuracies;
     difference: half's accuracy less float32's; largest: the largest difference of a probability.
-    Raises InputError where the two are not of the same pictures.
+    Raises InputError where the two are not of the same images.
     """
     if list(whole.keys) != list(half.keys) or whole.emotions != half.emotions:
-        raise InputError("two tables of other pictures or emotions; compare two predictions of one set")
+        raise InputError("two tables of other images or emotions; compare two predictions of one set")
     scores = [float(accuracy(confusion(table))) for table in (whole, half)]
     return {
         "samples": len(whole.keys),

@@ -1,4 +1,4 @@
-"""What a model says of the pictures of a set, as a table: here, on several ranks, or in parts that are joined."""
+"""What a model says of the images of a set, as a table: here, on several ranks, or in parts that are joined."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -27,25 +27,25 @@ MOST_ATTRIBUTES = 1000
 """Different ones that a set may state: each takes a column of the table."""
 
 LONGEST_TEXT = 500
-"""Characters of an attribute that are kept: its column takes as many for each picture."""
+"""Characters of an attribute that are kept: its column takes as many for each image."""
 
 EXACT_IN_FLOAT = 1 << 53
 
 Predicted = tuple[Predictions, dict[str, str]]
-"""A table, and the pictures that did not decode: key -> shard."""
+"""A table, and the images that did not decode: key -> shard."""
 
 Stated = dict[str, dict[str, Any]]
-"""Key of a picture -> name of an attribute -> what the release says of it: a number, a truth or a text."""
+"""Key of an image -> name of an attribute -> what the release says of it: a number, a truth or a text."""
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module, network: Network, loader: Loader, world: World, stated: Stated | None = None
 ) -> Predictions:
-    """The model's probabilities for each picture of a set; each rank predicts its part, and all ranks get the whole.
+    """The model's probabilities for each image of a set; each rank predicts its part, and all ranks get the whole.
 
     Emotions that the set does not have are masked: their probability is 0, and the others sum to 1. Float32.
-    stated: attributes of these pictures, which the table then has as objects.
+    stated: attributes of these images, which the table then has as objects.
     Raises InputError where a key comes twice.
     """
     reader = loader.reader
@@ -110,7 +110,7 @@ def joined_parts(parts: list[Predicted]) -> Predicted:
 
 
 def stated_of(reader: Reader, parts: Sequence[Positions]) -> Stated:
-    """What the release says in plain values (subject, pose, ...) of the pictures at these positions, each once.
+    """What the release says in plain values (subject, pose, ...) of the images at these positions, each once.
 
     Read before anything is predicted, so that what a table cannot hold costs no work. Raises InputError for a json that
     does not parse, a key that comes twice, and more attributes than a table can have.
@@ -136,7 +136,7 @@ def stated_of(reader: Reader, parts: Sequence[Positions]) -> Stated:
 
 
 def _attributes(keys: list[str], stated: Stated) -> dict[str, np.ndarray]:
-    """Name -> one object for each of the pictures; None where the release does not state it of a picture."""
+    """Name -> one object for each of the images; None where the release does not state it of an image."""
     facts = [stated.get(key, {}) for key in keys]
     return {
         name: np.fromiter((fact.get(name) for fact in facts), dtype=object, count=len(facts))
@@ -145,7 +145,7 @@ def _attributes(keys: list[str], stated: Stated) -> dict[str, np.ndarray]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    """One attribute of all pictures; None where the release does not state it of a picture."""
+    """One attribute of all images; None where the release does not state it of an image."""
     kinds = {type(value) for value in values if value is not None}
     whole = [abs(value) for value in values if type(value) is int]
     most = EXACT_IN_FLOAT if float in kinds else np.iinfo(np.int64).max

@@ -25,7 +25,7 @@ REMEDY = "make it with: fer-dist evaluate --models RUN --data SHARDS"
 
 MOST_TABLE_BYTES = 16 << 30
 MOST_SCORES_BYTES = 64 << 20
-"""Of a predictions table, whose pictures take some 50 bytes each, and of scores.json, where a set takes 5 kB."""
+"""Of a predictions table, whose images take some 50 bytes each, and of scores.json, where a set takes 5 kB."""
 
 PLAIN = r"string|large_string|bool|null|u?int\d+|halffloat|float|double"
 """Types that an attribute's column may have."""
@@ -171,5 +171,5 @@ def _said(error: BaseException) -> str:
 
 
 def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
-    """The scores of a set's table, and how many pictures a list left out of it."""
+    """The scores of a set's table, and how many images a list left out of it."""
     return scores(predictions) | {"left_out": reader.left_out}

@@ -51,7 +51,7 @@ class Result:
 
     scores:         as metrics.scores gives them; only NEEDED_SCORES must be there.
     detail:         as detail.detail gives it; None: not measured. The same holds of the two that follow.
-    without_copies: scores without the pictures that an audit found in the training set as well.
+    without_copies: scores without the images that an audit found in the training set as well.
     robustness:     as robustness.robustness gives it.
     against_own:    accuracy here less that on the model's own set, as compare.separate(here, own) gives it.
     """
@@ -79,7 +79,7 @@ class Result:
 class Comparison:
     """What transfer brings: two models' results on the same set. Names as in Model.name.
 
-    paired: the test of both on the same pictures, as compare.paired(with, without) gives it; None: not made.
+    paired: the test of both on the same images, as compare.paired(with, without) gives it; None: not made.
     """
 
     with_model: str
@@ -122,8 +122,8 @@ class Gain:
 class Study:
     """All that a report says.
 
-    class_counts: "<dataset>-<split>" -> emotion -> pictures.
-    left_out:     "<dataset>-<split>" -> reason -> pictures, as the manifests have it.
+    class_counts: "<dataset>-<split>" -> emotion -> images.
+    left_out:     "<dataset>-<split>" -> reason -> images, as the manifests have it.
     roles:        which data set stands where the published study has its own: "a", "b", "c" -> Result.dataset.
     variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
     seconds:      duration of the whole study.

@@ -14,7 +14,7 @@ from fer_dist import PACKAGE
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Study, check, to_json
 from fer_dist.report.numbers import duration, listed, unbroken
-from fer_dist.report.sections import Section, all_pictures, all_tables, sections
+from fer_dist.report.sections import Section, all_figures, all_tables, sections
 from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
@@ -32,7 +32,7 @@ NO_PAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A picture of where a network looks, as a page holds it. data: base64 of a PNG."""
+    """An image of where a network looks, as a page holds it. data: base64 of a PNG."""
 
     data: str
     text: str
@@ -48,11 +48,11 @@ def write_report(path: str | Path, study: Study) -> None:
     folder = path.parent
     found = sections(study)
     page = _page(study, found, folder)
-    for picture in all_pictures(found):
-        file_name(picture.name, STUDY)
+    for figure in all_figures(found):
+        file_name(figure.name, STUDY)
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in all_pictures(found):
-        save_figure(picture.figure, folder / "figures" / picture.name)
+    for figure in all_figures(found):
+        save_figure(figure.figure, folder / "figures" / figure.name)
     (folder / "tables").mkdir(exist_ok=True)
     for table in all_tables(found):
         for kind, written in (("csv", to_csv(table)), ("tex", to_latex(table))):
@@ -90,10 +90,10 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    numbers = {picture.name: number for number, picture in enumerate(all_pictures(found))}
+    numbers = {figure.name: number for number, figure in enumerate(all_figures(found))}
 
-    def svg(picture: Any) -> Any:
-        return markupsafe.Markup(inline_svg(picture.figure, f"p{numbers[picture.name]}", picture.alt))
+    def svg(figure: Any) -> Any:
+        return markupsafe.Markup(inline_svg(figure.figure, f"p{numbers[figure.name]}", figure.alt))
 
     environment.filters.update(duration=duration, unbroken=unbroken, svg=svg)
     return environment.get_template("report.html.jinja").render(

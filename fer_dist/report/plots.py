@@ -39,7 +39,7 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageFigure:
     """A figure in the page. name: of its files, without suffix. alt: what a reader who does not see it is told."""
 
     name: str
@@ -48,11 +48,11 @@ class Picture:
     caption: str
 
 
-def picture(name: str, figure: "Figure", alt: str, caption: str) -> Picture:
-    return Picture(name, fix_layout(figure), alt, caption)
+def page_figure(name: str, figure: "Figure", alt: str, caption: str) -> PageFigure:
+    return PageFigure(name, fix_layout(figure), alt, caption)
 
 
-def transfer_picture(study: Study) -> Iterator[Picture]:
+def transfer_figure(study: Study) -> Iterator[PageFigure]:
     if study.comparisons:
         pairs = [compared(study, comparison) for comparison in study.comparisons]
         series = []
@@ -67,20 +67,20 @@ def transfer_picture(study: Study) -> Iterator[Picture]:
             for after, before in pairs
         )
         scale = Scale("accuracy, %", (0, 112), written="{:.1f} %")
-        yield picture("transfer", dots_figure(rows, series, scale), alt, "Accuracy with its 95 % interval.")
+        yield page_figure("transfer", dots_figure(rows, series, scale), alt, "Accuracy with its 95 % interval.")
 
 
-def seeds_picture(study: Study) -> Iterator[Picture]:
+def seeds_figures(study: Study) -> Iterator[PageFigure]:
     several = [seeds for seeds in study.seeds if seeds.values["n"] > 1]
     if several:
         groups = {model.group_name: model for model in study.models}
         rows = [f"{seeds.group}\n{seeds.set_name}" for seeds in several]
         values = [[100 * value for value in seeds.values["accuracy"]["values"]] for seeds in several]
         alt = "Accuracy of each seed. " + " ".join(seeds_sentence(seeds, groups[seeds.group]) for seeds in several)
-        yield picture("seeds", seeds_figure(rows, values), alt, "A ring for each seed, a line for their mean.")
+        yield page_figure("seeds", seeds_figure(rows, values), alt, "A ring for each seed, a line for their mean.")
 
 
-def confusion_pictures(results: Iterable[Result]) -> Iterator[Picture]:
+def confusion_figures(results: Iterable[Result]) -> Iterator[PageFigure]:
     for result in results:
         scores, title = result.scores, f"{result.model} on {result.set_name}"
         if "confusion" in scores:
@@ -88,31 +88,31 @@ def confusion_pictures(results: Iterable[Result]) -> Iterator[Picture]:
             known = {name: value for name, value in scores["recall"].items() if value is not None}
             recalls = ", ".join(f"{name} {percent(value)}" for name, value in known.items())
             alt = f"Confusion matrix of {title}, true emotions in rows. Recognised: {recalls}."
-            yield picture(file_name("confusion", result), figure, alt, confusion_sentences(result))
+            yield page_figure(file_name("confusion", result), figure, alt, confusion_sentences(result))
 
 
-def curve_pictures(models: Iterable[Model]) -> Iterator[Picture]:
+def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:
     for model in models:
         lasts = {spoken: model.curves[name][-1][1] for name, spoken in CURVES.items() if model.curves.get(name)}
         if lasts:
             said = listed([f"{name} {_written(name, value)}" for name, value in lasts.items()])
             figure = curves_figure(model.curves, model.name)
             alt = f"Training curves of {model.name}. Last points: {said}."
-            yield picture(f"curves-{plain(model.name)}", figure, alt, f"Last points: {said}.")
+            yield page_figure(f"curves-{plain(model.name)}", figure, alt, f"Last points: {said}.")
 
 
-def certainty_pictures(results: list[Result]) -> Iterator[Picture]:
+def certainty_figures(results: list[Result]) -> Iterator[PageFigure]:
     """For each set, reliability and what is left when only certain predictions count, side by side."""
     drawn = dict(by_set(results, lambda result: (result.detail or {}).get("reliability")))
     curves = dict(by_set(results, lambda result: (result.detail or {}).get("selective_curve")))
     for name in dict.fromkeys((*drawn, *curves)):
         if name in drawn:
-            yield _reliability_picture(name, drawn[name])
+            yield _reliability_page_figure(name, drawn[name])
         if name in curves:
-            yield _selective_picture(name, curves[name])
+            yield _selective_page_figure(name, curves[name])
 
 
-def prior_picture(results: list[Result]) -> Iterator[Picture]:
+def prior_figure(results: list[Result]) -> Iterator[PageFigure]:
     found = [(result, result.detail["prior"]) for result in results if result.detail and result.detail.get("prior")]
     if found:
         series = [Marks("as it is", [100 * result.scores["accuracy"] for result, _ in found])]
@@ -122,7 +122,7 @@ def prior_picture(results: list[Result]) -> Iterator[Picture]:
         rows = [f"{result.model}\n{result.set_name}" for result, _ in found]
         alt = "Accuracy as it is and with corrected priors. " + " ".join(prior_sentence(result) for result, _ in found)
         caption = "Accuracy under three assumptions about how frequent each emotion is."
-        yield picture("priors", dots_figure(rows, series, Scale("accuracy, %")), alt, caption)
+        yield page_figure("priors", dots_figure(rows, series, Scale("accuracy, %")), alt, caption)
 
 
 def by_set(results: list[Result], found: Callable[[Result], Any]) -> Iterator[tuple[str, list[Result]]]:
@@ -157,12 +157,12 @@ def plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
 
 
-def _reliability_picture(name: str, results: list[Result]) -> Picture:
+def _reliability_page_figure(name: str, results: list[Result]) -> PageFigure:
     tables = {result.model: result.detail["reliability"] for result in results if result.detail}
     errors = {result.model: result.scores.get("expected_calibration_error") for result in results}
     said = ", ".join(f"{model} {percent(error)}" for model, error in errors.items())
     figure = reliability_figure(tables, f"Reliability on {name}")
-    return picture(
+    return page_figure(
         f"reliability-{plain(name)}",
         figure,
         f"Accuracy against stated probability on {name}. Calibration errors: {said}.",
@@ -170,7 +170,7 @@ def _reliability_picture(name: str, results: list[Result]) -> Picture:
     )
 
 
-def _selective_picture(name: str, results: list[Result]) -> Picture:
+def _selective_page_figure(name: str, results: list[Result]) -> PageFigure:
     curves = {result.model: result.detail["selective_curve"] for result in results if result.detail}
     ends = []
     for model, curve in curves.items():
@@ -181,7 +181,7 @@ def _selective_picture(name: str, results: list[Result]) -> Picture:
     said = "; ".join(ends)
     figure = selective_figure(curves, f"Certain predictions on {name}")
     alt = f"Accuracy of the most certain predictions on {name}. Right: {said}."
-    return picture(f"selective-{plain(name)}", figure, alt, f"Right: {said}.")
+    return page_figure(f"selective-{plain(name)}", figure, alt, f"Right: {said}.")
 
 
 def _written(name: str, value: float) -> str:
@@ -191,40 +191,40 @@ def _written(name: str, value: float) -> str:
 SHOWN_SPLITS = {"train": "Training sets", "test": "Test sets"}
 
 
-def counts_pictures(study: Study) -> Iterator[Picture]:
+def counts_figures(study: Study) -> Iterator[PageFigure]:
     for split, title in SHOWN_SPLITS.items():
         sets = {name: counts for name, counts in study.class_counts.items() if name.endswith(f"-{split}")}
         emotions = list(dict.fromkeys(emotion for counts in sets.values() for emotion in counts))
         for number, part in enumerate(portions(list(sets))):
             series = [Marks(name, [sets[name].get(emotion) or None for emotion in emotions]) for name in part]
             texts = [f"{name}: {_numbers(sets[name])}" for name in part]
-            figure = dots_figure(emotions, series, Scale("pictures, on a logarithmic axis", log=True), title)
-            alt = f"Pictures of each emotion. {'; '.join(texts)}."
-            yield picture(numbered(f"counts-{split}", number), figure, alt, "Equal steps are equal ratios.")
+            figure = dots_figure(emotions, series, Scale("images, on a logarithmic axis", log=True), title)
+            alt = f"Images of each emotion. {'; '.join(texts)}."
+            yield page_figure(numbered(f"counts-{split}", number), figure, alt, "Equal steps are equal ratios.")
 
 
-def size_pictures(study: Study, results: list[Result]) -> Iterator[Picture]:
-    """Of the models on their own sets, where the pictures that they were trained on are counted."""
+def size_figures(study: Study, results: list[Result]) -> Iterator[PageFigure]:
+    """Of the models on their own sets, where the images that they were trained on are counted."""
     trained_on = {model.name: model.trained_on for model in study.models}
     tests = rank_tests(results)
     for result in results:
         data = trained_on[result.model]
-        pictures = study.class_counts.get(f"{data}-train", {})
+        figures = study.class_counts.get(f"{data}-train", {})
         recall = {name: value for name, value in result.scores.get("recall", {}).items() if value is not None}
-        recall = {name: value for name, value in recall.items() if pictures.get(name)}
+        recall = {name: value for name, value in recall.items() if figures.get(name)}
         if result.dataset == data and len(recall) > 1:
             title = f"{result.model} on {result.set_name}"
-            said = ", ".join(f"{name}: {pictures[name]:,} pictures, {percent(part)}" for name, part in recall.items())
+            said = ", ".join(f"{name}: {figures[name]:,} images, {percent(part)}" for name, part in recall.items())
             caption = (
                 correlation_sentence(result, tests.get((result.model, result.set_name)))
                 or "No rank correlation was measured."
             )
-            alt = f"Recall against training pictures, {title}. {said}."
-            yield picture(file_name("size", result), size_figure(pictures, recall, title), alt, caption)
+            alt = f"Recall against training images, {title}. {said}."
+            yield page_figure(file_name("size", result), size_figure(figures, recall, title), alt, caption)
 
 
-def frequency_pictures(results: list[Result]) -> Iterator[Picture]:
-    """How often each emotion is predicted for each picture that has it, one figure for each set."""
+def frequency_figures(results: list[Result]) -> Iterator[PageFigure]:
+    """How often each emotion is predicted for each image that has it, one figure for each set."""
     for name, some in by_set(results, lambda result: (result.detail or {}).get("over_predicted")):
         tables = {result.model: result.detail["over_predicted"] for result in some if result.detail}
         emotions = list(dict.fromkeys(emotion for table in tables.values() for emotion in table))
@@ -232,17 +232,17 @@ def frequency_pictures(results: list[Result]) -> Iterator[Picture]:
             Marks(model, [(table.get(emotion) or {}).get("ratio") or None for emotion in emotions])
             for model, table in tables.items()
         ]
-        scale = Scale("predictions for each picture that has the emotion", log=True, reference=1)
+        scale = Scale("predictions for each image that has the emotion", log=True, reference=1)
         said = " ".join(filter(None, (neutral_sentence(result) for result in some)))
         alt = f"How often each emotion is predicted on {name}, as a ratio to how often it occurs. {said}".strip()
         ratios = {model: (table.get("neutrality") or {}).get("ratio") for model, table in tables.items()}
         known = [f"{ratio:.2f} times ({model})" for model, ratio in ratios.items() if ratio is not None]
         caption = f"Neutrality is predicted {listed(known)}." if known else "The set has no neutrality."
         figure = dots_figure(emotions, series, scale, f"Predictions on {name}")
-        yield picture(f"frequencies-{plain(name)}", figure, alt, caption)
+        yield page_figure(f"frequencies-{plain(name)}", figure, alt, caption)
 
 
-def attribute_pictures(results: list[Result]) -> Iterator[Picture]:
+def attribute_figures(results: list[Result]) -> Iterator[PageFigure]:
     """One for each set and attribute."""
     attributes = dict.fromkeys(name for result in results for name in _by_attribute(result))
     for attribute in attributes:
@@ -256,22 +256,22 @@ def attribute_pictures(results: list[Result]) -> Iterator[Picture]:
             figure = dots_figure(groups, series, Scale("accuracy, %"), title)
             alt = f"Accuracy on {title}. {said}."
             file = f"attribute-{plain(attribute)}-{plain(name)}"
-            yield picture(file, figure, alt, "Accuracy with its 95 % interval.")
+            yield page_figure(file, figure, alt, "Accuracy with its 95 % interval.")
 
 
-def damage_pictures(results: list[Result]) -> Iterator[Picture]:
+def corruption_figures(results: list[Result]) -> Iterator[PageFigure]:
     """For each result, errors by severity and what hidden regions cost, side by side."""
     for result in results:
         found, title = result.robustness or {}, f"{result.model} on {result.set_name}"
         if found.get("corruptions"):
             errors = ", ".join(f"{name} {percent(entry['error'])}" for name, entry in found["corruptions"].items())
-            alt = f"Error on damaged pictures, {title}. Mean over severities: {errors}."
-            yield picture(file_name("damage", result), damage_figure(found, title), alt, damage_sentence(result))
+            alt = f"Error on damaged images, {title}. Mean over severities: {errors}."
+            yield page_figure(file_name("damage", result), damage_figure(found, title), alt, damage_sentence(result))
         if found.get("regions"):
-            yield _region_picture(result, found["regions"], title)
+            yield _region_figure(result, found["regions"], title)
 
 
-def _region_picture(result: Result, regions: dict[str, dict[str, Any]], title: str) -> Picture:
+def _region_figure(result: Result, regions: dict[str, dict[str, Any]], title: str) -> PageFigure:
     rows = [name for name in regions if not name.startswith(CONTROL)]
     series = [_drops("region hidden", [regions[name] for name in rows])]
     controls = [regions.get(CONTROL + name) for name in rows]
@@ -280,7 +280,7 @@ def _region_picture(result: Result, regions: dict[str, dict[str, Any]], title: s
     said = ", ".join(f"{name} {signed_points(-entry['drop'])}" for name, entry in regions.items())
     figure = dots_figure(rows, series, Scale("points of accuracy lost", reference=0), title)
     alt = f"Change of accuracy, in points, where a part of the face is hidden, {title}: {said}."
-    return picture(file_name("regions", result), figure, alt, hidden_sentence(result))
+    return page_figure(file_name("regions", result), figure, alt, hidden_sentence(result))
 
 
 def _drops(name: str, regions: Sequence[dict[str, Any] | None]) -> Marks:

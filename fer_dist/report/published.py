@@ -42,7 +42,7 @@ def stand_in_sentence(study: Study) -> str:
     if not strangers:
         return ""
     return (
-        f"Here {listed(strangers)}: its values were measured on other pictures than ours, so they stand here for "
+        f"Here {listed(strangers)}: its values were measured on other images than ours, so they stand here for "
         "orientation, and none of them is marked."
     )
 
@@ -84,7 +84,7 @@ def _counts(study: Study, name: str, number: str, roles: tuple[str, ...]) -> Tab
     if ours:
         totals = [(sum(ours[role].values()), sum(CLASS_COUNTS[role].values())) for role in ours]
         rows.append((word("all"), *(count(total) for pair in totals for total in pair)))
-    caption = f"Table {number}. Pictures of each emotion, all splits together, beside those that the study counts"
+    caption = f"Table {number}. Images of each emotion, all splits together, beside those that the study counts"
     extra = ". AffectNet's count holds its unreleased test set as well." if "a" in ours else "."
     return Table(name, caption + extra, ("emotion", *columns), tuple(rows))
 
@@ -114,21 +114,21 @@ def _own(study: Study) -> Table:
             )
     columns = ("model", "data", "our training accuracy", f"{THEIRS} in training", "our accuracy", THEIRS, AGAINST)
     caption = (
-        "Table 3. Models on the sets that they were trained on. Training accuracy is of pictures as training shows "
+        "Table 3. Models on the sets that they were trained on. Training accuracy is of images as training shows "
         "them; of how many, and while the weights changed or afterwards, the study does not say."
     )
     return Table("table-3-own-sets", caption, columns, tuple(rows))
 
 
 def _training(study: Study, role: str) -> Cell:
-    """Accuracy on training pictures: as asked in the end, else on plain ones, else while the weights still changed."""
+    """Accuracy on training images: as asked in the end, else on plain ones, else while the weights still changed."""
     model = role_model(study, role)
     asked, plain = model and model.training_accuracy, role_result(study, role, role, ("train",))
     if model and asked:
         seed = f", of seed {model.seed}" if len(_same_group(study, model)) > 1 else ""
         return part(asked["accuracy"], asked["interval"], f"{asked_of(asked)}{seed}")
     if plain:
-        note = f"{plain.scores['samples']:,} pictures, plain centre crops"
+        note = f"{plain.scores['samples']:,} images, plain centre crops"
         return part(plain.scores["accuracy"], plain.scores["accuracy_interval"], note)
     running = model.curves.get("train/accuracy") if model else None
     if running:
@@ -173,7 +173,7 @@ class Ours:
 
 
 def ours_of(study: Study, result: Result) -> Ours:
-    """The mean over seeds with its interval over seeds and pictures where the study has that; else one network's."""
+    """The mean over seeds with its interval over seeds and images where the study has that; else one network's."""
     model = next(model for model in study.models if model.name == result.model)
     several = seeds_of(study, model, result)
     over = several.values.get("over_images") if several else None
@@ -223,7 +223,7 @@ def _theirs(study: Study, model_role: str, set_role: str) -> tuple[Cell, Cell]:
     result = role_result(study, model_role, set_role)
     assert result is not None
     samples = result.scores["samples"]
-    note = "" if samples == published.samples else f"ours has {samples:,} pictures"
+    note = "" if samples == published.samples else f"ours has {samples:,} images"
     return value, _mark(ours_of(study, result), published.accuracy, published.interval, note)
 
 
@@ -237,7 +237,7 @@ def _unlike(study: Study, model_role: str, set_role: str) -> str:
     if result.split != "test":
         return f"not marked: ours is of its {result.split} split"
     if abs(samples - published) > OTHER_SPLIT * published:
-        return f"not marked: tested on {samples:,} pictures, the study on {published:,}"
+        return f"not marked: tested on {samples:,} images, the study on {published:,}"
     if set_role == "c" and not study.variants.get(result.set_name, "").startswith(RATED):
         return "not marked: the study's labels are what viewers rated, and ours are not known to be"
     return next(filter(None, (_unlike_training(study, role) for role in _lineage(model_role))), "")
@@ -250,9 +250,9 @@ def _unlike_training(study: Study, role: str) -> str:
         return f"not marked: not known how the model of {where} was trained"
     images, theirs = _trained_images(study, model), TRAIN_SAMPLES[role[-1]]
     if images is None:
-        return f"not marked: not known on how many pictures of {where} it was trained"
+        return f"not marked: not known on how many images of {where} it was trained"
     if abs(images - theirs) > OTHER_TRAINING * theirs:
-        return f"not marked: trained on {images:,} pictures of {where}, {percent(images / theirs)} of {theirs:,}"
+        return f"not marked: trained on {images:,} images of {where}, {percent(images / theirs)} of {theirs:,}"
     if model.departures is None:
         return "not marked: not known whether it was trained with the study's settings"
     if model.departures:
@@ -319,7 +319,7 @@ class Published:
 
     @property
     def interval(self) -> list[float]:
-        """Its 95 % interval over test pictures, Wilson's; how it moves with the seed the study does not say."""
+        """Its 95 % interval over test images, Wilson's; how it moves with the seed the study does not say."""
         low, high = wilson(np.array(self.accuracy * self.samples), np.array(self.samples))
         return [float(low), float(high)]
 
@@ -336,13 +336,13 @@ ACCURACIES = {
 
 
 TRAIN_SAMPLES = {"a": 283_901, "b": 12_271}
-"""Role of the set -> pictures of its training split. RAF-DB's own; of AffectNet the manually labelled ones of the seven
+"""Role of the set -> images of its training split. RAF-DB's own; of AffectNet the manually labelled ones of the seven
 emotions that can be downloaded."""
 
 
 OTHER_TRAINING, OTHER_SPLIT = 0.01, 0.05
-"""From this part of pictures more or less on it is another training set, another test set. A release lacks some files;
-of the Asian set we know 1,154 front views where the study counts 1,197 pictures."""
+"""From this part of images more or less on it is another training set, another test set. A release lacks some files;
+of the Asian set we know 1,154 front views where the study counts 1,197 images."""
 
 
 RATED = "labels are what was rated"
@@ -378,7 +378,7 @@ CLASS_COUNTS = {
     },
     "c": {"surprise": 220, "fear": 27, "disgust": 199, "happiness": 243, "sadness": 263, "anger": 245},
 }
-"""Role of the set -> emotion -> pictures of all its splits together. Tables 1 and 5.
+"""Role of the set -> emotion -> images of all its splits together. Tables 1 and 5.
 
 AffectNet's counts are of all manual labels, the unreleased test set among them: more than anyone can download.
 """

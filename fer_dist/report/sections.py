@@ -1,4 +1,4 @@
-"""The sections of a report, each with its sentences, tables and pictures; one that has none of them is left out."""
+"""The sections of a report, each with its sentences, tables and images; one that has none of them is left out."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from itertools import chain
 from fer_dist.report import plots, sentences, tables
 from fer_dist.report.differences import gap_tests, transfers
 from fer_dist.report.findings import Result, Study, first_models
-from fer_dist.report.plots import Picture
+from fer_dist.report.plots import PageFigure
 from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
 from fer_dist.report.sentences import model_sentences, transfer_sentence
 from fer_dist.report.table import Table
@@ -17,7 +17,7 @@ from fer_dist.report.table import Table
 class Section:
     """name: its anchor. introduction: what is shown, for a paragraph; sentences: what was found, for a list.
 
-    more: pictures of further seeds, which a page folds away.
+    more: images of further seeds, which a page folds away.
     """
 
     name: str
@@ -25,16 +25,16 @@ class Section:
     introduction: str = ""
     sentences: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    more: tuple[Picture, ...] = ()
+    figures: tuple[PageFigure, ...] = ()
+    more: tuple[PageFigure, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.sentences or self.tables or self.pictures or self.more)
+        return not (self.sentences or self.tables or self.figures or self.more)
 
 
 def sections(study: Study) -> list[Section]:
-    """In the order of the page, pictures under names that differ. Figures stand for the first seed of each group."""
+    """In the order of the page, images under names that differ. Figures stand for the first seed of each group."""
     names = {model.name for model in first_models(study)}
     first = [result for result in study.results if result.model in names]
     parts = (_published, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _certainty)
@@ -74,7 +74,7 @@ def _transfer(study: Study, first: list[Result]) -> Section:
         "networks alone, for another seed gives another network. In the sentences p is after Holm's correction over "
         "this section's tests; in the table it is each test's own."
     )
-    return Section("transfer", "What transfer brings", introduction, found, shown, tuple(plots.transfer_picture(study)))
+    return Section("transfer", "What transfer brings", introduction, found, shown, tuple(plots.transfer_figure(study)))
 
 
 def _seeds(study: Study, first: list[Result]) -> Section:
@@ -84,7 +84,7 @@ def _seeds(study: Study, first: list[Result]) -> Section:
     )
     several = any(seeds.values["n"] > 1 for seeds in study.seeds)
     shown = _filled(tables.seeds_table(study)) if several else ()
-    return Section("seeds", "Several seeds", introduction, (), shown, tuple(plots.seeds_picture(study)))
+    return Section("seeds", "Several seeds", introduction, (), shown, tuple(plots.seeds_figures(study)))
 
 
 def _confusions(study: Study, first: list[Result]) -> Section:
@@ -93,16 +93,16 @@ def _confusions(study: Study, first: list[Result]) -> Section:
         "colour, the more. Grey: no value."
     )
     others = [result for result in study.results if result not in first]
-    some, more = (tuple(plots.confusion_pictures(of)) for of in (first, others))
-    return Section("confusions", "Where the models err", introduction, pictures=some, more=more)
+    some, more = (tuple(plots.confusion_figures(of)) for of in (first, others))
+    return Section("confusions", "Where the models err", introduction, figures=some, more=more)
 
 
 def _frequencies(study: Study, first: list[Result]) -> Section:
     introduction = (
-        "Whether emotions with many training pictures are recognised better, and whether some are predicted more "
+        "Whether emotions with many training images are recognised better, and whether some are predicted more "
         "often than they occur: right of the dotted line. No mark: never predicted, or not in the set."
     )
-    drawn = (*plots.size_pictures(study, first), *plots.frequency_pictures(first))
+    drawn = (*plots.size_figures(study, first), *plots.frequency_figures(first))
     shown = _filled(tables.over_predicted_table(first))
     found = _said(sentences.neutral_sentence, first)
     return Section("frequencies", "Rare and frequent emotions", introduction, found, shown, drawn)
@@ -114,7 +114,7 @@ def _priors(study: Study, first: list[Result]) -> Section:
         "take that out: once with all emotions equally likely, once with their frequency in the test set as estimated "
         "from the predictions alone (Saerens et al. 2002)."
     )
-    drawn, shown = tuple(plots.prior_picture(first)), _filled(tables.prior_table(first))
+    drawn, shown = tuple(plots.prior_figure(first)), _filled(tables.prior_table(first))
     found = _said(sentences.prior_sentence, first)
     return Section("priors", "Corrected for class frequencies", introduction, found, shown, drawn)
 
@@ -125,7 +125,7 @@ def _certainty(study: Study, first: list[Result]) -> Section:
         "model is right more often than it says, below it less often; large marks stand for many images. The second "
         "shows how much better the certain predictions are: each mark keeps those above one threshold."
     )
-    drawn = tuple(plots.certainty_pictures(first))
+    drawn = tuple(plots.certainty_figures(first))
     found = _said(sentences.certainty_sentence, first) if drawn else ()
     return Section("certainty", "How far a probability can be trusted", introduction, found, (), drawn)
 
@@ -143,7 +143,7 @@ def _groups(study: Study, first: list[Result]) -> Section:
         for (model, name, attribute), gap in tests.items()
         if (model, name) == (result.model, result.set_name)
     )
-    drawn = tuple(plots.attribute_pictures(first))
+    drawn = tuple(plots.attribute_figures(first))
     shown = _filled(tables.attributes_table(first))
     return Section("attributes", "By attribute", introduction, found, shown, drawn)
 
@@ -151,15 +151,15 @@ def _groups(study: Study, first: list[Result]) -> Section:
 def _damage(study: Study, first: list[Result]) -> Section:
     introduction = (
         "Errors under common corruptions in five severities (Hendrycks and Dietterich 2019), and what hiding a part of "
-        "the face costs. A region matters by itself only where it costs more than as much of the picture elsewhere."
+        "the face costs. A region matters by itself only where it costs more than as much of the image elsewhere."
     )
     found = (*_said(sentences.damage_sentence, first), *_said(sentences.hidden_sentence, first))
-    drawn, shown = tuple(plots.damage_pictures(first)), _filled(tables.robustness_table(first))
-    return Section("damage", "Damaged and hidden pictures", introduction, found, shown, drawn)
+    drawn, shown = tuple(plots.corruption_figures(first)), _filled(tables.robustness_table(first))
+    return Section("damage", "Damaged and hidden images", introduction, found, shown, drawn)
 
 
 def _copies(study: Study, first: list[Result]) -> Section:
-    introduction = "Test pictures that the audit found in a training set as well, counted and left out."
+    introduction = "Test images that the audit found in a training set as well, counted and left out."
     found, shown = _said(sentences.copies_sentence, first), _filled(tables.copies_table(first))
     return Section("copies", "With and without copies", introduction, found, shown)
 
@@ -167,19 +167,19 @@ def _copies(study: Study, first: list[Result]) -> Section:
 def _training(study: Study, first: list[Result]) -> Section:
     models = first_models(study)
     names = {model.name for model in models}
-    some = tuple(plots.curve_pictures(models))
-    more = tuple(plots.curve_pictures(model for model in study.models if model.name not in names))
-    introduction = "Training accuracy is measured on augmented pictures while the weights still change"
+    some = tuple(plots.curve_figures(models))
+    more = tuple(plots.curve_figures(model for model in study.models if model.name not in names))
+    introduction = "Training accuracy is measured on augmented images while the weights still change"
     if any("validation/accuracy" in model.curves for model in study.models):
         introduction += "; validation accuracy on plain ones after each epoch."
     else:
         introduction += "; without a validation split nothing shows how it went on others."
-    return Section("training", "Training", introduction, pictures=some, more=more)
+    return Section("training", "Training", introduction, figures=some, more=more)
 
 
 def _data(study: Study, first: list[Result]) -> Section:
     shown = (*_filled(tables.counts_table(study)), *_filled(tables.left_out_table(study)))
-    return Section("data", "Data sets", tables=shown, pictures=tuple(plots.counts_pictures(study)))
+    return Section("data", "Data sets", tables=shown, figures=tuple(plots.counts_figures(study)))
 
 
 def _models(study: Study, first: list[Result]) -> Section:
@@ -198,22 +198,22 @@ def _distinct(found: list[Section]) -> list[Section]:
     """Two models' names may be the same once they are names of files, or differ in their case alone."""
     taken: set[str] = set()
 
-    def renamed(picture: Picture) -> Picture:
-        name, number = picture.name, 1
+    def renamed(figure: PageFigure) -> PageFigure:
+        name, number = figure.name, 1
         while name.lower() in taken:
             number += 1
-            name = f"{picture.name}-{number}"
+            name = f"{figure.name}-{number}"
         taken.add(name.lower())
-        return replace(picture, name=name)
+        return replace(figure, name=name)
 
     return [
-        replace(section, pictures=tuple(map(renamed, section.pictures)), more=tuple(map(renamed, section.more)))
+        replace(section, figures=tuple(map(renamed, section.figures)), more=tuple(map(renamed, section.more)))
         for section in found
     ]
 
 
-def all_pictures(found: list[Section]) -> list[Picture]:
-    return list(chain.from_iterable((*section.pictures, *section.more) for section in found))
+def all_figures(found: list[Section]) -> list[PageFigure]:
+    return list(chain.from_iterable((*section.figures, *section.more) for section in found))
 
 
 def all_tables(found: list[Section]) -> list[Table]:

@@ -107,7 +107,7 @@ def confusion_sentences(result: Result) -> str:
         true, wrong = scores["emotions"][row], scores["emotions"][column]
         sentences.append(f"Largest confusion: {percent(parts[row, column])} of {true} is taken for {wrong}.")
     else:
-        sentences.append("No picture is confused.")
+        sentences.append("No image is confused.")
     if scores["masked"]:
         sentences.append(f"The set lacks {', '.join(scores['masked'])}: masked, and never predicted.")
     return " ".join(sentences)
@@ -167,15 +167,13 @@ def correlation_sentence(result: Result, found: dict[str, Any] | None) -> str:
 
 
 def neutral_sentence(result: Result) -> str:
-    """How often neutrality is predicted for each picture that has it, and for how many of the others."""
+    """How often neutrality is predicted for each image that has it, and for how many of the others."""
     found = ((result.detail or {}).get("over_predicted") or {}).get("neutrality") or {}
     if found.get("ratio") is None:
         return ""
     times = f"{found['ratio']:.2f} times as often as it occurs ({found['predicted']:,} for {found['true']:,})"
     false = (
-        f", and for {percent(found['false_rate'])} of the others' pictures"
-        if found.get("false_rate") is not None
-        else ""
+        f", and for {percent(found['false_rate'])} of the others' images" if found.get("false_rate") is not None else ""
     )
     return f"{result.model} on {result.spoken_set} predicts neutrality {times}{false}."
 
@@ -229,14 +227,14 @@ def damage_sentence(result: Result) -> str:
     found = result.robustness
     if not found:
         return ""
-    sentence = f"{result.model} on {result.spoken_set}: error {percent(1 - found['clean'])} on clean pictures"
+    sentence = f"{result.model} on {result.spoken_set}: error {percent(1 - found['clean'])} on clean images"
     if found.get("mean_corruption_error") is None:
         return f"{sentence}."
     return f"{sentence}, {percent(found['mean_corruption_error'])} on damaged ones."
 
 
 def hidden_sentence(result: Result) -> str:
-    """The hidden region that costs most, and what as much of the picture costs elsewhere."""
+    """The hidden region that costs most, and what as much of the image costs elsewhere."""
     found = (result.robustness or {}).get("regions") or {}
     regions = {name: entry for name, entry in found.items() if not name.startswith(CONTROL)}
     if not regions:
@@ -248,12 +246,12 @@ def hidden_sentence(result: Result) -> str:
         return f"{start}hiding the {worst} changes accuracy most, by {signed_points(-regions[worst]['drop'])} points."
     worst = max(controlled, key=lambda name: regions[name]["drop"] - found[CONTROL + name]["drop"])
     change, control = (signed_points(-entry["drop"]) for entry in (regions[worst], found[CONTROL + worst]))
-    more = f"as much of the picture elsewhere by {control}"
+    more = f"as much of the image elsewhere by {control}"
     return f"{start}of the regions with a control, hiding the {worst} stands out most: {change} points, {more}."
 
 
 def copies_sentence(result: Result) -> str:
-    """What the copies of training pictures were worth."""
+    """What the copies of training images were worth."""
     without = result.without_copies
     if not without:
         return ""

@@ -36,7 +36,7 @@ def measures_table(study: Study) -> Table:
         masked = word(", ".join(scores.get("masked", ())) or "none")
         start = (word(result.model), word(result.set_name), count(scores["samples"]))
         rows.append((*start, *parts, *calibration, likelihood, masked))
-    columns = ("model", "tested on", "pictures", "accuracy", "mean over classes", "macro F1", "calibration error")
+    columns = ("model", "tested on", "images", "accuracy", "mean over classes", "macro F1", "calibration error")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
     chance = ("of a calibrated model", "without chance")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
@@ -56,8 +56,8 @@ def comparisons_table(study: Study) -> Table:
         rows.append((*names, *accuracies, gain, Cell(paired.get("p"), "probability"), *only))
     columns = ("with", "without", "tested on", "accuracy without", "accuracy with", "gain, points", "p")
     caption = (
-        "What each start brings. The gain's interval and p are of the paired test on the same pictures; the last two "
-        "columns count the pictures that only one of the two has right."
+        "What each start brings. The gain's interval and p are of the paired test on the same images; the last two "
+        "columns count the images that only one of the two has right."
     )
     return Table("comparisons", caption, (*columns, "only with", "only without"), tuple(rows))
 
@@ -131,8 +131,8 @@ def over_predicted_table(results: Sequence[Result]) -> Table:
             rows.append((word(result.model), word(result.set_name), *cells, *extreme, *correlation))
     columns = ("neutrality, ratio", "neutrality, false rate", "most over-predicted", "its ratio", "its false rate")
     caption = (
-        "Ratio: how often an emotion is predicted for each picture that has it. False rate: the part of the other "
-        "emotions' pictures that is taken for it. Spearman's r: of an emotion's recall with its training images; p "
+        "Ratio: how often an emotion is predicted for each image that has it. False rate: the part of the other "
+        "emotions' images that is taken for it. Spearman's r: of an emotion's recall with its training images; p "
         "after Holm's correction over the table."
     )
     return Table("frequencies", caption, ("model", "tested on", *columns, "Spearman's r", "p"), tuple(rows))
@@ -171,8 +171,8 @@ def robustness_table(results: Sequence[Result]) -> Table:
             hardest = part(means[worst] if worst else None, note=worst or "")
             start = (word(result.model), word(result.set_name), count(found["samples"]))
             rows.append((*start, part(1 - found["clean"]), error, hardest))
-    columns = ("model", "tested on", "pictures", "error, clean", "error, damaged", "error, worst group")
-    caption = "Errors on clean and on damaged pictures: the mean over corruptions and severities."
+    columns = ("model", "tested on", "images", "error, clean", "error, damaged", "error, worst group")
+    caption = "Errors on clean and on damaged images: the mean over corruptions and severities."
     return Table("robustness", caption, columns, tuple(rows))
 
 
@@ -186,7 +186,7 @@ def copies_table(results: Sequence[Result]) -> Table:
             change = points(without["accuracy"] - result.scores["accuracy"])
             rows.append((word(result.model), word(result.set_name), count(copies), *accuracies, change))
     columns = ("model", "tested on", "copies", "accuracy, all", "accuracy, without copies", "change, points")
-    caption = "With and without the test pictures of which the audit found a copy in a training set."
+    caption = "With and without the test images of which the audit found a copy in a training set."
     return Table("copies", caption, columns, tuple(rows))
 
 
@@ -196,7 +196,7 @@ def counts_table(study: Study) -> Table:
         (word(name), *(count(counts.get(emotion)) for emotion in emotions), count(sum(counts.values())))
         for name, counts in study.class_counts.items()
     )
-    caption = "Pictures of each emotion. A dash: the set does not have the emotion."
+    caption = "Images of each emotion. A dash: the set does not have the emotion."
     return Table("class-counts", caption, ("set", *emotions, "all"), rows)
 
 
@@ -206,7 +206,7 @@ def left_out_table(study: Study) -> Table:
         for name, reasons in study.left_out.items()
         for reason, number in reasons.items()
     )
-    return Table("left-out", "Pictures of the releases that are not in the sets.", ("set", "reason", "pictures"), rows)
+    return Table("left-out", "Images of the releases that are not in the sets.", ("set", "reason", "images"), rows)
 
 
 def models_table(study: Study) -> Table:
@@ -216,7 +216,7 @@ def models_table(study: Study) -> Table:
         _row("trained on", [word(model.trained_on) for model in study.models]),
         _row("started from", [word(model.started_from or "scratch") for model in study.models]),
         _row("seed", [word(str(model.seed)) for model in study.models]),
-        _row("pictures trained on", [count(model.images) for model in study.models]),
+        _row("images trained on", [count(model.images) for model in study.models]),
         _row("accuracy on them", [_training_accuracy(model) for model in study.models]),
         _row("duration", [word(duration(model.seconds)) for model in study.models]),
         _row("parameters", [word(_whole(model.parameters)) for model in study.models]),
@@ -238,7 +238,7 @@ def _scored(scores: dict[str, Any], name: str) -> Cell:
 
 
 def _group(groups: dict[str, dict[str, Any]], name: str) -> Cell:
-    note = f"{name}, {groups[name]['samples']:,} pictures"
+    note = f"{name}, {groups[name]['samples']:,} images"
     return part(groups[name]["accuracy"], groups[name].get("accuracy_interval"), note)
 
 
@@ -259,9 +259,9 @@ def _training_accuracy(model: Model) -> Cell:
 
 
 def asked_of(found: dict[str, Any]) -> str:
-    """On what a training accuracy was measured, as "1,000 pictures, 5 crops of each, after training"."""
+    """On what a training accuracy was measured, as "1,000 images, 5 crops of each, after training"."""
     each = f", {found['answers']} crops of each" if found["answers"] > 1 else ""
-    return f"{found['images']:,} pictures{each}, after training"
+    return f"{found['images']:,} images{each}, after training"
 
 
 def _whole(number: int | None) -> str | None:

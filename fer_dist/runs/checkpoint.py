@@ -36,7 +36,7 @@ SAFETENSORS_ERRORS = (SafetensorError, AttributeError, KeyError, RuntimeError, T
 """What the library raises of a damaged file, and where torch has no such type of numbers."""
 
 SMALLEST = 32
-"""Side of the smallest picture that the whole network sees."""
+"""Side of the smallest image that the whole network sees."""
 
 MOST_FILE_BYTES = 8 << 30
 """Of a file of a checkpoint, which is held whole: the study's network has 45 MB."""

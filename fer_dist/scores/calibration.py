@@ -16,7 +16,7 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Labelled pictures by their top probability, in equal bins: [low, high), the last one with its end, 1.
+    """Labelled images by their top probability, in equal bins: [low, high), the last one with its end, 1.
 
     edges: [bins + 1]; samples: [bins]; confidence and accuracy: [bins], means of a bin, NaN where it is empty.
     """
@@ -39,7 +39,7 @@ def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Relia
 
 
 def expected_calibration_error(predictions: Predictions, bins: int = CALIBRATION_BINS) -> float:
-    """Mean over pictures of |accuracy - mean top probability| of the bin that a picture falls in.
+    """Mean over images of |accuracy - mean top probability| of the bin that an image falls in.
 
     Source: Guo et al. 2017, with equal-width bins. torchmetrics gives probabilities of exactly 1 a bin of their own.
     """
@@ -59,7 +59,7 @@ def calibration(predictions: Predictions) -> dict[str, Any]:
     and a lower end of 0 says that the model may be perfectly calibrated as far as these bins tell.
     On 300 to 20,000 images of simulated models, calibrated or not, the interval held the truth in 93 to 97 % of 500
     runs; of 10 to 118 people in 91 to 99 % of 400.
-    Raises InputError where no picture has an emotion.
+    Raises InputError where no image has an emotion.
     """
     found, name = _Gaps(predictions), "expected_calibration_error"
     error = expected_calibration_error(predictions)
@@ -88,7 +88,7 @@ class _Gaps:
         confidence, is_right, place = _binned(chosen, CALIBRATION_BINS)
         _, place, samples = np.unique(place, return_inverse=True, return_counts=True)
         gaps = np.bincount(place, is_right - confidence) / samples
-        # Half a picture more that is right and half one that is wrong: a bin that is all right still has a spread.
+        # Half an image more that is right and half one that is wrong: a bin that is all right still has a spread.
         part = (np.bincount(place, is_right) + 0.5) / (samples + 1)
         variance = part * (1 - part) / samples
         self.weight, self.inflation, self.quantile = samples / samples.sum(), 1.0, student.quantile(math.inf)
@@ -161,7 +161,7 @@ def _edges(bins: int) -> Array:
 
 
 def _binned(predictions: Predictions, bins: int) -> tuple[Array, Array, Array]:
-    """Of each labelled picture its top probability, whether it is right, and its bin."""
+    """Of each labelled image its top probability, whether it is right, and its bin."""
     chosen = labelled(predictions)
     confidence = chosen.probabilities.max(axis=1)
     place = np.clip(np.searchsorted(_edges(bins), confidence, side="right") - 1, 0, bins - 1)

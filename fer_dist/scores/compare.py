@@ -1,4 +1,4 @@
-"""Models against each other: on one set or two, with one seed or several; and a table without some of its pictures."""
+"""Models against each other: on one set or two, with one seed or several; and a table without some of its images."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -30,7 +30,7 @@ def paired(first: Predictions, second: Predictions, bootstrap: int = 1000, seed:
     By subjects, where the attribute `subject` is known of nearly all images: interval and p are Student's, with the
     spread of the jackknife that leaves out one subject at a time, and as many degrees of freedom as `freedom` finds,
     at most subjects - 1.
-    Raises InputError where the tables have other keys or labels, a key twice, or no labelled picture.
+    Raises InputError where the tables have other keys or labels, a key twice, or no labelled image.
     """
     matched = _in_order_of(first, second)
     first, second = labelled(first), labelled(matched)
@@ -207,7 +207,7 @@ def holm(ps: dict[str, float]) -> dict[str, float]:
 
 
 def without(predictions: Predictions, keys: Collection[str]) -> Predictions:
-    """The table less the pictures of these keys, such as copies that an audit lists; keys that it lacks do nothing."""
+    """The table less the images of these keys, such as copies that an audit lists; keys that it lacks do nothing."""
     left_out = set(keys)
     return select(predictions, np.array([str(key) not in left_out for key in predictions.keys], dtype=bool))
 
@@ -217,12 +217,12 @@ def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
     places = {str(key): row for row, key in enumerate(second.keys)}
     keys = [str(key) for key in first.keys]
     if len(places) < len(second.keys) or len(set(keys)) < len(keys):
-        raise InputError("a key comes twice in a predictions table; every picture counts exactly once")
+        raise InputError("a key comes twice in a predictions table; every image counts exactly once")
     alone = sorted(set(keys) ^ set(places))
     if alone:
         raise InputError(
-            f"two predictions tables of {len(keys)} and {len(places)} pictures differ in {len(alone)} keys, such as "
-            f"{alone[0]}; compare models on the same set, with the same pictures left out"
+            f"two predictions tables of {len(keys)} and {len(places)} images differ in {len(alone)} keys, such as "
+            f"{alone[0]}; compare models on the same set, with the same images left out"
         )
     matched = select(second, np.array([places[key] for key in keys], dtype=np.int64))
     names, other = _names(first), _names(matched)
@@ -236,7 +236,7 @@ def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
 
 
 def _names(predictions: Predictions) -> Array:
-    """[N]: emotion of each picture by name: two models may have their emotions in another order."""
+    """[N]: emotion of each image by name: two models may have their emotions in another order."""
     return np.array([*predictions.emotions, "none"])[predictions.labels]
 
 

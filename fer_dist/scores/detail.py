@@ -26,11 +26,11 @@ def detail(
 ) -> dict[str, Any]:
     """All of it, ready for JSON; what has no value is None.
 
-    trained_counts: pictures of each emotion that the model was trained on; None: not known, and then "prior" and
+    trained_counts: images of each emotion that the model was trained on; None: not known, and then "prior" and
     "rank_correlation" are None.
-    bootstrap: orders drawn for the p of the rank correlation where more than 8 emotions have pictures; seed: of these.
+    bootstrap: orders drawn for the p of the rank correlation where more than 8 emotions have images; seed: of these.
     attributes: names of those that make groups; None: all that can.
-    Raises InputError where no picture has an emotion, and as priors.training_prior does.
+    Raises InputError where no image has an emotion, and as priors.training_prior does.
     """
     chosen = labelled(predictions)
     matrix = confusion(chosen)

@@ -1,4 +1,4 @@
-"""Scores by what else is known of the pictures (gender, age group, pose), and the largest gap between groups."""
+"""Scores by what else is known of the images (gender, age group, pose), and the largest gap between groups."""
 
 import math
 from collections.abc import Collection
@@ -22,17 +22,17 @@ from fer_dist.scores.table import Predictions, labelled, select
 
 MOST_GROUPS = 20
 """An attribute of more different values is no grouping: names of files, ages in years, subjects of a large set."""
-FEWEST_PICTURES = 10
-"""A group of fewer pictures is listed, and makes no gap."""
+FEWEST_IMAGES = 10
+"""A group of fewer images is listed, and makes no gap."""
 UNKNOWN = "unknown"
 
 
 def by_attribute(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
     """Labelled images grouped by each attribute of `names` (None: all) that has 2 to 20 values, ready for JSON.
 
-    Numbers with a fraction (valence, a place in the picture) measure and do not group; whole ones do. Pictures without
+    Numbers with a fraction (valence, a place in the image) measure and do not group; whole ones do. Images without
     a value (None, NaN, empty text) are the group "unknown", which makes no gap.
-    Raises InputError where no picture has an emotion.
+    Raises InputError where no image has an emotion.
     """
     chosen = labelled(predictions)
     found = {}
@@ -54,7 +54,7 @@ def largest_gap(groups: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     interval and p, for the emotions that both have; None where there is no such emotion or a group does not say.
     groups: as by_attribute makes them. The interval's lower end is below 0 where the gap may be chance.
     """
-    counted = {value: one for value, one in groups.items() if one["samples"] >= FEWEST_PICTURES and value != UNKNOWN}
+    counted = {value: one for value, one in groups.items() if one["samples"] >= FEWEST_IMAGES and value != UNKNOWN}
     if len(counted) < 2:
         return None
     best = max(counted, key=lambda value: counted[value]["accuracy"])
@@ -139,12 +139,12 @@ def _group(predictions: Predictions) -> dict[str, Any]:
     """independent: images that would know the accuracy as well were each of another person; degrees: of freedom of how
     far subjects differ, None where images count as independent."""
     matrix = confusion(predictions)
-    right, pictures = np.diagonal(matrix), support(matrix)
+    right, images = np.diagonal(matrix), support(matrix)
     known = known_accuracy(predictions)
     # A recall is known as from fewer images, as many times fewer as the accuracy is.
     part = known.samples / matrix.sum()
-    low, high = wilson(right * part, np.maximum(pictures, 1) * part, degrees=known.degrees)
-    intervals = [[float(low[k]), float(high[k])] if pictures[k] else None for k in range(len(predictions.emotions))]
+    low, high = wilson(right * part, np.maximum(images, 1) * part, degrees=known.degrees)
+    intervals = [[float(low[k]), float(high[k])] if images[k] else None for k in range(len(predictions.emotions))]
     return {
         "samples": int(matrix.sum()),
         "accuracy": float(accuracy(matrix)),
@@ -154,7 +154,7 @@ def _group(predictions: Predictions) -> dict[str, Any]:
         **unit(known.subjects),
         "independent": known.samples,
         "degrees": None if known.subjects is None else known.degrees,
-        "support": dict(zip(predictions.emotions, pictures.tolist(), strict=True)),
+        "support": dict(zip(predictions.emotions, images.tolist(), strict=True)),
         "recall": dict(zip(predictions.emotions, plain(recall(matrix)), strict=True)),
         "recall_interval": dict(zip(predictions.emotions, intervals, strict=True)),
     }

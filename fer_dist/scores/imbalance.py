@@ -1,4 +1,4 @@
-"""Whether a model favours emotions: recall against training pictures, and what is predicted more often than it is."""
+"""Whether a model favours emotions: recall against training images, and what is predicted more often than it is."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,7 @@ MOST_FOR_ALL_ORDERS = 8
 def rank_correlation(
     trained: Array, recalls: Array, orders: int = 1000, seed: int = 0
 ) -> dict[str, float | int] | None:
-    """Spearman's correlation of training pictures [K] with recall [K], NaN where an emotion has no pictures.
+    """Spearman's correlation of training images [K] with recall [K], NaN where an emotion has no images.
 
     p: the part of all orders of the recalls whose correlation is at least as far from 0; of more than 8 emotions, of
     the order at hand and `orders` drawn ones. None for fewer than 3 emotions, or where all counts or all recalls are
@@ -40,7 +40,7 @@ def rank_correlation(
 def over_predicted(matrix: Array, emotions: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """How often each emotion is true and how often predicted, from a confusion matrix [K, K].
 
-    ratio: predicted / true, None where no picture has the emotion; false_rate: of the pictures of other emotions, the
+    ratio: predicted / true, None where no image has the emotion; false_rate: of the images of other emotions, the
     part predicted as this one, None where there are none.
     """
     true, said, right = matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist(), np.diagonal(matrix).tolist()

@@ -1,6 +1,6 @@
 """95 % intervals of scores as closed formulas: nothing is drawn, so the same table gives the same interval.
 
-Percentiles of a resampled table are too narrow where an emotion has few pictures: of seven pictures that are all
+Percentiles of a resampled table are too narrow where an emotion has few images: of seven images that are all
 right, every resample is all right as well.
 """
 
@@ -19,7 +19,7 @@ Measure = Callable[[Array], Array]
 
 LEVEL = 0.95
 STEP = 1e-3
-"""Pictures by which a cell is moved to see what a measure makes of it."""
+"""Images by which a cell is moved to see what a measure makes of it."""
 WIDEST = 1e6
 """Standard errors at which the search for a p ends."""
 FEWEST_DEGREES = 3.0
@@ -56,7 +56,7 @@ def less_interval(
 ) -> tuple[float, float]:
     """The 95 % interval of the first value less the second, by the intervals of both.
 
-    It takes the two for independent: of values that were measured on the same pictures it is too wide rather than too
+    It takes the two for independent: of values that were measured on the same images it is too wide rather than too
     narrow. Source: Newcombe 1998, method 10; Zou and Donner 2008 for intervals of any kind.
     """
     ends = np.array([first_interval, second_interval]).T
@@ -104,10 +104,10 @@ def interval(measure: Measure, matrix: Array) -> tuple[Array, Array]:
     """Low and high end [...] for a measure of confusion matrices [..., K, K], such as the mean over classes.
 
     The measure must be smooth, from 0 to 1, and the same for a matrix and its multiple. The standard error is the
-    delta method's, where each emotion with pictures has been given one more, half of it right: so an emotion of few
-    pictures, all right, still has a spread. Each emotion's part has n - 1 in the denominator, and the quantile is
+    delta method's, where each emotion with images has been given one more, half of it right: so an emotion of few
+    images, all right, still has a spread. Each emotion's part has n - 1 in the denominator, and the quantile is
     Student's with Satterthwaite's degrees of freedom. The interval is symmetric in ln(x / (1 - x)) and holds the value.
-    On the class counts of real sets, 300 to 3,500 pictures, it held the truth in 94.6 to 96.2 % of 20,000 runs; of a
+    On the class counts of real sets, 300 to 3,500 images, it held the truth in 94.6 to 96.2 % of 20,000 runs; of a
     model that is right on 98 to 99.9 % of each emotion in 90 to 92 %, of one at chance in 98 %.
     """
     found = spread(measure, matrix)
@@ -146,10 +146,10 @@ class Spread:
 def spread(measure: Measure, matrix: Array) -> Spread:
     """That of a measure of confusion matrices [..., K, K], with images that are independent; see `interval`."""
     counts = matrix.astype(np.float64)
-    pictures = counts.sum(axis=-1)
+    images = counts.sum(axis=-1)
     smooth = with_one_more(counts)
     parts = (smooth * gradient(measure, smooth) ** 2).sum(axis=-1)
-    degrees = np.maximum(pictures - 1, 1)
+    degrees = np.maximum(images - 1, 1)
     parts *= smooth.sum(axis=-1) / degrees
     variance = parts.sum(axis=-1)
     # A list of one emotion leaves nothing to be wrong: no variance, and its interval is a point.
@@ -170,19 +170,19 @@ def _sum_interval(weights: Array, values: Array, low: Array, high: Array) -> tup
 
 
 def with_one_more(counts: Array) -> Array:
-    """One picture more for each emotion that has some: half right, half as the table's wrong ones are predicted."""
-    pictures, predictions = counts.sum(axis=-1), counts.sum(axis=-2)
+    """One image more for each emotion that has some: half right, half as the table's wrong ones are predicted."""
+    images, predictions = counts.sum(axis=-1), counts.sum(axis=-2)
     itself = np.eye(counts.shape[-1])
-    elsewhere = (1 - itself) * np.where(pictures + predictions > 0, predictions + 0.5, 0)[..., None, :]
+    elsewhere = (1 - itself) * np.where(images + predictions > 0, predictions + 0.5, 0)[..., None, :]
     # Where one emotion alone occurs, any other may be taken for it.
     elsewhere = np.where(elsewhere.sum(axis=-1, keepdims=True) > 0, elsewhere, 1 - itself)
     wrong = elsewhere / np.maximum(elsewhere.sum(axis=-1, keepdims=True), 0.5)
-    more: Array = counts + np.where(pictures > 0, 0.5, 0)[..., None] * (itself + wrong)
+    more: Array = counts + np.where(images > 0, 0.5, 0)[..., None] * (itself + wrong)
     return more
 
 
 def gradient(measure: Measure, matrix: Array) -> Array:
-    """[..., K, K]: what one picture more in a cell does to the measure, by central differences; 0 in empty cells."""
+    """[..., K, K]: what one image more in a cell does to the measure, by central differences; 0 in empty cells."""
     classes = matrix.shape[-1]
     moves = STEP * np.eye(classes * classes).reshape(-1, classes, classes)
     around = matrix[..., None, :, :]

@@ -21,7 +21,7 @@ SELECTIVE_ABOVE = 0.9
 
 
 def confusion(predictions: Predictions) -> Array:
-    """int64 [K, K]: labelled pictures by true emotion (row) and predicted emotion (column)."""
+    """int64 [K, K]: labelled images by true emotion (row) and predicted emotion (column)."""
     chosen, classes = labelled(predictions), len(predictions.emotions)
     cells = chosen.labels * classes + predicted(chosen)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -35,23 +35,23 @@ def confusion_by_subject(predictions: Predictions, subjects: Subjects) -> Array:
 
 
 def support(matrix: Array) -> Array:
-    """[..., K]: pictures that have the emotion."""
+    """[..., K]: images that have the emotion."""
     totals: Array = matrix.sum(axis=-1)
     return totals
 
 
 def accuracy(matrix: Array) -> Array:
-    """[...]: the part of all pictures that is right."""
+    """[...]: the part of all images that is right."""
     return _ratio(_right(matrix).sum(axis=-1), matrix.sum(axis=(-2, -1)))
 
 
 def recall(matrix: Array) -> Array:
-    """[..., K]: of the pictures of an emotion, the part that is right; NaN for an emotion without pictures."""
+    """[..., K]: of the images of an emotion, the part that is right; NaN for an emotion without images."""
     return _ratio(_right(matrix), support(matrix))
 
 
 def precision(matrix: Array) -> Array:
-    """[..., K]: of the pictures predicted as an emotion, the part that is right; NaN for one never predicted."""
+    """[..., K]: of the images predicted as an emotion, the part that is right; NaN for one never predicted."""
     return _ratio(_right(matrix), matrix.sum(axis=-2))
 
 
@@ -61,7 +61,7 @@ def f1(matrix: Array) -> Array:
 
 
 def mean_over_classes(matrix: Array) -> Array:
-    """[...]: mean recall of the emotions that have pictures (balanced accuracy)."""
+    """[...]: mean recall of the emotions that have images (balanced accuracy)."""
     return _mean_of_defined(recall(matrix))
 
 
@@ -71,7 +71,7 @@ def macro_f1(matrix: Array) -> Array:
 
 
 def normalised_by_row(matrix: Array) -> Array:
-    """[..., K, K]: each row as parts of its sum; NaN in the row of an emotion without pictures."""
+    """[..., K, K]: each row as parts of its sum; NaN in the row of an emotion without images."""
     return _ratio(matrix, support(matrix)[..., None])
 
 
@@ -83,7 +83,7 @@ def negative_log_likelihood(predictions: Predictions) -> float:
 
 
 def selective(predictions: Predictions, above: float = SELECTIVE_ABOVE) -> dict[str, Any]:
-    """What is left when only predictions of a higher top probability count. coverage: their part of all pictures."""
+    """What is left when only predictions of a higher top probability count. coverage: their part of all images."""
     chosen = labelled(predictions)
     is_certain = chosen.probabilities.max(axis=1) > above
     is_right = (predicted(chosen) == chosen.labels)[is_certain]
@@ -175,7 +175,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
 
     Intervals: 95 %, Wilson's for accuracy, intervals.interval for the means over emotions; where subjects are known,
     over subjects ("by"), and then wider than over images.
-    Raises InputError where no picture has an emotion.
+    Raises InputError where no image has an emotion.
     """
     matrix = confusion(predictions)
     measures: dict[str, Any] = {

@@ -24,16 +24,16 @@ class Estimate:
 
 
 def training_prior(predictions: Predictions, trained_counts: dict[str, int]) -> Array:
-    """float64 [K]: each emotion's part of the training pictures; masked ones have 0 and the others sum to 1.
+    """float64 [K]: each emotion's part of the training images; masked ones have 0 and the others sum to 1.
 
-    An emotion without training pictures counts as one picture, so that nothing is divided by 0. Counts of emotions
+    An emotion without training images counts as one image, so that nothing is divided by 0. Counts of emotions
     that the model does not have are passed over: it was not trained on them.
-    Raises InputError where no emotion of the model has a training picture, or a count is negative.
+    Raises InputError where no emotion of the model has a training image, or a count is negative.
     """
     counts = np.array([trained_counts.get(name, 0) for name in predictions.emotions], dtype=np.float64)
     if not counts.any() or (counts < 0).any():
         raise InputError(
-            f"training pictures by emotion: {trained_counts}; give at least one of {', '.join(predictions.emotions)}, "
+            f"training images by emotion: {trained_counts}; give at least one of {', '.join(predictions.emotions)}, "
             "and none below 0"
         )
     seen = np.where(predictions.is_masked, 0, np.maximum(counts, 1))
@@ -73,18 +73,18 @@ def estimated_prior(predictions: Predictions, source: Array) -> Estimate:
 
 
 def prior_scores(predictions: Predictions, trained_counts: dict[str, int]) -> dict[str, Any]:
-    """Scores of labelled pictures without the training prior, and with the set's own as estimated, ready for JSON.
+    """Scores of labelled images without the training prior, and with the set's own as estimated, ready for JSON.
 
-    Raises InputError as training_prior does, and where no picture has an emotion.
+    Raises InputError as training_prior does, and where no image has an emotion.
     """
     chosen = labelled(predictions)
     source = training_prior(chosen, trained_counts)
-    pictures = support(confusion(chosen))
+    images = support(confusion(chosen))
     even = np.where(chosen.is_masked, 0, 1) / (~chosen.is_masked).sum()
     estimate = estimated_prior(chosen, source)
     return {
         "source": _by_name(chosen, source),
-        "target": _by_name(chosen, pictures / pictures.sum()),
+        "target": _by_name(chosen, images / images.sum()),
         "uniform": _headline(with_prior(chosen, source, even)),
         "em": {
             "prior": _by_name(chosen, estimate.prior),

@@ -15,14 +15,14 @@ SUM_TOLERANCE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one model says about each picture of one set.
+    """What one model says about each image of one set.
 
-    keys:          N names of pictures.
-    labels:        int [N], index into emotions; -1 where the picture has no emotion.
+    keys:          N names of images.
+    labels:        int [N], index into emotions; -1 where the image has no emotion.
     probabilities: float32 [N, K], each row sums to 1.
     emotions:      the K names, in the order of the model's outputs.
-    masked:        names that the set lacks: no picture has them as label, and their probability is 0.
-    attributes:    what else is known of each picture: name -> [N].
+    masked:        names that the set lacks: no image has them as label, and their probability is 0.
+    attributes:    what else is known of each image: name -> [N].
     Raises InputError where these do not fit together.
     """
 
@@ -57,11 +57,11 @@ class Predictions:
 
 
 def check_keys(place: str | Path, keys: Iterable[str]) -> None:
-    """Raises InputError where a key comes twice: a table tells pictures apart by their keys. place: for the message."""
+    """Raises InputError where a key comes twice: a table tells images apart by their keys. place: for the message."""
     seen: set[str] = set()
     for key in keys:
         if key in seen:
-            raise InputError(f"{place}: the key {key!r} comes twice; every picture counts exactly once")
+            raise InputError(f"{place}: the key {key!r} comes twice; every image counts exactly once")
         seen.add(key)
 
 
@@ -78,10 +78,10 @@ def select(predictions: Predictions, chosen: Array) -> Predictions:
 
 
 def labelled(predictions: Predictions) -> Predictions:
-    """The pictures that have an emotion. Raises InputError where none has."""
+    """The images that have an emotion. Raises InputError where none has."""
     has_label = predictions.labels >= 0
     if not has_label.any():
-        raise InputError(f"none of the {len(has_label)} samples has an emotion; scores need labelled pictures")
+        raise InputError(f"none of the {len(has_label)} samples has an emotion; scores need labelled images")
     return predictions if has_label.all() else select(predictions, has_label)
 
 

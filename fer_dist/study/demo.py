@@ -9,7 +9,7 @@ from pathlib import Path
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.shards.manifest import MANIFEST
-from fer_dist.data.sources.source import LeftOut, Picture, Sample, Source, open_source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.storage.places import OnDisk, settled
@@ -74,7 +74,7 @@ class _WithoutNeutrality:
             if isinstance(sample, LeftOut) or sample.emotion in self.emotions:
                 yield sample
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return self.source.read(sample)
 
 

@@ -49,13 +49,13 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
 
 
 def record_evaluation(running: Running, job: Job, result: Result, seconds: float) -> None:
-    """Record the scores of an evaluation. Raises WorkError where a picture of the set is missing or counted twice."""
+    """Record the scores of an evaluation. Raises WorkError where an image of the set is missing or counted twice."""
     emotions = network_of(running.setup.configs[job.model]).emotions
     counts = running.setup.manifests[job.data, "test"].counts
     expected = sum(count for emotion, count in counts.items() if emotion in emotions)
     scored = result.scores["samples"] + len(result.bad)
     if scored != expected:
-        raise WorkError(f"{job.model} on {result.dataset}: {scored} pictures scored, but the set holds {expected}")
+        raise WorkError(f"{job.model} on {result.dataset}: {scored} images scored, but the set holds {expected}")
     path = predictions_path(running.run_folder(job.model), result.dataset)
     files = {str(path.relative_to(running.setup.out)): file_hash(path)}
     finish(running, job, {"scores": result.scores, "bad": result.bad, "files": files, "seconds": seconds})
@@ -65,5 +65,5 @@ def record_evaluation(running: Running, job: Job, result: Result, seconds: float
 
 
 def predictions_of(running: Running, model: str, data: str) -> Predictions:
-    """What an evaluation of the study said of each picture."""
+    """What an evaluation of the study said of each image."""
     return load_predictions(predictions_path(running.run_folder(model), running.setup.manifests[data, "test"].name))

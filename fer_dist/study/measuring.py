@@ -11,7 +11,7 @@ import torch
 
 from fer_dist.config.settings import RobustnessSettings
 from fer_dist.data.inspection.audit import Found, audit
-from fer_dist.data.inspection.clean import pictures_to_leave_out
+from fer_dist.data.inspection.clean import images_to_leave_out
 from fer_dist.data.loading.loader import Placement, open_reader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
@@ -46,15 +46,15 @@ def measure(running: Running, job: Job) -> None:
 
 
 def _audit(running: Running, job: Job) -> dict[str, Any]:
-    """Which pictures of a test set have a copy in the train or val split of which set."""
+    """Which images of a test set have a copy in the train or val split of which set."""
     places = [below(running.setup.plan.data[data].shards, split) for data, split in running.setup.manifests]
     settings = next(iter(running.setup.configs.values())).data
     sets = [open_set(place, settings) for place in places]
     try:
-        report = audit(sets, progress=running.terminal.count("pictures compared"))
+        report = audit(sets, progress=running.terminal.count("images compared"))
     finally:
         running.terminal.close()
-    rows = pictures_to_leave_out(report)
+    rows = images_to_leave_out(report)
     save_leave_out(running.setup.out / LIST, rows)
     copies: dict[str, dict[str, list[str]]] = {}
     for group in report.groups:
@@ -62,14 +62,14 @@ def _audit(running: Running, job: Job) -> dict[str, Any]:
         for member in group.members:
             if member.split == "test" and seen:
                 _note_copies(copies, member, seen)
-    running.terminal.say(f"audit: {len(rows):,} pictures to leave out, listed in {running.setup.out / LIST}")
+    running.terminal.say(f"audit: {len(rows):,} images to leave out, listed in {running.setup.out / LIST}")
     found = {"exact": report.exact_copies, "near": report.near_copies}
     return {"copies": copies, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
 
 
-def _note_copies(copies: dict[str, dict[str, list[str]]], picture: Found, seen: list[str]) -> None:
-    held = copies.setdefault(picture.set, {})
-    held[picture.key] = sorted({*held.get(picture.key, []), *seen})
+def _note_copies(copies: dict[str, dict[str, list[str]]], image: Found, seen: list[str]) -> None:
+    held = copies.setdefault(image.set, {})
+    held[image.key] = sorted({*held.get(image.key, []), *seen})
 
 
 def _parity(running: Running, job: Job) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _copies(running: Running, job: Job) -> set[str] | None:
 
 
 def _trained_counts(running: Running, model: Model) -> dict[str, int]:
-    """Pictures of each emotion that the model was trained on last."""
+    """Images of each emotion that the model was trained on last."""
     data = running.setup.data_of(model)
     counts = dict(running.setup.manifests[data, "train"].counts)
     for emotions in running.setup.listed(data, "train").values():

@@ -43,16 +43,16 @@ class PaperConfig:
     """Transfer once more with learning rates that fall by this factor a part (see --train.layer-decay). 1: not."""
 
     audit: bool = True
-    """Look for test pictures that a model may have seen as copies, and score without them as well."""
+    """Look for test images that a model may have seen as copies, and score without them as well."""
 
     leave_out: OnDisk = ""
-    """List of pictures to leave out of training, as fer-dist shards audit --write-clean writes it."""
+    """List of images to leave out of training, as fer-dist shards audit --write-clean writes it."""
 
     robustness: bool = False
     """Measure what noise, blur, weather and covered parts of the face cost."""
 
     robustness_samples: int = Robustness.samples
-    """Pictures of each set for that at most. 0: all."""
+    """Images of each set for that at most. 0: all."""
 
     title: str = ""
     """Title of the report. Empty: made of the names of the sets."""

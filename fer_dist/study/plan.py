@@ -85,7 +85,7 @@ class Robustness:
     """Whether to measure it: of each training with its first seed, on the test split of its own set."""
 
     samples: int = RobustnessSettings.samples
-    """Pictures at most, the same for every model. 0: all; there are dozens of passes."""
+    """Images at most, the same for every model. 0: all; there are dozens of passes."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class Plan:
     """What is set beside what."""
 
     audit: bool = False
-    """Look for test pictures that a model may have seen as copies, and score without them as well."""
+    """Look for test images that a model may have seen as copies, and score without them as well."""
 
     leave_out: OnDisk = ""
-    """List of pictures to leave out of training (fer-dist shards audit --write-clean); scores are given with and
+    """List of images to leave out of training (fer-dist shards audit --write-clean); scores are given with and
     without those that it names in test splits."""
 
     parity: bool = True

@@ -71,7 +71,7 @@ class Setup:
         return chain
 
     def listed(self, data: str, split: str) -> dict[str, dict[str, str]]:
-        """The pictures of a set that the plan's list leaves out: shard -> key -> emotion."""
+        """The images of a set that the plan's list leaves out: shard -> key -> emotion."""
         return load_leave_out(self.plan.leave_out, self.manifests[data, split].name) if self.plan.leave_out else {}
 
 
@@ -209,7 +209,7 @@ def _check_model(setup: Setup, model: Model) -> None:
 
 
 def config_with_list(setup: Setup, model: Model) -> Config:
-    """A model's configuration with the plan's list of pictures, where that names any of its sets."""
+    """A model's configuration with the plan's list of images, where that names any of its sets."""
     config, data = setup.configs[model.name], setup.data_of(model)
     is_named = any(setup.listed(data, split) for split in setup.plan.training_splits)
     return replace(config, data=replace(config.data, leave_out=setup.plan.leave_out)) if is_named else config

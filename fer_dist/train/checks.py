@@ -12,7 +12,7 @@ from fer_dist.train.inputs import Inputs, fitting_network, open_inputs
 from fer_dist.train.zero import check_zero
 
 SOFT_LOOK = 256
-"""Pictures in which a soft label is looked for before soft training starts."""
+"""Images in which a soft label is looked for before soft training starts."""
 
 
 def check_job(config: Config, workers: int) -> Inputs:
@@ -40,12 +40,12 @@ def check_job(config: Config, workers: int) -> Inputs:
 
 
 def _check_soft(reader: Reader) -> None:
-    """Raises InputError where the first pictures of the set have no soft label: then hardly any has one."""
+    """Raises InputError where the first images of the set have no soft label: then hardly any has one."""
     shard = int(np.flatnonzero(reader.counts)[0])
     position = np.arange(min(SOFT_LOOK, reader.counts[shard]))
     found = reader.facts(Positions(np.full_like(position, shard), position))
     if all(facts.get("soft") is None for facts in found):
         raise InputError(
-            f"--train.loss soft: none of the first {len(found)} pictures of {reader.folder} has a soft label (soft in "
+            f"--train.loss soft: none of the first {len(found)} images of {reader.folder} has a soft label (soft in "
             "its json); use --train.loss hard, or a set that has them, as of fer-dist shards build ferplus"
         )

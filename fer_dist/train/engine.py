@@ -33,7 +33,7 @@ class Totals:
 
     loss: float
     accuracy: float
-    pictures: int
+    images: int
     bad_step: int
 
 
@@ -65,30 +65,30 @@ class Engine:
         for module in self.frozen:
             module.eval()
         set_rate(self.optimizer, lr)
-        pictures = len(batch.labels)
+        images = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
-        size = self.config.train.micro_batch or max(pictures, 1)
+        size = self.config.train.micro_batch or max(images, 1)
         # The ranks' gradients are averaged: of a sum, times this, that is the mean.
-        share = self.world.size / self._in_all(pictures)
+        share = self.world.size / self._in_all(images)
         with self.strategy.all_parts():
-            for start in range(0, pictures, size):
+            for start in range(0, images, size):
                 part = slice(start, start + size)
                 crops = batch.crops[start * self.views : (start + size) * self.views]
-                with self.strategy.one_part(last=start + size >= pictures):
+                with self.strategy.one_part(last=start + size >= images):
                     loss = self._loss(crops, targets[part], batch.labels[part], batch.step)
                     self.strategy.backward(loss * share)
-            if not pictures:
+            if not images:
                 self._take_part(batch.crops)
         self.strategy.update()
 
     def totals(self) -> Totals:
         """Mean loss and accuracy since the last call. Waits for the device and the other ranks."""
         bad = int(self._bad_step.item())
-        loss, correct, pictures = self.world.total(self._sums.cpu()).tolist()
+        loss, correct, images = self.world.total(self._sums.cpu()).tolist()
         self._sums.zero_()
-        pictures = max(pictures, 1)
+        images = max(images, 1)
         first_bad = self.world.least(bad if bad >= 0 else NEVER)
-        return Totals(loss / pictures, correct / pictures, int(pictures), -1 if first_bad == NEVER else first_bad)
+        return Totals(loss / images, correct / images, int(images), -1 if first_bad == NEVER else first_bad)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number. Waits for the device."""
@@ -121,7 +121,7 @@ class Engine:
         return [(name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad]
 
     def _loss(self, crops: Tensor, targets: Tensor, labels: Tensor, step: int) -> Tensor:
-        """The losses of some pictures, added up.
+        """The losses of some images, added up.
 
         targets: int64 [B], outputs of the model, or float32 [B, K], shares of them.
         """
@@ -150,15 +150,15 @@ class Engine:
             self._bad_step = torch.where(broke, step, self._bad_step)
         return total
 
-    def _in_all(self, pictures: int) -> int:
-        """Images of a batch over all ranks, at least 1. pictures: of this one."""
+    def _in_all(self, images: int) -> int:
+        """Images of a batch over all ranks, at least 1. images: of this one."""
         train, data = self.config.train, self.config.data
         if data.on_bad == "stop":
             return train.batch_size
-        return max(1, int(self.world.total(torch.tensor(float(pictures), dtype=torch.float64))))
+        return max(1, int(self.world.total(torch.tensor(float(images), dtype=torch.float64))))
 
     def _take_part(self, crops: Tensor) -> None:
-        """Give the other ranks the gradient that they wait for where none of this one's pictures decodes: zeros.
+        """Give the other ranks the gradient that they wait for where none of this one's images decodes: zeros.
 
         crops: none, of the usual size. In evaluation mode, so that the batch statistics stay as they are.
         """

@@ -51,12 +51,12 @@ def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None
     share = -(-config.train.batch_size // max(config.ray.workers, 1))
     with float32_on_cuda(tf32=config.train.precision == "tf32"), torch_threads(config.train.threads):
         engine = Engine(config, on_device(build(inputs.network), world.device), world)
-        pictures, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
-        seconds = _time_steps(engine, pictures, side, progress)
+        images, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
+        seconds = _time_steps(engine, images, side, progress)
         memory = _memory(engine, share)
     steps = config.train.epochs * inputs.order.steps_per_epoch
-    scale = share / pictures * (config.data.crop / side) ** 2
-    timed = pictures * engine.views, side
+    scale = share / images * (config.data.crop / side) ** 2
+    timed = images * engine.views, side
     return Estimate(steps, steps * seconds * scale, memory, world.device.type, timed, chosen.told)
 
 
@@ -78,7 +78,7 @@ def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], N
 
 
 def _affordable(engine: Engine, share: int) -> tuple[int, int]:
-    """How many pictures, and of which side, can be timed within the seconds that a CPU gets for it."""
+    """How many images, and of which side, can be timed within the seconds that a CPU gets for it."""
     crop, views = engine.config.data.crop, engine.views
     side = min(crop, PROBE_SIDE)
     # A single crop may leave BatchNorm a single value.
@@ -89,18 +89,18 @@ def _affordable(engine: Engine, share: int) -> tuple[int, int]:
     return (most, crop) if most >= fewest else (fewest, side)
 
 
-def _time_steps(engine: Engine, pictures: int, side: int, progress: Callable[[int, int | None], None]) -> float:
+def _time_steps(engine: Engine, images: int, side: int, progress: Callable[[int, int | None], None]) -> float:
     """Seconds of the quickest of a few steps, after one that warms up."""
     times = []
     for done in range(STEPS + 1):
         progress(done, STEPS + 1)
-        times.append(_step(engine, pictures, side))
+        times.append(_step(engine, images, side))
     return min(times[1:])
 
 
-def _step(engine: Engine, pictures: int, side: int) -> float:
+def _step(engine: Engine, images: int, side: int) -> float:
     """Seconds of one step that moves no weight."""
-    batch = noise(pictures, engine.views, side, engine.world.device)
+    batch = noise(images, engine.views, side, engine.world.device)
     begun = time.perf_counter()
     engine.step(batch, 0.0)
     engine.totals()
@@ -108,7 +108,7 @@ def _step(engine: Engine, pictures: int, side: int) -> float:
 
 
 def _memory(engine: Engine, share: int) -> int:
-    """Bytes: read off on CUDA; elsewhere weights, gradients and momentum, and what autograd keeps of a picture."""
+    """Bytes: read off on CUDA; elsewhere weights, gradients and momentum, and what autograd keeps of an image."""
     config = engine.config
     if engine.world.device.type == "cuda":
         return torch.cuda.max_memory_allocated(engine.world.device)
@@ -117,7 +117,7 @@ def _memory(engine: Engine, share: int) -> int:
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
-        # Weights and statistics are kept as well, and once however many pictures there are.
+        # Weights and statistics are kept as well, and once however many images there are.
         if tensor.shape[:1] == crops.shape[:1]:
             kept += tensor.numel() * tensor.element_size()
         return tensor
@@ -128,13 +128,13 @@ def _memory(engine: Engine, share: int) -> int:
     saved = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
     with saved, torch.autocast("cpu", half, enabled=half is not None):
         engine.model(crops)
-    of_a_picture = kept // 2 * engine.views * (config.data.crop / side) ** 2
-    return 3 * weights + round(of_a_picture * min(config.train.micro_batch or share, share))
+    of_an_image = kept // 2 * engine.views * (config.data.crop / side) ** 2
+    return 3 * weights + round(of_an_image * min(config.train.micro_batch or share, share))
 
 
-def noise(pictures: int, views: int, crop: int, device: torch.device) -> Batch:
+def noise(images: int, views: int, crop: int, device: torch.device) -> Batch:
     """A batch of drawn noise, as the loader gives one: crops of a side in pixels, all of the first emotion."""
-    crops = torch.randn(pictures * views, crop, crop, 3, device=device).permute(0, 3, 1, 2)
-    labels = torch.zeros(pictures, dtype=torch.int64, device=device)
+    crops = torch.randn(images * views, crop, crop, 3, device=device).permute(0, 3, 1, 2)
+    labels = torch.zeros(images, dtype=torch.int64, device=device)
     nothing = torch.zeros(0, dtype=torch.int64).numpy()
     return Batch(0, crops, labels, None, Samples([], nothing, [], []), Positions(nothing, nothing), 0.0)

@@ -12,7 +12,7 @@ from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.train.engine import Totals
 
-SHEET_PICTURES = 8
+SHEET_IMAGES = 8
 
 
 class Monitor:
@@ -29,7 +29,7 @@ class Monitor:
 
     def count(self, batch: Batch) -> None:
         """Take note of a batch that was trained on; of the first one with images, keep one of its crops."""
-        self._pictures += len(batch.labels)
+        self._images += len(batch.labels)
         self._crops += len(batch.crops)
         self._waited += batch.wait_seconds
         if self._writer and len(batch.labels) and not self._sheet_shown:
@@ -40,13 +40,13 @@ class Monitor:
         """Write a point of the training curves. step: how many steps are done."""
         seconds = time.perf_counter() - self._since
         # Shares may differ by a sample, so the rates are of the global batch: this rank's share times the ranks.
-        pictures = totals.pictures / seconds
-        crops = pictures * self._crops / max(self._pictures, 1)
+        images = totals.images / seconds
+        crops = images * self._crops / max(self._images, 1)
         values = {
             "train/loss": totals.loss,
             "train/accuracy": totals.accuracy,
             "train/learning_rate": lr,
-            "speed/pictures_per_second": pictures,
+            "speed/images_per_second": images,
             "speed/crops_per_second": crops,
             "speed/data_wait": self._waited / seconds,
         }
@@ -55,12 +55,12 @@ class Monitor:
 
             values["memory/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
         self._scalars(values, step)
-        text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {pictures:,.0f} pictures/s"
+        text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {images:,.0f} images/s"
         self.say(Message(text, step, self.steps))
         self._reset()
 
     def validated(self, step: int, epoch: int, scores: dict[str, Any]) -> None:
-        """Write the validation scores of an epoch, and its confusion matrix as a picture."""
+        """Write the validation scores of an epoch, and its confusion matrix as an image."""
         names = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
         values = {f"validation/{name}": scores[name] for name in names}
         values |= {f"recall/{name}": value for name, value in scores["recall"].items() if value is not None}
@@ -102,21 +102,21 @@ class Monitor:
             self._progress(Scalars(self.config.run.name, step, values))
 
     def _reset(self) -> None:
-        self._pictures = self._crops = 0
+        self._images = self._crops = 0
         self._waited = 0.0
         self._since = time.perf_counter()
 
     _sheet_shown = False
 
     def _sheet(self, batch: Batch) -> Tensor:
-        """Crops as the network gets them, brought back to 0..1: a row a picture, a column a view."""
+        """Crops as the network gets them, brought back to 0..1: a row an image, a column a view."""
         import torch
         from torchvision.utils import make_grid
 
         views = len(batch.crops) // len(batch.labels)
-        crops = batch.crops[: SHEET_PICTURES * views].float().cpu()
+        crops = batch.crops[: SHEET_IMAGES * views].float().cpu()
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.config.data.mean, self.config.data.std))
-        return make_grid((crops * std + mean).clamp(0, 1), nrow=views if views > 1 else SHEET_PICTURES)
+        return make_grid((crops * std + mean).clamp(0, 1), nrow=views if views > 1 else SHEET_IMAGES)
 
 
 def _open_writer(folder: Path, start: int) -> Any:

@@ -129,13 +129,13 @@ class Session:
             self.job.home.send()
 
     def close(self) -> None:
-        """End the curves, name the pictures that were left out, and wait for disk, store and the other ranks."""
+        """End the curves, name the images that were left out, and wait for disk, store and the other ranks."""
         self.saver.close()
         self.monitor.close(self.scores)
         self.job.home.close()
         bad = self.loader.bad | (self.validation.bad if self.validation else {})
         if bad and self.world.is_main:
-            text = f"left out {len(bad)} picture{'s' * (len(bad) > 1)} that did not decode: {name_bad(bad)}"
+            text = f"left out {len(bad)} image{'s' * (len(bad) > 1)} that did not decode: {name_bad(bad)}"
             self.job.progress(Message(text))
         self.world.barrier()
 
@@ -156,7 +156,7 @@ class Session:
         last = f"the checkpoint of step {kept[-1].step} is kept" if kept else "no checkpoint was saved before it"
         return (
             f"the loss of step {step}, or what it made of the weights, is not finite; {last}. "
-            "Start anew under another --run.name with a lower --train.lr, or look at the step's pictures: "
+            "Start anew under another --run.name with a lower --train.lr, or look at the step's images: "
             f"shards {', '.join(sorted(set(samples.places)))}; keys {', '.join(samples.keys)}"
         )
 
@@ -270,9 +270,9 @@ def _opening(job: Job, world: World, reader: Reader, start: int, steps: int) -> 
     config = job.config
     where = f"{world.size} workers" if world.size > 1 else "1 worker"
     less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
-    pictures = f"{reader.counts.sum():,} pictures{less}"
+    images = f"{reader.counts.sum():,} images{less}"
     done = f", from step {start}" if start else ""
     return (
-        f"{config.run.name}: {pictures}, {steps:,} steps in {config.train.epochs} epochs{done}, "
+        f"{config.run.name}: {images}, {steps:,} steps in {config.train.epochs} epochs{done}, "
         f"{where} on {world.device.type}, {job.chosen.told}"
     )

@@ -192,7 +192,7 @@ def _settings(train: TrainConfig) -> dict[str, Any]:
     """What DeepSpeed is told: the user's settings over ours."""
     settings = read_settings(train.deepspeed_config)
     compressed = train.compress == "bf16"
-    # The micro-batch is only what its statistics count; how many pictures there are is the engine's affair.
+    # The micro-batch is only what its statistics count; how many images there are is the engine's affair.
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,

@@ -147,7 +147,7 @@ def test_one_that_fails_is_named_and_takes_neither_the_others_nor_the_file(
         (["--crop", "300"], "--crop 300: give a side from 1 to --size 256"),
         (["--images", "20"], "--images 20: fewer than the 512 of --batches"),
         (["--threads", "2,0"], "--threads 2,0: give whole numbers from 1"),
-        (["--pixels", "8"], "pixels 8: the side of a picture is from 16 to 1024"),
+        (["--pixels", "8"], "pixels 8: the side of an image is from 16 to 1024"),
         (["nowhere"], "no such folder of shards"),
         (["--device", "cuda"], "no CUDA device is visible here"),
     ],

@@ -1,4 +1,4 @@
-"""The benchmark of loaders: all get the same pictures and the same transforms, and none of them runs dry."""
+"""The benchmark of loaders: all get the same images and the same transforms, and none of them runs dry."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from fer_dist.data.loading.pipeline import Crops, Graph, Inputs
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
 
-PICTURES = 22
+IMAGES = 22
 HAS_LITDATA = find_spec("litdata") is not None
 PLAIN = DataConfig(size=24, crop=20, brightness=0, contrast=0, saturation=0, hue=0, rotate_degrees=0)
 
@@ -44,13 +44,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = faces(PICTURES + 8, form="JPEG")
+    made = faces(IMAGES + 8, form="JPEG")
     return shard_set(tmp_path_factory.mktemp("set") / "train", [made[:13], made[13:]])
 
 
 @pytest.fixture(scope="module")
 def common(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Common:
-    folder = peers.prepare(Reader(shards, EIGHT, drop_extra=True), tmp_path_factory.mktemp("bench") / "set", PICTURES)
+    folder = peers.prepare(Reader(shards, EIGHT, drop_extra=True), tmp_path_factory.mktemp("bench") / "set", IMAGES)
     return Common(folder, replace(PLAIN, rotate_degrees=30, hue=0.05), batch_size=4, threads=1)
 
 
@@ -58,7 +58,7 @@ def sums(contents: list[bytes]) -> Counter[str]:
     return Counter(hashlib.sha256(content).hexdigest() for content in contents)
 
 
-def test_tars_files_and_chunks_hold_the_same_pictures(shards: Path, common: Common) -> None:
+def test_tars_files_and_chunks_hold_the_same_images(shards: Path, common: Common) -> None:
     def in_tars(folder: Path) -> list[bytes]:
         found = []
         for path in sorted(folder.glob("*.tar")):
@@ -66,7 +66,7 @@ def test_tars_files_and_chunks_hold_the_same_pictures(shards: Path, common: Comm
                 found += [tar.extractfile(name).read() for name in tar.getnames() if name.endswith(".jpg")]
         return found
 
-    taken = sums(in_tars(shards)[:PICTURES])
+    taken = sums(in_tars(shards)[:IMAGES])
     assert sums(in_tars(common.folder / "tars")) == taken
     assert sums([path.read_bytes() for path in (common.folder / "files").iterdir()]) == taken
     if not HAS_LITDATA:
@@ -95,20 +95,20 @@ def test_a_stream_goes_on_behind_the_end_of_the_set(common: Common, name: str) -
     if name.startswith("litdata") and not HAS_LITDATA:
         pytest.skip("litdata is not installed, which the extra peers brings")
     stream = STREAMS[name](common)
-    given = [next(stream) for _ in range(4 * PICTURES // common.batch_size)]
+    given = [next(stream) for _ in range(4 * IMAGES // common.batch_size)]
     stream.close()
     assert max(given) == common.batch_size
-    assert sum(given) > 2 * PICTURES
+    assert sum(given) > 2 * IMAGES
 
 
 @pytest.mark.parametrize("views", ["expand", "centre"])
 def test_torchvisions_steps_are_those_of_our_graph(views: str) -> None:
     data = replace(PLAIN, views=views, crop=20 if views == "expand" else 24)
-    pictures = [encoded(i, "JPEG", 48, "RGB") for i in range(4)]
-    waiting = iter([Inputs([np.frombuffer(p, np.uint8) for p in pictures], draw(data, 0, 0, hashed(np.arange(4))))])
+    images = [encoded(i, "JPEG", 48, "RGB") for i in range(4)]
+    waiting = iter([Inputs([np.frombuffer(p, np.uint8) for p in images], draw(data, 0, 0, hashed(np.arange(4))))])
     ours = Crops(Graph(data, True, 4, torch.device("cpu"), False, 1), lambda: next(waiting)).next()
     transform = peers.torchvision_transform(data)
-    theirs: Tensor = torch.stack([transform(picture) for picture in pictures])
+    theirs: Tensor = torch.stack([transform(image) for image in images])
     theirs = theirs if views == "expand" else theirs[:, None]
     # In standard deviations, of about 57 grey levels.
     assert (ours.permute(0, 1, 4, 2, 3) - theirs).abs().mean() < 1 / 57
@@ -142,7 +142,7 @@ def test_everything_is_measured_and_a_peer_that_is_missing_is_named(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "litdata", None)
-    flags = LoaderBench(str(shards), 24, 20, samples=PICTURES, pictures=8, batch_size=4, threads=1, repeats=1)
+    flags = LoaderBench(str(shards), 24, 20, samples=IMAGES, images=8, batch_size=4, threads=1, repeats=1)
     contests = list(loader.bench_loader(flags, tmp_path / "set"))
     assert [contest.title for contest in contests] == [
         "the same transforms",
@@ -169,7 +169,7 @@ def test_the_command_writes_what_it_prints(shards: Path, tmp_path: Path, capsys:
         "20",
         "--samples",
         "22",
-        "--pictures",
+        "--images",
         "8",
         "--batch-size",
         "4",
@@ -190,7 +190,7 @@ def test_the_command_writes_what_it_prints(shards: Path, tmp_path: Path, capsys:
     [
         ({"repeats": 0}, "--repeats 0: give at least 1"),
         ({"crop": 25}, "--crop 25: give a side from 1 to --size 24"),
-        ({"batch_size": 64}, "--batch-size 64: more than the pictures that are taken"),
+        ({"batch_size": 64}, "--batch-size 64: more than the images that are taken"),
         ({"shards": "nowhere"}, "nowhere"),
     ],
 )

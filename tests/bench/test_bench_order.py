@@ -55,9 +55,9 @@ def test_a_sample_that_is_not_its_own_is_not_counted_as_right(tmp_path: Path) ->
     write_set(tmp_path, 300)
     (tar,) = tmp_path.glob("*.tar")
     content = bytearray(tar.read_bytes())
-    label, picture = load_index(tar)[17][0], load_index(tar)[18][1]
+    label, image = load_index(tar)[17][0], load_index(tar)[18][1]
     content[label.offset] ^= 1
-    content[picture.offset + picture.size // 2] ^= 1
+    content[image.offset + image.size // 2] ^= 1
     tar.write_bytes(content)
     assert read_set(tmp_path, 100, 0.0).right == 298
 

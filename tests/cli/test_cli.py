@@ -118,7 +118,7 @@ def test_standard_output_that_is_closed_or_on_a_full_disk_is_no_trace():
         assert len(ended.stderr.splitlines()) == code
 
 
-HEADER = ["model", "data", "pictures", "accuracy %", "95 %", "mean over classes %"]
+HEADER = ["model", "data", "images", "accuracy %", "95 %", "mean over classes %"]
 ROW = ["runs/a [bold]name[/bold] of more words", "rafdb-test", "3,068", "86.13", "84.11 to 88.77", "77.12"]
 
 

@@ -67,7 +67,7 @@ def test_evaluate_and_describe_name_flags_that_they_have(tmp_path: Path, capsys:
     assert f"--data: {folder}: the data has contempt, which the model does not have" in (
         said := capsys.readouterr().err
     )
-    assert "; add --drop-extra to leave those pictures out" in said
+    assert "; add --drop-extra to leave those images out" in said
     assert main([*evaluate[:5], str(folder), "--drop-extra"]) == 2
     assert f"--data: {folder}, {folder} are all called drawn-test; give one of them" in capsys.readouterr().err
     assert main([*evaluate, "--data.drop-extra"]) == 0

@@ -1,4 +1,4 @@
-"""Mutated tars, indexes and pictures, through index, reader and loader: an error, a skip, or the label that was meant.
+"""Mutated tars, indexes and images, through index, reader and loader: an error, a skip, or the label that was meant.
 
 Run by itself, this file is the process that takes them in, so that a crash is a failure that names its seed.
 """
@@ -71,27 +71,27 @@ def test_twelve_hundred_mutated_inputs_give_an_error_a_skip_or_the_right_labels(
 
 @dataclass(frozen=True)
 class Drawn:
-    """A set before anything happens to it: label and picture of each key, and the members of its tar."""
+    """A set before anything happens to it: label and image of each key, and the members of its tar."""
 
     labels: dict[str, int]
-    pictures: dict[str, bytes]
+    images: dict[str, bytes]
     members: list[bytes]
 
 
 def drawn(rng: Generator, form: int, spoil: int) -> Drawn:
-    """spoil: how many of the pictures are damaged."""
+    """spoil: how many of the images are damaged."""
     stem = "face-" if form == tarfile.USTAR_FORMAT or rng.random() < 0.5 else "n" * 120
     labels = {f"{stem}{number}": int(rng.integers(3)) for number in range(SAMPLES)}
-    pictures = {key: encoded(number, ("JPEG", "PNG")[number % 2], 16, "RGB") for number, key in enumerate(labels)}
+    images = {key: encoded(number, ("JPEG", "PNG")[number % 2], 16, "RGB") for number, key in enumerate(labels)}
     for key in rng.choice(list(labels), spoil, replace=False):
-        pictures[key] = damaged(rng, pictures[key])
-    members = [part for key, label in labels.items() for part in sample(key, label, form, pictures[key])]
-    return Drawn(labels, pictures, members)
+        images[key] = damaged(rng, images[key])
+    members = [part for key, label in labels.items() for part in sample(key, label, form, images[key])]
+    return Drawn(labels, images, members)
 
 
-def damaged(rng: Generator, picture: bytes) -> bytes:
+def damaged(rng: Generator, image: bytes) -> bytes:
     odd = list((hostile.broken() | hostile.bombs() | hostile.unusual()).values())
-    content = bytearray(picture)
+    content = bytearray(image)
     head = content.index(b"\xff\xda") if content[:2] == b"\xff\xd8" else 60
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(head if rng.random() < 0.5 else len(content)))
@@ -110,7 +110,7 @@ def damaged(rng: Generator, picture: bytes) -> bytes:
             case 5:
                 return bytes(content[:at])
             case 6:
-                return bytes(content[:at]) + picture[-12:]
+                return bytes(content[:at]) + image[-12:]
             case 7:
                 return odd[rng.integers(len(odd))]
         if len(content) < 80:
@@ -210,9 +210,9 @@ def take_in(rng: Generator, root: Path) -> str:
     from fer_dist.data.shards.manifest import index_path
     from fer_dist.errors import InputError
 
-    kind = ("tar", "index", "picture")[rng.integers(3)]
+    kind = ("tar", "index", "image")[rng.integers(3)]
     form = FORMS[rng.integers(3)]
-    made = drawn(rng, form, spoil=int(rng.integers(1, 9)) if kind == "picture" else 0)
+    made = drawn(rng, form, spoil=int(rng.integers(1, 9)) if kind == "image" else 0)
     folder = root / "set" / "train"
     if kind == "tar":
         tar = tar_at(folder / "b.tar", [mutated_tar(rng, made.members)], end=b"")
@@ -266,12 +266,12 @@ def delivered(rng: Generator, kind: str, made: Drawn, folder: Path) -> str:
         check_message(str(error))
         if data.on_bad == "skip":
             raise
-        return "the loader stops at a picture"
+        return "the loader stops at an image"
     seen = []
     for batch in batches:
         for key, label, content in zip(batch.samples.keys, batch.labels.tolist(), batch.samples.content, strict=True):
             assert made.labels[key] == label, f"{key}: label {label}"
-            assert kind == "tar" or content.tobytes() == made.pictures[key], f"{key}: another picture"
+            assert kind == "tar" or content.tobytes() == made.images[key], f"{key}: another image"
             seen.append(key)
         assert bool(torch.isfinite(batch.crops).all())
     assert len(set(seen)) == len(seen)

@@ -374,7 +374,7 @@ def leave_out(rng: Generator, root: Path, taken: Taken) -> None:
     if found:
         assert {key: SEVEN[labels[key]] for key in found} == found
         named = {row["key"] for row in map(json.loads, path.read_bytes().splitlines()) if row["set"] == "drawn-train"}
-        assert not named & set(found), "a listed picture is read"
+        assert not named & set(found), "a listed image is read"
 
 
 def config(rng: Generator, root: Path, taken: Taken) -> None:
@@ -487,7 +487,7 @@ def releases() -> list[Any]:
 
     makers = (
         csv.words_and_splits, csv.codes_of_a_list, affectnet.affectnet_2017, expw.expw_official,
-        ferplus.table_beside_pictures, ferplus.labels_with_boxes, rafdb.official_aligned, rafdb.kaggle_with_tables,
+        ferplus.table_beside_images, ferplus.labels_with_boxes, rafdb.official_aligned, rafdb.kaggle_with_tables,
         tcce.rated,
     )  # fmt: skip
     made = [maker(Path(tempfile.mkdtemp(prefix="release-")) / "raw") for maker in makers]

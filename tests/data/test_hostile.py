@@ -67,34 +67,34 @@ def labels(batches: list[Batch]) -> dict[str, str]:
     return {key: SEVEN[label] for key, label in found}
 
 
-def with_picture(root: Path, picture: bytes, extension: str = "jpg") -> Path:
-    """A set of six good pictures and this one, in the middle."""
+def with_image(root: Path, stored: bytes, extension: str = "jpg") -> Path:
+    """A set of six good images and this one, in the middle."""
     made = faces(7, form="JPEG")
-    made[3] = Face("hostile", 3, {**made[3].members, "jpg": picture})
+    made[3] = Face("hostile", 3, {**made[3].members, "jpg": stored})
     return shard_set(root / "train", [made])
 
 
-# Pictures.
+# Images.
 
 
-def built(root: Path, picture: bytes) -> tuple[dict[str, int], Path]:
-    """What shards build leaves out of a folder of two pictures, and the set."""
+def built(root: Path, stored: bytes) -> tuple[dict[str, int], Path]:
+    """What shards build leaves out of a folder of two images, and the set."""
     write(root / "raw" / "train" / "happy" / "good.jpg", encoded(1))
-    write(root / "raw" / "train" / "sad" / "hostile.jpg", picture)
+    write(root / "raw" / "train" / "sad" / "hostile.jpg", stored)
     (manifest,) = build_shards(open_source("folder", str(root / "raw")), root / "out", BuildOptions(workers=1))
     return manifest.left_out, root / "out" / "train"
 
 
 @pytest.mark.parametrize("name", hostile.unusual())
-def test_an_unusual_picture_is_built_verified_and_read_as_pillow_reads_it(tmp_path: Path, name: str) -> None:
-    picture = hostile.unusual()[name]
-    left_out, folder = built(tmp_path, picture)
+def test_an_unusual_image_is_built_verified_and_read_as_pillow_reads_it(tmp_path: Path, name: str) -> None:
+    stored = hostile.unusual()[name]
+    left_out, folder = built(tmp_path, stored)
     assert (left_out, verify_shards(folder).faults) == ({}, ())
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(picture)))
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(stored)))
     deep = image.mode.startswith("I;16")
     expected = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image
     side = np.asarray(expected.convert("RGB").resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float64)
-    handed = with_picture(tmp_path / "handed", picture)
+    handed = with_image(tmp_path / "handed", stored)
     for place, key in ((folder, "sad/hostile"), (handed, "hostile")):
         (batch,) = read(place)
         found = batch.crops[batch.samples.keys.index(key)].permute(1, 2, 0).double().numpy()
@@ -104,11 +104,11 @@ def test_an_unusual_picture_is_built_verified_and_read_as_pillow_reads_it(tmp_pa
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("name", hostile.broken() | hostile.bombs())
-def test_a_picture_that_does_not_decode_stops_or_is_skipped_and_named(tmp_path: Path, name: str, command: str) -> None:
-    picture = (hostile.broken() | hostile.bombs())[name]
-    folder = with_picture(tmp_path, picture)
+def test_an_image_that_does_not_decode_stops_or_is_skipped_and_named(tmp_path: Path, name: str, command: str) -> None:
+    stored = (hostile.broken() | hostile.bombs())[name]
+    folder = with_image(tmp_path, stored)
     fault = "is too large to decode, with more than 67108864 pixels" if name in hostile.bombs() else "does not decode"
-    with pytest.raises(WorkError, match=rf"^drawn-train-000000\.tar: hostile: the picture {fault}; .* skip$"):
+    with pytest.raises(WorkError, match=rf"^drawn-train-000000\.tar: hostile: the image {fault}; .* skip$"):
         list(opened(folder, command))
     loader = opened(folder, command, "skip")
     found = labels(list(loader))
@@ -117,40 +117,40 @@ def test_a_picture_that_does_not_decode_stops_or_is_skipped_and_named(tmp_path: 
 
 
 @pytest.mark.parametrize("name", hostile.broken() | hostile.bombs())
-def test_a_picture_that_does_not_decode_is_left_out_of_a_build_and_found_by_verify(tmp_path: Path, name: str) -> None:
-    picture = (hostile.broken() | hostile.bombs())[name]
+def test_an_image_that_does_not_decode_is_left_out_of_a_build_and_found_by_verify(tmp_path: Path, name: str) -> None:
+    stored = (hostile.broken() | hostile.bombs())[name]
     reason = "too large to decode" if name in hostile.bombs() else "does not decode"
-    left_out, folder = built(tmp_path, picture)
+    left_out, folder = built(tmp_path, stored)
     assert left_out == {reason: 1}
     assert set(labels(read(folder))) == {"happy/good"}
-    (fault,) = verify_shards(with_picture(tmp_path / "handed", picture)).faults
+    (fault,) = verify_shards(with_image(tmp_path / "handed", stored)).faults
     assert f"drawn-train-000000.tar: hostile: its .jpg {'is ' * (name in hostile.bombs())}{reason}" == str(fault)
 
 
-def test_a_gif_under_jpg_becomes_a_png_in_a_build_and_is_no_picture_for_training(tmp_path: Path) -> None:
-    picture = encoded(5, "GIF")
-    left_out, folder = built(tmp_path, picture)
+def test_a_gif_under_jpg_becomes_a_png_in_a_build_and_is_no_image_for_training(tmp_path: Path) -> None:
+    stored = encoded(5, "GIF")
+    left_out, folder = built(tmp_path, stored)
     assert (left_out, verify_shards(folder).faults) == ({}, ())
-    with pytest.raises(WorkError, match=r"hostile: the picture does not decode"):
-        read(with_picture(tmp_path / "handed", picture))
+    with pytest.raises(WorkError, match=r"hostile: the image does not decode"):
+        read(with_image(tmp_path / "handed", stored))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_the_bound_for_pictures_is_one_for_build_and_training(form: str) -> None:
+def test_the_bound_for_images_is_one_for_build_and_training(form: str) -> None:
     side = int(MAX_PIXELS**0.5)
     for extra in (0, 1):
-        picture = hostile.with_sides(encoded(1, form, mode="RGB"), side + extra)
-        assert fault_in(picture) == ("is too large to decode, with more than 67108864 pixels" if extra else "")
-        assert pixel_count(np.frombuffer(picture, np.uint8)) == (side + extra) ** 2
+        stored = hostile.with_sides(encoded(1, form, mode="RGB"), side + extra)
+        assert fault_in(stored) == ("is too large to decode, with more than 67108864 pixels" if extra else "")
+        assert pixel_count(np.frombuffer(stored, np.uint8)) == (side + extra) ** 2
 
 
 @pytest.mark.parametrize("made", [hostile.in_scans, hostile.in_plain_scans])
 def test_scans_are_counted_before_a_decoder_makes_a_pass_for_each(made: Callable[[int], bytes]) -> None:
     for scans in (1, MOST_SCANS, MOST_SCANS + 1, 20_000):
-        picture = made(scans)
-        assert has_endless_scans(picture) == (scans > MOST_SCANS)
-        assert fault_in(picture) == ("does not decode" if scans > MOST_SCANS else "")
-        assert pixel_count(np.frombuffer(picture, np.uint8)) == (0 if scans > MOST_SCANS else hostile.SIDE**2)
+        stored = made(scans)
+        assert has_endless_scans(stored) == (scans > MOST_SCANS)
+        assert fault_in(stored) == ("does not decode" if scans > MOST_SCANS else "")
+        assert pixel_count(np.frombuffer(stored, np.uint8)) == (0 if scans > MOST_SCANS else hostile.SIDE**2)
 
 
 def test_no_segment_between_the_scans_hides_them_and_none_behind_the_end_adds_to_them() -> None:
@@ -171,12 +171,12 @@ root, here = Path(sys.argv[1]), sys.argv[2]
 sys.path.insert(0, here)
 import test_hostile
 from support import hostile
-test_hostile.labels(test_hostile.read(test_hostile.with_picture(root / "warm", hostile.unusual()["a grey JPEG"])))
+test_hostile.labels(test_hostile.read(test_hostile.with_image(root / "warm", hostile.unusual()["a grey JPEG"])))
 bombs = hostile.bombs()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for number, picture in enumerate(bombs.values()):
-    test_hostile.built(root / str(number), picture)
-    handed = test_hostile.with_picture(root / f"handed-{number}", picture)
+for number, image in enumerate(bombs.values()):
+    test_hostile.built(root / str(number), image)
+    handed = test_hostile.with_image(root / f"handed-{number}", image)
     for command in ("train", "evaluate"):
         list(test_hostile.opened(handed, command, "skip"))
     assert not test_hostile.verify_shards(handed).is_whole
@@ -184,7 +184,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-def test_pictures_that_ask_for_gigabytes_get_none(tmp_path: Path) -> None:
+def test_images_that_ask_for_gigabytes_get_none(tmp_path: Path) -> None:
     words = [sys.executable, "-c", BOMBS_IN_BOUNDS, str(tmp_path), str(Path(__file__).parent)]
     ended = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=120)
     assert ended.returncode == 0, ended.stderr
@@ -241,13 +241,13 @@ TARS = {
     "three thousand long names in a row": (
         relabelled(member("a", b"12345"), kind=b"L") * 3000 + b"".join(GOOD), rb"makes no sense"
     ),
-    "two pictures of one key": (
-        b"".join([*GOOD[:2], member("face-0.png", encoded(1, "PNG")), *GOOD[2:]]), rb"face-0: 2 pictures"
+    "two images of one key": (
+        b"".join([*GOOD[:2], member("face-0.png", encoded(1, "PNG")), *GOOD[2:]]), rb"face-0: 2 images"
     ),
     "a sparse file": (relabelled(member("a.jpg", b"12345"), kind=b"S") + b"".join(GOOD), rb"sparse|not a whole"),
-    "a link in place of a picture": (
+    "a link in place of an image": (
         b"".join([GOOD[0], LINK, *GOOD[2:]]),
-        rb"face-0: no picture",
+        rb"face-0: no image",
     ),
     "a hard link in place of a label": (
         b"".join([member("a.cls", b"", type=tarfile.LNKTYPE, linkname="face-0.cls"), member("a.jpg", encoded(1))]),
@@ -563,7 +563,7 @@ def test_emotions_that_only_a_json_names_are_dropped_on_request(tmp_path: Path) 
 # A worker whose share of a step does not decode.
 
 
-def test_a_step_without_pictures_moves_no_weight_and_no_statistic(tmp_path: Path) -> None:
+def test_a_step_without_images_moves_no_weight_and_no_statistic(tmp_path: Path) -> None:
     """So the gradient that the other workers add to theirs is exactly zero."""
     settings = Config(
         data=replace(PLAIN, crop=20, size=24),
@@ -603,20 +603,20 @@ def test_a_worker_of_which_nothing_decodes_for_long_stops(tmp_path: Path) -> Non
     reader = Reader(shard_set(tmp_path / "train", [made]), SEVEN)
     order = Order(reader.counts, 2, seed=1)
     loader = training_loader(replace(PLAIN, on_bad="skip"), reader, order, Placement(0, 2, CPU, False, 1), 0, 20)
-    with pytest.raises(WorkError, match=r"none of this worker's pictures of 16 steps in a row decodes"):
+    with pytest.raises(WorkError, match=r"none of this worker's images of 16 steps in a row decodes"):
         list(loader)
 
 
-def test_two_processes_train_to_the_end_where_one_has_steps_without_a_picture(tmp_path: Path) -> None:
+def test_two_processes_train_to_the_end_where_one_has_steps_without_an_image(tmp_path: Path) -> None:
     made = faces(16, form="JPEG")
     for number in (2, 7, 12):
         made[number] = replace(made[number], members={**made[number].members, "jpg": b"garbage"})
     folder = shard_set(tmp_path / "train", [made])
     data = ["--data.train", str(folder), "--data.on-bad", "skip"]
-    # A share of one picture needs more than one pixel at the end of the network.
+    # A share of one image needs more than one pixel at the end of the network.
     small = [*SMALL, "--data.size", "48", "--data.crop", "40", "--train.batch-size", "2"]
     ended = two_processes("demo", *data, *small, "--run.root", str(tmp_path), "--run.name", "two")
-    assert "left out 3 pictures that did not decode" in ended.stderr + ended.stdout
+    assert "left out 3 images that did not decode" in ended.stderr + ended.stdout
     steps = ledger(tmp_path / "two")
     assert sorted(steps) == list(range(16))
     for epoch in (range(8), range(8, 16)):

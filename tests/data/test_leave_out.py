@@ -1,4 +1,4 @@
-"""Pictures that a list leaves out: nothing reads them, and a list that does not fit is named before it does harm."""
+"""Images that a list leaves out: nothing reads them, and a list that does not fit is named before it does harm."""
 
 import json
 from dataclasses import asdict, replace
@@ -137,13 +137,13 @@ def test_a_line_that_is_none_of_a_list_is_named_by_file_and_number(
 
 def test_a_list_that_is_not_there_is_named_with_the_command_that_makes_it(folder: Path, tmp_path: Path) -> None:
     data = replace(SMALL, leave_out=str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"^--data\.val: .*nowhere: no list of pictures .*No such file.*shards audit"):
+    with pytest.raises(InputError, match=r"^--data\.val: .*nowhere: no list of images .*No such file.*shards audit"):
         open_reader(folder, EIGHT, data, "--data.val")
 
 
 @pytest.mark.parametrize("drop_extra", [False, True])
-def test_the_reader_gives_all_but_the_listed_pictures_in_order(folder: Path, clean: str, drop_extra: bool) -> None:
-    """Of two reasons to leave a picture out, its emotion and the list, either is enough, and both count once."""
+def test_the_reader_gives_all_but_the_listed_images_in_order(folder: Path, clean: str, drop_extra: bool) -> None:
+    """Of two reasons to leave an image out, its emotion and the list, either is enough, and both count once."""
     reader = Reader(folder, SEVEN if drop_extra else EIGHT, drop_extra, clean)
     expected = [sample for i, sample in enumerate(MADE) if i not in LISTED and not (drop_extra and sample.label == 7)]
     assert reader.counts.tolist() == ([7, 6, 0, 18] if drop_extra else [7, 7, 0, 21])
@@ -168,7 +168,7 @@ def test_a_set_without_a_line_in_the_list_is_whole(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_loaders_of_every_world_size_give_all_but_the_listed_pictures(folder: Path, clean: str, world: int) -> None:
+def test_loaders_of_every_world_size_give_all_but_the_listed_images(folder: Path, clean: str, world: int) -> None:
     expected = keys_of([sample for i, sample in enumerate(MADE) if i not in LISTED])
     reader = Reader(folder, EIGHT, leave_out=clean)
     passes = [evaluation_loader(SMALL, reader, place(rank, world), 4) for rank in range(world)]
@@ -179,13 +179,13 @@ def test_loaders_of_every_world_size_give_all_but_the_listed_pictures(folder: Pa
         loaders = [
             training_loader(SMALL, reader, order, place(rank, world), steps[0], steps[-1] + 1) for rank in range(world)
         ]
-        # 35 pictures are five whole batches: an epoch takes every one.
+        # 35 images are five whole batches: an epoch takes every one.
         assert sorted(key for loader in loaders for batch in loader for key in batch.samples.keys) == expected
 
 
 def test_a_list_that_leaves_nothing_is_an_error(tmp_path: Path) -> None:
     folder = shard_set(tmp_path / "train", [MADE[:2]], EIGHT)
-    with pytest.raises(InputError, match=r"train: .*clean leaves out all of its 2 pictures; give another list"):
+    with pytest.raises(InputError, match=r"train: .*clean leaves out all of its 2 images; give another list"):
         Reader(folder, EIGHT, leave_out=written(tmp_path / "clean", row(0, 0), row(1, 0)))
 
 
@@ -223,7 +223,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(folder: Path, numbers: list[int]) -> list[LeaveOut]:
-    """Lines for some of a set's pictures, which are counted over its shards."""
+    """Lines for some of a set's images, which are counted over its shards."""
     reader, manifest = Reader(folder, SEVEN), load_manifest(folder)
     every = everything(reader)
     samples = reader.read(Positions(every.shard[numbers], every.position[numbers]))
@@ -235,7 +235,7 @@ def rows_of(folder: Path, numbers: list[int]) -> list[LeaveOut]:
 
 @pytest.fixture(scope="module")
 def rows(shards: Path) -> list[LeaveOut]:
-    """Every fifth picture of train and a few of val and test."""
+    """Every fifth image of train and a few of val and test."""
     train = rows_of(shards / "train", list(range(0, load_manifest(shards / "train").samples, 5)))
     return train + rows_of(shards / "val", [2, 3, 11]) + rows_of(shards / "test", [0, 17, 49])
 
@@ -249,7 +249,7 @@ def trained(shards: Path, rows: list[LeaveOut], tmp_path_factory: pytest.TempPat
     return root / "clean"
 
 
-def test_a_run_never_touches_a_listed_picture(trained: Path, shards: Path, rows: list[LeaveOut]) -> None:
+def test_a_run_never_touches_a_listed_image(trained: Path, shards: Path, rows: list[LeaveOut]) -> None:
     listed = {each.key for each in rows if each.set == "synthetic_wild-train"}
     left = load_manifest(shards / "train").samples - len(listed)
     taken = ledger(trained)
@@ -259,7 +259,7 @@ def test_a_run_never_touches_a_listed_picture(trained: Path, shards: Path, rows:
     assert not seen & listed
 
 
-def test_validation_in_training_leaves_out_the_pictures_of_its_own_set(
+def test_validation_in_training_leaves_out_the_images_of_its_own_set(
     trained: Path, shards: Path, rows: list[LeaveOut]
 ) -> None:
     name = "synthetic_wild-val"
@@ -271,7 +271,7 @@ def test_validation_in_training_leaves_out_the_pictures_of_its_own_set(
     assert (scores["samples"], scores["left_out"]) == (len(table.keys), 3)
 
 
-def test_evaluation_with_a_list_is_the_table_without_those_pictures(
+def test_evaluation_with_a_list_is_the_table_without_those_images(
     trained: Path, shards: Path, rows: list[LeaveOut]
 ) -> None:
     words = ["evaluate", "--models", str(trained), "--data", str(shards / "test"), "--device", "cpu"]
@@ -296,7 +296,7 @@ def test_a_list_of_other_sets_is_no_list_for_these(
 ) -> None:
     path = tmp_path / "other.jsonl"
     written(path, LeaveOut("rafdb-train", "rafdb-train-000000.tar", "a", "fear", "blank"))
-    message = "names pictures of rafdb-train and none of synthetic_wild-"
+    message = "names images of rafdb-train and none of synthetic_wild-"
     assert main(["train", *arguments(shards, tmp_path, "new", "--data.leave-out", str(path))]) == 2
     assert message in capsys.readouterr().err
     words = ["evaluate", "--models", str(trained), "--data", str(shards / "test"), "--device", "cpu"]

@@ -40,7 +40,7 @@ def test_a_healthy_machine_is_looked_at_in_every_way_and_left_as_it_was(healthy,
     for check in ("python", "packages", "DALI", "decoding", "collectives", "run root", "data", "clock"):
         assert "ok" in {row["state"] for row in rows if row["check"] == check}
         assert "fault" not in {row["state"] for row in rows if row["check"] == check}
-    assert "drawn-train: 8 pictures in 2 shards" in capsys.readouterr().out
+    assert "drawn-train: 8 images in 2 shards" in capsys.readouterr().out
     (tmp_path / "found.json").unlink()
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
 

@@ -30,15 +30,15 @@ UNORDERED = {"saturate", "glass_blur", "snow", "fog"}
 CPU = torch.device("cpu")
 
 
-def pictures(side: int, count: int = 4) -> torch.Tensor:
-    """Colours that vary from coarse to fine, as pictures do."""
+def images(side: int, count: int = 4) -> torch.Tensor:
+    """Colours that vary from coarse to fine, as images do."""
     drawn = [np.asarray(face(number, side, "RGB"), dtype=float) for number in range(count)]
     fine = np.random.default_rng(0).normal(0, 12, (count, side, side, 3))
     return torch.from_numpy((np.stack(drawn) + fine).clip(0, 255).astype(np.uint8)).permute(0, 3, 1, 2).contiguous()
 
 
 def floats(side: int) -> torch.Tensor:
-    return pictures(side).float() / 255
+    return images(side).float() / 255
 
 
 def draws(device: torch.device = CPU) -> Draws:
@@ -51,8 +51,8 @@ def distance(name: str, severity: int, clean: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("side", [24, 64])
-def test_a_higher_severity_is_farther_from_the_clean_picture(name, side):
-    distances = [distance(name, severity, pictures(side)) for severity in SEVERITIES]
+def test_a_higher_severity_is_farther_from_the_clean_image(name, side):
+    distances = [distance(name, severity, images(side)) for severity in SEVERITIES]
     assert 0 <= distances[0] < distances[-1]
     if name not in UNORDERED:
         assert distances == sorted(distances)
@@ -61,7 +61,7 @@ def test_a_higher_severity_is_farther_from_the_clean_picture(name, side):
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("side", [24, 33, 224])
 def test_shape_type_and_input_are_kept_at_any_size(name, side):
-    clean = pictures(side, 1)
+    clean = images(side, 1)
     before = clean.clone()
     harmed = corrupt(name, 5, clean, IDS[:1], 0)
     assert harmed.shape == clean.shape
@@ -71,8 +71,8 @@ def test_shape_type_and_input_are_kept_at_any_size(name, side):
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("severity", [1, 5])
-def test_a_picture_is_harmed_alike_in_any_batch(name, severity):
-    clean = pictures(48)
+def test_an_image_is_harmed_alike_in_any_batch(name, severity):
+    clean = images(48)
     whole = corrupt(name, severity, clean, IDS, 0)
     assert torch.equal(whole, corrupt(name, severity, clean, IDS, 0))
     turned = corrupt(name, severity, clean.flip(0), IDS[::-1].copy(), 0).flip(0)
@@ -82,8 +82,8 @@ def test_a_picture_is_harmed_alike_in_any_batch(name, severity):
 
 
 @pytest.mark.parametrize("name", [name for name, c in CORRUPTIONS.items() if c.group == "noise"] + ["snow", "fog"])
-def test_noise_differs_by_seed_picture_and_severity(name):
-    clean = pictures(48, 1).expand(2, -1, -1, -1)
+def test_noise_differs_by_seed_image_and_severity(name):
+    clean = images(48, 1).expand(2, -1, -1, -1)
     one, other = corrupt(name, 3, clean, IDS[:2], 0)
     assert not torch.equal(one, other)
     assert not torch.equal(one, corrupt(name, 3, clean, IDS[:2], 1)[0])
@@ -138,7 +138,7 @@ def test_the_disk_holds_the_area_of_its_circle_and_the_blur_is_a_convolution():
     np.testing.assert_allclose(convolved(clean, torch.from_numpy(kernel)[None], "reflect").numpy(), expected, atol=1e-5)
 
 
-def test_motion_is_a_weighted_mean_of_moved_pictures():
+def test_motion_is_a_weighted_mean_of_moved_images():
     clean = floats(SOURCE_SIDE)[:1, :, :, :]
     weights = np.exp(-(np.arange(21) ** 2) / (2 * 3**2))
     for degrees, axis in ((0.0, 3), (-90.0, 2)):
@@ -187,7 +187,7 @@ def test_a_face_is_harmed_by_the_same_share_of_its_width_at_any_size(name):
 
 
 def test_brightness_and_saturation_are_those_of_hsv():
-    clean = pictures(48)
+    clean = images(48)
     hsv = np.stack([np.asarray(Image.fromarray(p.permute(1, 2, 0).numpy()).convert("HSV"), dtype=int) for p in clean])
     for name, channel, change in (("brightness", 2, lambda v: v + 0.2 * 255), ("saturate", 1, lambda s: 0.3 * s)):
         severity = {"brightness": 2, "saturate": 1}[name]
@@ -216,13 +216,13 @@ def test_contrast_shrinks_each_channel_about_its_mean():
 
 
 def test_jpeg_and_pixels_are_those_of_pillow():
-    clean = pictures(50)
+    clean = images(50)
     compressed, coarse = corrupt("jpeg_compression", 3, clean, IDS, 0), corrupt("pixelate", 3, clean, IDS, 0)
-    for i, picture in enumerate(Image.fromarray(p.permute(1, 2, 0).numpy()) for p in clean):
+    for i, image in enumerate(Image.fromarray(p.permute(1, 2, 0).numpy()) for p in clean):
         stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=15)
+        image.save(stream, "JPEG", quality=15)
         np.testing.assert_array_equal(compressed[i].permute(1, 2, 0).numpy(), np.asarray(Image.open(stream)))
-        small = picture.resize((20, 20), Image.Resampling.BOX).resize((50, 50), Image.Resampling.BOX)
+        small = image.resize((20, 20), Image.Resampling.BOX).resize((50, 50), Image.Resampling.BOX)
         np.testing.assert_array_equal(coarse[i].permute(1, 2, 0).numpy(), np.asarray(small))
 
 
@@ -236,7 +236,7 @@ def test_a_cloud_fills_its_range_and_is_smoother_where_its_roughness_falls_faste
 
 @pytest.mark.parametrize("name", ALL_REGIONS)
 def test_a_region_covers_its_share_with_the_mean_colour_and_nothing_else(name):
-    clean = pictures(100)
+    clean = images(100)
     hidden = hide(name, clean, IDS, 0)
     changed = (hidden != clean).any(dim=1)
     mean = clean.float().mean(dim=(2, 3)).round().to(torch.uint8)
@@ -247,7 +247,7 @@ def test_a_region_covers_its_share_with_the_mean_colour_and_nothing_else(name):
     assert least * share_of(name) < float(changed.float().mean()) <= share_of(name) + 0.001
 
 
-def test_the_halves_are_halves_and_a_control_lies_elsewhere_in_each_picture():
+def test_the_halves_are_halves_and_a_control_lies_elsewhere_in_each_image():
     clean = torch.zeros(4, 3, 50, 50, dtype=torch.uint8)
     clean[..., ::2] = 200
     changed = {name: (hide(name, clean, IDS, 0) != clean).any(dim=1) for name in ALL_REGIONS}

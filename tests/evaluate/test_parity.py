@@ -32,9 +32,9 @@ def test_predictions_that_differ_are_counted_and_the_accuracies_compared():
     assert found["largest"] == pytest.approx(0.2)
 
 
-def test_tables_of_other_pictures_are_refused():
+def test_tables_of_other_images_are_refused():
     rows = [[0.9, 0.1]] * 4
-    with pytest.raises(InputError, match="other pictures"):
+    with pytest.raises(InputError, match="other images"):
         parity(table(rows), table(rows, "abcx"))
 
 

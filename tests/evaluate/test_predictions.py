@@ -72,7 +72,7 @@ def test_the_same_table_is_the_same_bytes_and_leaves_nothing_else_behind(tmp_pat
 
 def test_a_failed_save_keeps_the_old_table(tmp_path):
     save_predictions(tmp_path / "t.parquet", example())
-    with pytest.raises(InputError, match="the key 'a/1' comes twice; every picture counts exactly once"):
+    with pytest.raises(InputError, match="the key 'a/1' comes twice; every image counts exactly once"):
         save_predictions(tmp_path / "t.parquet", replace(example(), keys=["a/1", "a/2", "a/1"]))
     assert list(load_predictions(tmp_path / "t.parquet").keys) == ["a/1", "a/2", "ü"]
 

@@ -199,7 +199,7 @@ def test_the_command_writes_numbers_and_a_figure_and_prints_a_line(drawn, random
 def test_a_negative_number_of_samples_is_refused_before_anything_runs(drawn, tmp_path, capsys):
     words = ["evaluate", "--models", str(tmp_path / "none"), "--data", str(drawn)]
     assert main([*words, "--robustness", "--robustness-samples", "-1"]) == 2
-    assert "--robustness-samples -1: give a number of pictures, or 0 for all" in capsys.readouterr().err
+    assert "--robustness-samples -1: give a number of images, or 0 for all" in capsys.readouterr().err
     with pytest.raises(InputError, match="--robustness-samples"):
         RobustnessSettings(samples=-5)
 

@@ -116,7 +116,7 @@ def test_what_no_table_can_hold_is_refused_before_the_work(tmp_path: Path, facts
 def test_a_key_that_comes_twice_is_refused_before_the_work(tmp_path: Path) -> None:
     made = faces(4)
     folder = shard_set(tmp_path / "train", [made[:2], [made[2], Face(made[0].key, 3, made[3].members)]])
-    with pytest.raises(InputError, match=r"train: the key 'face-0000' comes twice; every picture counts exactly once"):
+    with pytest.raises(InputError, match=r"train: the key 'face-0000' comes twice; every image counts exactly once"):
         table_of(folder, Never())
 
 

@@ -245,7 +245,7 @@ def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"GIF89a", "not a PNG")])
-def test_a_feature_map_that_is_no_picture_is_an_input_error(tmp_path, content, message):
+def test_a_feature_map_that_is_no_image_is_an_input_error(tmp_path, content, message):
     if content:
         (tmp_path / "map.png").write_bytes(content)
     with pytest.raises(InputError, match=f"map.png: .*{message}"):

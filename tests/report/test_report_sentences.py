@@ -132,7 +132,7 @@ def test_of_many_models_none_favours_emotions_by_a_p_that_one_of_them_would_have
             [[8, 2], [3, 7]],
             f"Recognised best: surprise, 80.0 % of 10; worst: fear, 70.0 % of 10. {CONFUSED.format(30)}",
         ),
-        ([[5, 0], [0, 5]], "Every emotion is recognised equally often: 100.0 %. No picture is confused."),
+        ([[5, 0], [0, 5]], "Every emotion is recognised equally often: 100.0 %. No image is confused."),
         ([[0, 0], [3, 1]], f"Every emotion is recognised equally often: 25.0 %. {CONFUSED.format(75)}"),
     ],
 )
@@ -338,7 +338,7 @@ def test_the_hidden_region_is_judged_by_its_control():
         "random place, as nose": {"drop": -0.01},
     }
     text = remarks.hidden_sentence(remarked(robustness={"clean": 0.8, "regions": regions}))
-    assert "hiding the nose stands out most: −10.0 points, as much of the picture elsewhere by +1.0." in text
+    assert "hiding the nose stands out most: −10.0 points, as much of the image elsewhere by +1.0." in text
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_the_other_remarks_follow_the_numbers():
     )
     neutral = {"neutrality": {"true": 100, "predicted": 142, "ratio": 1.42, "false_rate": 0.183}}
     assert remarks.neutral_sentence(remarked(detail={"over_predicted": neutral})).endswith(
-        "neutrality 1.42 times as often as it occurs (142 for 100), and for 18.3 % of the others' pictures."
+        "neutrality 1.42 times as often as it occurs (142 for 100), and for 18.3 % of the others' images."
     )
     certain = {"above": 0.9, "samples": 5, "coverage": 0.45, "accuracy": 0.93}
     name = "expected_calibration_error"
@@ -375,7 +375,7 @@ def test_the_other_remarks_follow_the_numbers():
         "chance (7.0 to 10.0)."
     )
     damaged = {"clean": 0.8, "mean_corruption_error": 0.42, "regions": {}}
-    assert "error 20.0 % on clean pictures, 42.0 % on damaged" in remarks.damage_sentence(remarked(robustness=damaged))
+    assert "error 20.0 % on clean images, 42.0 % on damaged" in remarks.damage_sentence(remarked(robustness=damaged))
     seeds = several_seeds().seeds[0]
     assert remarks.seeds_sentence(seeds, Model("lab-0", "lab")).endswith("deviation 1.4 points, from 74.0 to 76.0 %.")
 

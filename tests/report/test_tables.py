@@ -39,7 +39,7 @@ RIGHTS = {
 
 
 def published(**roles):
-    """The study's models on sets of these names, made as the study's were; numbers of pictures and of right ones."""
+    """The study's models on sets of these names, made as the study's were; numbers of images and of right ones."""
     own = {"departures": ()}
     asked = {"images": 1000, "answers": 5, "accuracy": 0.79, "interval": [0.77, 0.81]}
     models = (
@@ -82,7 +82,7 @@ def rows_of(study, name):
     return {row[0].text: dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
-def test_the_published_accuracies_are_whole_numbers_of_pictures():
+def test_the_published_accuracies_are_whole_numbers_of_images():
     rights = {place: value.accuracy * value.samples for place, value in ACCURACIES.items()}
     assert abs(rights["a", "a"] - 1979) < 0.2
     assert abs(rights["b", "a"] - 1491) < 0.2
@@ -124,11 +124,11 @@ def test_on_the_study_s_own_data_our_values_are_marked_and_the_table_says_whose_
         ("big", "rafdb"): "below", ("small", "affectnet"): "within", ("big", "tcce"): "above",
     }  # fmt: skip
     assert found["table-2", "small", "affectnet"].note == "one network: 0.0 points (−2.3 to 2.3)"
-    assert found["table-2", "big", "tcce"].note.endswith("; ours has 1,196 pictures")
+    assert found["table-2", "big", "tcce"].note.endswith("; ours has 1,196 images")
     own = rows_of(published(**REAL), "table-3-own-sets")
     assert own["big"]["our training accuracy"].text == "79.0 %"
     assert own["big"]["our training accuracy"].interval == [0.77, 0.81]
-    assert own["big"]["our training accuracy"].note == "1,000 pictures, 5 crops of each, after training"
+    assert own["big"]["our training accuracy"].note == "1,000 images, 5 crops of each, after training"
     assert own["small"]["our training accuracy"].note == "mean of its last steps, while the weights changed"
     assert own["small"]["our training accuracy"].interval is None
     transfer = rows_of(published(**REAL), "table-4-transfer")
@@ -139,7 +139,7 @@ def test_on_the_study_s_own_data_our_values_are_marked_and_the_table_says_whose_
 
 
 def test_the_study_s_own_error_counts_in_a_mark():
-    # 58.4 % against 56.54 %: outside of our interval alone, but not when its 3,500 pictures are counted.
+    # 58.4 % against 56.54 %: outside of our interval alone, but not when its 3,500 images are counted.
     study = with_right(published(**REAL), "big", "affectnet", 2044, 3500)
     low, _ = next(r for r in study.results if (r.model, r.dataset) == ("big", "affectnet")).scores["accuracy_interval"]
     assert low > ACCURACIES["a", "a"].accuracy
@@ -169,7 +169,7 @@ UNLIKE = {
     "a test set of another size": (
         lambda study: with_right(study, "big", "tcce", 1200, 2272),
         {("table-2", "big", "tcce")},
-        "tested on 2,272 pictures, the study on 1,197",
+        "tested on 2,272 images, the study on 1,197",
     ),
     "a validation split": (
         lambda study: with_right(study, "small", "rafdb", 2000, 3068, "val"),
@@ -182,7 +182,7 @@ UNLIKE = {
             ("table-2", "small", "affectnet"), ("table-3", "small", "rafdb"), ("table-4", "from scratch", "small"),
             ("table-4", "gain, points", "–"),
         },
-        "trained on 11,044 pictures of RAF-DB, 90.0 % of 12,271",
+        "trained on 11,044 images of RAF-DB, 90.0 % of 12,271",
     ),
     "a training set that another one started from": (
         lambda study: with_model(study, "big", images=420_299),
@@ -190,17 +190,17 @@ UNLIKE = {
             ("table-2", "big", "rafdb"), ("table-2", "big", "tcce"), ("table-3", "big", "affectnet"),
             ("table-4", "pretrained", "moved"), ("table-4", "gain, points", "–"),
         },
-        "trained on 420,299 pictures of AffectNet, 148.0 % of 283,901",
+        "trained on 420,299 images of AffectNet, 148.0 % of 283,901",
     ),
     "a training set of unknown size": (
         lambda study: with_model(replace(study, class_counts={}), "moved", images=None),
         {("table-4", "pretrained", "moved"), ("table-4", "gain, points", "–")},
-        "not known on how many pictures of RAF-DB it was trained",
+        "not known on how many images of RAF-DB it was trained",
     ),
     "a training set that an older study counts by its splits": (
         lambda study: with_model(study, "moved", images=None),
         {("table-4", "pretrained", "moved"), ("table-4", "gain, points", "–")},
-        "trained on 986 pictures of RAF-DB",
+        "trained on 986 images of RAF-DB",
     ),
     "other settings": (
         lambda study: with_model(study, "moved", departures=("train.epochs 2 in place of 20",)),
@@ -303,7 +303,7 @@ def test_a_csv_file_holds_the_numbers_in_full_and_intervals_in_columns_of_their_
         assert (row["model"], row["tested on"]) == (result.model, result.set_name)
         assert float(row["macro F1"]) == result.scores["macro_f1"]
         assert [float(row[f"macro F1, {end}"]) for end in ("low", "high")] == result.scores["macro_f1_interval"]
-        assert int(row["pictures"]) == 1000
+        assert int(row["images"]) == 1000
     accuracies = list(csv.DictReader(io.StringIO(to_csv(accuracy_table(study)))))
     assert [row["lab-test"] for row in accuracies] == ["", "0.76", "0.88"]
 

@@ -29,7 +29,7 @@ from fer_dist.scores.table import labelled, predicted, select
 
 
 def disagreeing(both, only_first, only_second, neither=0):
-    """Two tables of one emotion of two: so many pictures that both, one or none of the models gets right."""
+    """Two tables of one emotion of two: so many images that both, one or none of the models gets right."""
     first = [0] * (both + only_first) + [1] * (only_second + neither)
     second = [0] * both + [1] * only_first + [0] * only_second + [1] * neither
     return certain([0] * len(first), first, 2), certain([0] * len(second), second, 2)
@@ -60,7 +60,7 @@ def test_the_other_way_round_has_the_other_sign_and_the_same_p():
     assert turned["interval"] == pytest.approx([-found["interval"][1], -found["interval"][0]], abs=0.015)
 
 
-def test_resampled_cells_give_the_interval_of_resampled_pictures():
+def test_resampled_cells_give_the_interval_of_resampled_images():
     first, second = disagreeing(1500, 300, 200, 1000)
     difference = (predicted(first) == 0).astype(float) - (predicted(second) == 0)
     expected = scipy.stats.bootstrap(
@@ -81,7 +81,7 @@ def test_the_interval_of_a_difference_holds_the_truth_in_93_to_97_percent_of_100
     assert 930 <= held <= 970, held
 
 
-def test_models_that_agree_on_every_picture_do_not_differ_and_still_have_an_interval():
+def test_models_that_agree_on_every_image_do_not_differ_and_still_have_an_interval():
     found = paired(*disagreeing(100, 0, 0))
     assert (found["difference"], found["p"]) == (0, 1)
     assert found["interval"][0] < 0 < found["interval"][1]
@@ -109,7 +109,7 @@ def test_rows_are_matched_by_key_and_emotions_by_name():
     assert (found["only_first_right"], found["only_second_right"]) == (0, 0)
 
 
-def test_pictures_without_an_emotion_do_not_count():
+def test_images_without_an_emotion_do_not_count():
     first, second = table([0, -1, 0], [[1, 0], [1, 0], [0, 1]]), table([0, -1, 0], [[0, 1], [0, 1], [0, 1]])
     found = paired(first, second)
     assert (found["samples"], found["only_first_right"]) == (2, 1)
@@ -118,7 +118,7 @@ def test_pictures_without_an_emotion_do_not_count():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keys": ["000000", "other"]}, "of 2 and 2 pictures differ in 2 keys, such as 000001"),
+        ({"keys": ["000000", "other"]}, "of 2 and 2 images differ in 2 keys, such as 000001"),
         ({"keys": ["000000", "000000"]}, "a key comes twice"),
         (
             {"labels": np.array([0, 0])},
@@ -127,7 +127,7 @@ def test_pictures_without_an_emotion_do_not_count():
         ({"labels": np.array([0, -1])}, "000001: its emotion is fear in one predictions table and none in the other"),
     ],
 )
-def test_tables_of_other_pictures_are_an_input_error(change, message):
+def test_tables_of_other_images_are_an_input_error(change, message):
     first = certain([0, 1], [0, 1], 2)
     with pytest.raises(InputError, match=message):
         paired(first, replace(first, **change))
@@ -159,7 +159,7 @@ def test_one_seed_has_no_deviation_and_none_is_an_input_error():
         over_seeds([])
 
 
-def test_without_leaves_out_the_pictures_of_the_keys_and_passes_over_keys_that_it_lacks():
+def test_without_leaves_out_the_images_of_the_keys_and_passes_over_keys_that_it_lacks():
     predictions = certain([0, 1, 0], [0, 1, 1], 2, pose=["front", "left", "right"])
     fewer = without(predictions, ["000001", "elsewhere"])
     assert list(fewer.keys) == ["000000", "000002"]

@@ -50,12 +50,12 @@ def test_every_part_has_the_keys_and_lengths_that_a_report_reads():
     assert list(found["by_attribute"]["gender"]["gap"]) == ["groups", "accuracy", "interval", "p", "adjusted"]
 
 
-def test_without_training_pictures_there_is_no_prior_and_no_rank_correlation():
+def test_without_training_images_there_is_no_prior_and_no_rank_correlation():
     found = detail(from_truth(0, 50), None)
     assert (found["prior"], found["rank_correlation"]) == (None, None)
 
 
-def test_pictures_without_an_emotion_change_nothing():
+def test_images_without_an_emotion_change_nothing():
     whole = from_truth(1, 300)
     labels = np.where(np.arange(300) < 100, -1, whole.labels)
     gender = np.arange(300) % 2
@@ -93,7 +93,7 @@ def test_the_calibration_error_of_a_simulated_model_is_in_its_reliability(overco
     assert (known > 0.1) == (overconfidence > 1)
 
 
-def test_the_selective_curve_begins_with_all_pictures_and_covers_ever_fewer():
+def test_the_selective_curve_begins_with_all_images_and_covers_ever_fewer():
     predictions = from_truth(4, 1000, sharpness=0.1)
     curve = detail(predictions, None)["selective_curve"]
     assert (curve[0]["samples"], curve[0]["coverage"]) == (1000, 1.0)

@@ -123,9 +123,9 @@ def test_damage_is_drawn_as_the_mean_error_of_a_group_from_clean_to_the_worst():
 
 
 def test_names_of_emotions_keep_clear_of_dots_and_of_each_other():
-    pictures = {"surprise": 990, "fear": 270, "disgust": 630, "anger": 640, "sadness": 1800, "neutrality": 1530}
-    recall = dict(zip(pictures, (0.77, 0.5, 0.43, 0.44, 0.6, 0.59), strict=True))
-    figure = size_figure(pictures, recall, "t")
+    images = {"surprise": 990, "fear": 270, "disgust": 630, "anger": 640, "sadness": 1800, "neutrality": 1530}
+    recall = dict(zip(images, (0.77, 0.5, 0.43, 0.44, 0.6, 0.59), strict=True))
+    figure = size_figure(images, recall, "t")
     pixels = canvas.figure_pixels(figure)
     assert pixels.size
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]

@@ -16,7 +16,7 @@ from fer_dist.scores.table import labelled, predicted, select
 
 
 def many(values):
-    """Enough pictures of two emotions for a group of each value; the first value's are all right, others half."""
+    """Enough images of two emotions for a group of each value; the first value's are all right, others half."""
     labels = np.tile([0, 1], 10 * len(values))
     names = np.repeat(np.array(values, dtype=object), 20)
     said = np.where(np.arange(len(labels)) < 20, labels, 0)
@@ -28,7 +28,7 @@ def many(values):
 @pytest.mark.filterwarnings("ignore:A single label was found")
 @settings(deadline=None, max_examples=80)
 @given(tables())
-def test_each_group_equals_scikit_learn_on_its_pictures_alone(predictions):
+def test_each_group_equals_scikit_learn_on_its_images_alone(predictions):
     found = by_attribute(predictions).get("group")
     chosen = labelled(predictions)
     values = np.array([value or "unknown" for value in chosen.attributes["group"]])
@@ -77,7 +77,7 @@ def test_two_groups_have_the_plain_interval_and_more_groups_a_wider_one():
     assert three[1] > two[1]
 
 
-def test_groups_of_fewer_than_10_pictures_and_the_unknown_are_listed_but_make_no_gap():
+def test_groups_of_fewer_than_10_images_and_the_unknown_are_listed_but_make_no_gap():
     labels = [0] * 39
     values = ["a"] * 10 + ["b"] * 10 + ["few"] * 9 + [None] * 10
     said = [0] * 5 + [1] * 5 + [0] * 6 + [1] * 4 + [0] * 9 + [1] * 10

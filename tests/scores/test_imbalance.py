@@ -54,7 +54,7 @@ def test_the_rank_correlation_of_any_table_equals_scipys(pairs):
         assert 0 < found["p"] <= 1
 
 
-def test_an_emotion_without_pictures_has_no_rank():
+def test_an_emotion_without_images_has_no_rank():
     found = rank_correlation(np.array([1, 2, 3, 99]), np.array([0.1, 0.2, 0.3, np.nan]))
     assert found == {"spearman": 1.0, "p": pytest.approx(2 / 6), "classes": 3}
     assert rank_correlation(np.array([1, 2, 99]), np.array([0.1, 0.2, np.nan])) is None

@@ -26,7 +26,7 @@ CASES = {
 
 
 def truth_of(counts, recalls):
-    """Parts of a confusion matrix: a mistake falls on the other emotions by their number of pictures."""
+    """Parts of a confusion matrix: a mistake falls on the other emotions by their number of images."""
     shares = np.array(counts) / sum(counts)
     wrong = (1 - np.eye(len(shares))) * shares
     rows = wrong / wrong.sum(axis=1, keepdims=True) * (1 - np.array(recalls)[:, None]) + np.diag(recalls)
@@ -54,7 +54,7 @@ def test_intervals_hold_the_truth_in_93_to_97_percent_of_1000_runs(case):
     assert ((held >= 0.93) & (held <= 0.97)).all(), held
 
 
-def test_intervals_hold_the_truth_where_a_set_has_as_many_pictures_of_each_emotion_by_design():
+def test_intervals_hold_the_truth_where_a_set_has_as_many_images_of_each_emotion_by_design():
     held = coverage("affectnet 3500", 1000, seed=0, by_design=True)
     assert ((held >= 0.93) & (held <= 0.97)).all(), held
 
@@ -89,7 +89,7 @@ def test_the_quantile_of_student_is_within_4_thousandths_of_scipy():
     np.testing.assert_allclose(found, scipy.stats.t.ppf(0.975, degrees), atol=0.004)
 
 
-def test_the_standard_error_on_many_pictures_is_that_of_resampling():
+def test_the_standard_error_on_many_images_is_that_of_resampling():
     matrix = np.round(truth_of(RAFDB_TEST, STRONG) * 30_000).astype(int)
     cells = matrix.ravel() / matrix.sum()
     draws = np.random.default_rng(0).multinomial(matrix.sum(), cells, size=4000).reshape(-1, 7, 7)

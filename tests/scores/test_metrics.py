@@ -125,7 +125,7 @@ def test_scores_are_json_and_the_same_each_time():
     assert found == metrics.scores(predictions)
 
 
-def test_an_emotion_without_pictures_has_no_recall_and_does_not_count():
+def test_an_emotion_without_images_has_no_recall_and_does_not_count():
     found = metrics.scores(certain([0, 0, 1], [0, 2, 1], 4))
     assert found["recall"] == {"surprise": 0.5, "fear": 1.0, "disgust": None, "anger": None}
     assert found["precision"] == {"surprise": 1.0, "fear": 1.0, "disgust": 0.0, "anger": None}
@@ -173,7 +173,7 @@ def test_selective_scores_count_only_what_is_above_the_threshold():
     assert metrics.selective(certainty) == {"above": 0.9, "samples": 2, "coverage": 0.5, "accuracy": 0.5}
 
 
-def test_pictures_without_an_emotion_are_counted_but_not_scored():
+def test_images_without_an_emotion_are_counted_but_not_scored():
     found = metrics.scores(table([0, -1, 1], [[1, 0], [0, 1], [0, 1]]))
     assert (found["samples"], found["unlabelled"], found["accuracy"]) == (2, 1, 1.0)
 

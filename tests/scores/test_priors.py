@@ -17,7 +17,7 @@ COUNTS = dict(zip(SEVEN, (500, 300, 150, 50), strict=False))
 
 
 def shifted(seed, samples=50_000, target=TARGET):
-    """What a perfect model, trained under SOURCE, says of pictures drawn under another prior: points in a plane."""
+    """What a perfect model, trained under SOURCE, says of images drawn under another prior: points in a plane."""
     rng = np.random.default_rng(seed)
     centres = np.array([[0, 0], [2, 0], [0, 2], [2, 2]])
     labels = rng.choice(4, samples, p=target)
@@ -78,7 +78,7 @@ def test_the_right_prior_scores_above_the_wrong_one():
     assert found["em"]["accuracy"] > found["uniform"]["accuracy"] > metrics.scores(predictions)["accuracy"]
 
 
-def test_a_masked_emotion_stays_at_zero_and_its_training_pictures_do_not_count():
+def test_a_masked_emotion_stays_at_zero_and_its_training_images_do_not_count():
     predictions = table([1, 2, 1], [[0, 0.9, 0.1], [0, 0.6, 0.4], [0, 0.3, 0.7]], masked=("surprise",))
     found = priors.prior_scores(predictions, {"surprise": 1000, "fear": 30, "disgust": 10})
     assert list(found["source"].values()) == [0, 0.75, 0.25]
@@ -87,7 +87,7 @@ def test_a_masked_emotion_stays_at_zero_and_its_training_pictures_do_not_count()
     assert moved.probabilities.tolist()[1] == pytest.approx([0, 0.6 / 0.75 / (0.8 + 1.6), 0.4 / 0.25 / (0.8 + 1.6)])
 
 
-def test_an_emotion_without_training_pictures_counts_as_one_picture():
+def test_an_emotion_without_training_images_counts_as_one_image():
     predictions = table([0, 1], [[0.7, 0.2, 0.1], [0.2, 0.7, 0.1]])
     found = priors.training_prior(predictions, {"surprise": 6, "fear": 3, "contempt": 50})
     assert found == pytest.approx([0.6, 0.3, 0.1])
@@ -99,7 +99,7 @@ def test_a_row_that_is_certain_of_an_emotion_that_the_target_lacks_stays_as_it_i
 
 
 @pytest.mark.parametrize("counts", [{}, {"contempt": 4}, {"surprise": 0}, {"surprise": 5, "fear": -1}])
-def test_training_pictures_that_say_nothing_are_an_input_error(counts):
+def test_training_images_that_say_nothing_are_an_input_error(counts):
     with pytest.raises(InputError, match="give at least one of surprise, fear"):
         priors.prior_scores(table([0], [[0.5, 0.5]]), counts)
 

@@ -57,7 +57,7 @@ def samples_of(shard: int) -> Positions:
 
 
 def contents(reader: Reader, shards: range = range(SHARDS)) -> list[bytes]:
-    return [picture.tobytes() for shard in shards for picture in reader.read(samples_of(shard)).content]
+    return [image.tobytes() for shard in shards for image in reader.read(samples_of(shard)).content]
 
 
 def tar(number: int) -> str:
@@ -188,7 +188,7 @@ def test_the_bound_is_kept_while_more_is_read_than_fits(web: Web, folder: Path, 
     parts = sequence(reader.counts, 0, 1, 5)
     got = []
     for _, positions in reader.ahead(range(len(parts)), parts.__getitem__):
-        got += [picture.tobytes() for picture in reader.read(positions).content]
+        got += [image.tobytes() for image in reader.read(positions).content]
     over.set()
     watching.join()
     assert got == contents(Reader(folder, SEVEN))
@@ -307,7 +307,7 @@ sys.stdin.readline()
 for _ in range(int(sys.argv[4])):
     for shard, count in enumerate(reader.counts):
         samples = reader.read(Positions(np.full(count, shard), np.arange(count)))
-        print(*samples.keys, sum(int(picture.astype(int).sum()) for picture in samples.content), flush=True)
+        print(*samples.keys, sum(int(image.astype(int).sum()) for image in samples.content), flush=True)
 """
 
 
@@ -346,7 +346,7 @@ def lines_of(folder: Path) -> list[str]:
     lines = []
     for shard in range(SHARDS):
         samples = reader.read(samples_of(shard))
-        lines.append(" ".join([*samples.keys, str(sum(int(picture.astype(int).sum()) for picture in samples.content))]))
+        lines.append(" ".join([*samples.keys, str(sum(int(image.astype(int).sum()) for image in samples.content))]))
     return lines
 
 

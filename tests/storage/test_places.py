@@ -36,7 +36,7 @@ from fer_dist.study.plan import DataSet, Plan
 NO_PLACES = {
     "run.name", "ray.address", "ray.resources", "checkpoint", "emotions", "dataset", "split", "codes", "preset",
     "seeds", "title", "counts", "lanes", "blocks", "source", "set", "attributes", "parts", "batches", "threads",
-    "picture_column", "emotion_column", "split_column", "subject_column", "key_column",
+    "image_column", "emotion_column", "split_column", "subject_column", "key_column",
     # Of plans: names of what the plan itself defines.
     "trainings.data", "trainings.preset", "trainings.set", "trainings.init_from", "evaluations.models",
     "evaluations.data", "comparisons.with_model", "comparisons.without_model", "comparisons.data",

@@ -204,7 +204,7 @@ def test_training_batches_of_a_remote_set_are_those_of_the_folder_bit_for_bit(
             assert torch.equal(remote.labels, local.labels)
 
 
-def test_an_evaluation_of_a_remote_set_takes_every_picture_once(web: Web, tmp_path: Path) -> None:
+def test_an_evaluation_of_a_remote_set_takes_every_image_once(web: Web, tmp_path: Path) -> None:
     reader = opened(f"{web.url}/train", tmp_path)
     place = Placement(0, 1, torch.device("cpu"), False, threads=1)
     found = [key for batch in evaluation_loader(STUDY, reader, place, 10) for key in batch.samples.keys]

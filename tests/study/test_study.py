@@ -205,12 +205,12 @@ def at_work(finished):
     return Running(setup, Records(finished), {job.key: job for job in jobs}, Terminal(), lambda: False)
 
 
-def test_a_picture_more_or_less_than_the_set_holds_fails_the_evaluation(finished):
+def test_an_image_more_or_less_than_the_set_holds_fails_the_evaluation(finished):
     running = at_work(finished)
     job = running.job("evaluate", A, A)
     known = running.records.read(job.key)
     scores = known["scores"] | {"samples": known["scores"]["samples"] - 1}
-    with pytest.raises(WorkError, match="39 pictures scored, but the set holds 40"):
+    with pytest.raises(WorkError, match="39 images scored, but the set holds 40"):
         record_evaluation(running, job, Result(A, f"{A}-test", scores, {}), 1.0)
     # One that did not decode is accounted for.
     record_evaluation(running, job, Result(A, f"{A}-test", scores, {"face": "shard"}), 1.0)

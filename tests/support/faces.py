@@ -1,4 +1,4 @@
-"""Tiny pictures, the same on every run, and releases made of them."""
+"""Tiny images, the same on every run, and releases made of them."""
 
 import hashlib
 import io
@@ -15,14 +15,14 @@ from PIL import Image
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.shards.manifest import Manifest, Member, Shard, save_index, save_manifest
 from fer_dist.data.sources.reading import read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 
 WORDS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's class folders, in the order of its codes."""
 
 
 def face(number: int, side: int = 48, mode: str = "L") -> Image.Image:
-    """A grey or coloured picture that no other number gives."""
+    """A grey or coloured image that no other number gives."""
     noise = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((side, side), Image.Resampling.BILINEAR).convert(mode)
 
@@ -54,16 +54,16 @@ def fer2013_folders(root: Path, train: int = 21, val: int = 7, test: int = 7) ->
 def fer2013_table(path: Path, folders: Path) -> Path:
     """FER2013's csv variant with the pixels of the folder variant."""
     lines = ["emotion,pixels,Usage"]
-    for picture in sorted(folders.rglob("*.jpg")):
-        pixels = " ".join(map(str, np.asarray(Image.open(picture)).ravel().tolist()))
-        lines.append(f"{WORDS.index(picture.parent.name)},{pixels},{picture.name.partition('_')[0]}")
+    for image in sorted(folders.rglob("*.jpg")):
+        pixels = " ".join(map(str, np.asarray(Image.open(image)).ravel().tolist()))
+        lines.append(f"{WORDS.index(image.parent.name)},{pixels},{image.name.partition('_')[0]}")
     return write(path, "\n".join(lines).encode() + b"\n")
 
 
 def folder_release(
     root: Path, count: int, split: str = "train", words: tuple[str, ...] = ("happy", "sad", "fear")
 ) -> Path:
-    """count pictures in one split of class folders; the classes take turns. Small, for there may be thousands."""
+    """count images in one split of class folders; the classes take turns. Small, for there may be thousands."""
     for i in range(count):
         write(root / split / ("happy", "sad", "fear")[i % 3] / f"{i:05d}.jpg", encoded(i, side=16))
     return root
@@ -76,7 +76,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class ListedSource:
-    """A source that yields what it is given, with the same small picture for all."""
+    """A source that yields what it is given, with the same small image for all."""
 
     entries: tuple[Sample | LeftOut, ...] = ()
     emotions: tuple[str, ...] = ("happiness", "sadness", "fear")
@@ -87,8 +87,8 @@ class ListedSource:
     def samples(self) -> Iterator[Sample | LeftOut]:
         yield from self.entries
 
-    def read(self, sample: Sample) -> Picture:
-        return Picture(encoded(0, "PNG", side=8), "png")
+    def read(self, sample: Sample) -> EncodedImage:
+        return EncodedImage(encoded(0, "PNG", side=8), "png")
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class CountedSource(ListedSource):
 
     def samples(self) -> Iterator[Sample]:
         for i in range(self.count):
-            yield Sample(f"picture-{i:08d}", "train", self.emotions[i % 3], "nowhere.png", facts={"id": str(i)})
+            yield Sample(f"image-{i:08d}", "train", self.emotions[i % 3], "nowhere.png", facts={"id": str(i)})
 
 
 @dataclass(frozen=True)
 class SlowSource:
-    """Another source, whose pictures take their time: there is something to kill."""
+    """Another source, whose images take their time: there is something to kill."""
 
     source: object
     seconds: float
@@ -114,7 +114,7 @@ class SlowSource:
             raise AttributeError(name)
         return getattr(self.source, name)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         time.sleep(self.seconds)
         return read_whole(sample)
 
@@ -164,7 +164,7 @@ def faces(count: int, side: int = 24, form: str = "PNG", emotions: int = 7) -> l
 
 
 def shard_set(folder: Path, shards: list[list[Face]], emotions: tuple[str, ...] = SEVEN, split: str = "train") -> Path:
-    """A shard set written with tarfile, which takes what our own build would leave out: damaged pictures, wrong labels.
+    """A shard set written with tarfile, which takes what our own build would leave out: damaged images, wrong labels.
 
     Returns the folder, OUT/<split>.
     """

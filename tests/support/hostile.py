@@ -1,4 +1,4 @@
-"""Inputs that nobody should have to read: damaged and unusual pictures, tars and labels."""
+"""Inputs that nobody should have to read: damaged and unusual images, tars and labels."""
 
 import io
 import struct
@@ -24,13 +24,13 @@ def saved(image: Image.Image, form: str, **more: object) -> bytes:
     return stream.getvalue()
 
 
-def with_sides(picture: bytes, side: int) -> bytes:
+def with_sides(image: bytes, side: int) -> bytes:
     """A JPEG or a PNG whose header asks for side x side pixels."""
-    if picture.startswith(b"\xff\xd8"):
-        at = next(picture.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in picture) + 5
-        return picture[:at] + struct.pack(">HH", side, side) + picture[at + 4 :]
-    head = b"IHDR" + struct.pack(">II", side, side) + picture[24:29]
-    return picture[:12] + head + struct.pack(">I", zlib.crc32(head)) + picture[33:]
+    if image.startswith(b"\xff\xd8"):
+        at = next(image.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in image) + 5
+        return image[:at] + struct.pack(">HH", side, side) + image[at + 4 :]
+    head = b"IHDR" + struct.pack(">II", side, side) + image[24:29]
+    return image[:12] + head + struct.pack(">I", zlib.crc32(head)) + image[33:]
 
 
 def in_scans(scans: int, side: int = SIDE, behind: bytes = b"", between: bytes = b"") -> bytes:
@@ -62,7 +62,7 @@ def black(side: int) -> bytes:
 
 
 def turned(orientation: int, form: str = "JPEG") -> bytes:
-    """A picture that its EXIF tag says is to be turned; wide, so that a quarter turn shows in its sides."""
+    """An image that its EXIF tag says is to be turned; wide, so that a quarter turn shows in its sides."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return saved(face(5, SIDE, "RGB").resize((2 * SIDE, SIDE)), form, exif=exif)
@@ -70,14 +70,14 @@ def turned(orientation: int, form: str = "JPEG") -> bytes:
 
 def ycck() -> bytes:
     """A CMYK JPEG whose Adobe segment says that its colours are YCCK."""
-    picture = saved(face(5, SIDE, "RGB").convert("CMYK"), "JPEG")
-    at = picture.index(b"Adobe") + 11
-    return picture[:at] + b"\2" + picture[at + 1 :]
+    image = saved(face(5, SIDE, "RGB").convert("CMYK"), "JPEG")
+    at = image.index(b"Adobe") + 11
+    return image[:at] + b"\2" + image[at + 1 :]
 
 
 @cache
 def unusual() -> dict[str, bytes]:
-    """Pictures that are whole."""
+    """Images that are whole."""
     rgb = face(5, SIDE, "RGB")
     grey = rgb.convert("L")
     deep = Image.frombytes("I;16", rgb.size, b"".join(struct.pack("<H", value * 257) for value in grey.tobytes()))
@@ -106,7 +106,7 @@ def unusual() -> dict[str, bytes]:
 
 @cache
 def broken() -> dict[str, bytes]:
-    """Pictures that do not decode."""
+    """Images that do not decode."""
     whole = encoded(5, "JPEG", SIDE, "RGB")
     png = encoded(5, "PNG", SIDE, "RGB")
     return {
@@ -116,7 +116,7 @@ def broken() -> dict[str, bytes]:
         "a PNG that is cut short": png[: len(png) // 2],
         "a PNG with a damaged byte": png[:200] + bytes([png[200] ^ 1]) + png[201:],
         "zeros": bytes(len(whole)),
-        "garbage": b"no picture at all",
+        "garbage": b"no image at all",
         "an empty file": b"",
         "a JPEG of 20,000 empty scans": in_scans(20_000, 8_000),
         "a JPEG of 20,000 empty scans that is not progressive": in_plain_scans(20_000, 8_000),
@@ -156,13 +156,13 @@ def relabelled(header: bytes, **fields: bytes) -> bytes:
     return bytes(block)
 
 
-def sample(key: str, label: int, form: int = tarfile.USTAR_FORMAT, picture: bytes | None = None) -> list[bytes]:
+def sample(key: str, label: int, form: int = tarfile.USTAR_FORMAT, image: bytes | None = None) -> list[bytes]:
     """The members of a sample that says its label twice."""
-    picture = encoded(label, "JPEG", 16, "RGB") if picture is None else picture
+    image = encoded(label, "JPEG", 16, "RGB") if image is None else image
     facts = b'{"emotion": "%s"}' % EMOTIONS[label].encode()
     return [
         member(f"{key}.{extension}", content, form)
-        for extension, content in (("cls", b"%d" % label), ("jpg", picture), ("json", facts))
+        for extension, content in (("cls", b"%d" % label), ("jpg", image), ("json", facts))
     ]
 
 

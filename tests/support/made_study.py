@@ -34,11 +34,11 @@ REGIONS = {"eyes": 0.13, "nose": 0.05, "mouth": 0.22, "left half": 0.2, "right h
 
 
 def drawn_predictions(dataset: str, skill: float, samples: int, model: str) -> Predictions:
-    """Random answers that are better the more skill and the more frequent the emotion. The same pictures for all."""
-    pictures = np.random.default_rng(list(dataset.encode()))
+    """Random answers that are better the more skill and the more frequent the emotion. The same images for all."""
+    images = np.random.default_rng(list(dataset.encode()))
     shares = np.array(SHARES[dataset])
-    labels = pictures.choice(7, samples, p=shares)
-    gender = pictures.choice(["female", "male", "unsure"], samples, p=(0.5, 0.4, 0.1))
+    labels = images.choice(7, samples, p=shares)
+    gender = images.choice(["female", "male", "unsure"], samples, p=(0.5, 0.4, 0.1))
     random = np.random.default_rng(list((dataset + model).encode()))
     logits = random.normal(0, 1, (samples, 7))
     logits[np.arange(samples), labels] += skill * (0.6 + shares[labels])
@@ -84,7 +84,7 @@ def made_curves(seed: int, end: float) -> dict[str, list[tuple[int, float]]]:
 
 def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple(SHARES)) -> Study:
     """Models of three groups, each with its seeds, on all sets, with all that can be measured."""
-    pictures = {
+    images = {
         name: {emotion: int(9000 * share) for emotion, share in zip(SEVEN, SHARES[name], strict=True) if share}
         for name in sets
     }
@@ -95,12 +95,12 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
             settings = {"epochs": "20", "batch": "100", "learning rate": "0.01", "views": "expand"}
             curves = made_curves(seed, 0.25 * skill + 0.1)
             asked = {"images": 1000, "answers": 5, "accuracy": 0.3 * skill, "interval": [0.28 * skill, 0.31 * skill]}
-            told = {"images": sum(pictures[data].values()), "departures": (), "training_accuracy": asked}
+            told = {"images": sum(images[data].values()), "departures": (), "training_accuracy": asked}
             models.append(Model(name, data, begun, 5025.0, 11_267_143, settings, group, role, seed, curves, **told))
             for dataset in sets:
                 table = drawn_predictions(dataset, skill if dataset == data else skill - 0.8, samples, name)
                 tables[name, dataset] = table
-                results.append(_result(name, dataset, table, pictures[data]))
+                results.append(_result(name, dataset, table, images[data]))
     comparisons = []
     for seed in range(seeds):
         names = f"affectnet-to-lab-{seed}", f"lab-{seed}"
@@ -111,7 +111,7 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
         models=tuple(models),
         results=tuple(results),
         comparisons=tuple(comparisons),
-        class_counts={f"{name}-{split}": counts for name, counts in pictures.items() for split in ("train", "test")},
+        class_counts={f"{name}-{split}": counts for name, counts in images.items() for split in ("train", "test")},
         commands=("fer-dist study plan.yaml --out study",),
         commit="0123abcdef0123abcdef0123abcdef0123abcdef",
         versions={"fer_dist": "0.1", "torch": "2.9", "python": "3.12"},

@@ -23,7 +23,7 @@ def table(matrix, emotions=SEVEN, masked=()):
 
 
 def scored(right, samples=1000):
-    """Two emotions with equally many pictures, of which so many are right."""
+    """Two emotions with equally many images, of which so many are right."""
     half, first = samples // 2, right // 2
     second = right - first
     return scores(table([[first, half - first], [half - second, second]], SEVEN[:2]))

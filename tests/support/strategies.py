@@ -22,7 +22,7 @@ from fer_dist.train.engine import Engine
 
 STEPS, HALF_WAY, BATCH = 20, 10, 16
 RATE = 0.0002
-"""Low, so that rounding stays rounding: a high rate with few pictures takes equal runs apart within steps."""
+"""Low, so that rounding stays rounding: a high rate with few images takes equal runs apart within steps."""
 
 PLAIN = {
     "ddp": {},
@@ -54,7 +54,7 @@ def drawn_model() -> SEResNet18:
 
 
 def drawn_batch(step: int, rank: int = 0, size: int = 1) -> Batch:
-    """A rank's share of the pictures of a step: 6 and 10 of them; in every sixth step none and 16."""
+    """A rank's share of the images of a step: 6 and 10 of them; in every sixth step none and 16."""
     random = torch.Generator().manual_seed(step)
     crops, labels = torch.randn(BATCH, 3, 40, 40, generator=random), torch.randint(7, (BATCH,), generator=random)
     # Something to learn: the mean of a channel tells the emotion.

@@ -7,7 +7,7 @@ from fer_dist.data.emotions import SEVEN
 from fer_dist.scores.table import Predictions
 
 RAFDB_TEST = (329, 74, 160, 1185, 478, 162, 680)
-"""Pictures by emotion of RAF-DB's test split, the most uneven of the sets in use."""
+"""Images by emotion of RAF-DB's test split, the most uneven of the sets in use."""
 
 
 def table(labels, probabilities, masked=(), **attributes):
@@ -33,7 +33,7 @@ def from_truth(seed, samples=2000, sharpness=0.4):
 
 @st.composite
 def tables(draw):
-    """1 to 30 pictures, some without label, up to seven emotions, at times one masked, ties and certainty allowed."""
+    """1 to 30 images, some without label, up to seven emotions, at times one masked, ties and certainty allowed."""
     classes = draw(st.integers(2, 7))
     masked = draw(st.sampled_from([None, *range(classes)])) if classes > 2 else None
     left = [place for place in range(classes) if place != masked]
@@ -45,7 +45,7 @@ def tables(draw):
         )
     )
     labels = [label for label, _ in rows]
-    # Scores are about pictures with a label: the first one has one.
+    # Scores are about images with a label: the first one has one.
     labels[0] = max(labels[0], left[0])
     weights = np.array([row for _, row in rows], dtype=float)
     if masked is not None:

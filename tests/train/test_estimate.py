@@ -27,10 +27,10 @@ class Slow:
     def views(self) -> int:
         return 5 if self.config.data.views == "expand" else 1
 
-    def step(self, pictures: int, side: int) -> float:
-        seconds = pictures * self.views * side**2 * self.seconds_a_pixel
+    def step(self, images: int, side: int) -> float:
+        seconds = images * self.views * side**2 * self.seconds_a_pixel
         self.spent += seconds
-        self.steps.append((pictures, side))
+        self.steps.append((images, side))
         return seconds
 
 
@@ -42,15 +42,15 @@ def test_timing_ends_in_seconds_at_any_setting_and_the_scaled_time_is_right(
     """rate: crops of 224 px a second; emulated bfloat16 makes 0.6, two cores with AVX2 8."""
     config = preset(preset_name)
     engine = Slow(config, 1 / rate / 224**2)
-    monkeypatch.setattr(module, "_step", lambda engine, pictures, side: engine.step(pictures, side))
+    monkeypatch.setattr(module, "_step", lambda engine, images, side: engine.step(images, side))
     share = config.train.batch_size
-    pictures, side = _affordable(engine, share)  # type: ignore[arg-type]
-    seconds = _time_steps(engine, pictures, side, lambda done, total: None)  # type: ignore[arg-type]
+    images, side = _affordable(engine, share)  # type: ignore[arg-type]
+    seconds = _time_steps(engine, images, side, lambda done, total: None)  # type: ignore[arg-type]
     assert len(engine.steps) == 2 + STEPS + 1
     # Two tries with the smallest that can be timed come before, and the same once a step where more is too dear.
     smallest = max(2, engine.views) * min(64, config.data.crop) ** 2 / 224**2 / rate
     assert engine.spent <= SECONDS_ON_CPU + (2 + STEPS + 1) * smallest
-    scaled = seconds * share / pictures * (config.data.crop / side) ** 2
+    scaled = seconds * share / images * (config.data.crop / side) ** 2
     assert scaled == pytest.approx(share * engine.views * config.data.crop**2 / 224**2 / rate)
 
 

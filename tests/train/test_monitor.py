@@ -52,15 +52,15 @@ def test_a_run_folder_that_vanishes_is_one_line_and_no_trace_of_the_thread_that_
 def test_the_curves_that_the_design_names_are_there(curves):
     tags = set(curves.Tags()["scalars"])
     assert {"train/loss", "train/accuracy", "train/learning_rate"} <= tags
-    assert {"speed/pictures_per_second", "speed/crops_per_second", "speed/data_wait"} <= tags
+    assert {"speed/images_per_second", "speed/crops_per_second", "speed/data_wait"} <= tags
     assert {"validation/accuracy", "validation/mean_over_classes", "validation/macro_f1", "recall/fear"} <= tags
     assert {"final/accuracy"} <= tags
 
 
-def test_five_crops_of_a_picture_are_five_times_the_rate(curves):
-    pictures = [event.value for event in curves.Scalars("speed/pictures_per_second")]
+def test_five_crops_of_an_image_are_five_times_the_rate(curves):
+    images = [event.value for event in curves.Scalars("speed/images_per_second")]
     crops = [event.value for event in curves.Scalars("speed/crops_per_second")]
-    assert crops == pytest.approx([5 * rate for rate in pictures], rel=1e-4)
+    assert crops == pytest.approx([5 * rate for rate in images], rel=1e-4)
 
 
 def test_the_wait_for_data_is_a_share_of_the_time(curves):
@@ -88,7 +88,7 @@ def test_the_learning_rate_is_that_of_the_schedule(curves):
 
 def test_crops_are_shown_once_and_a_confusion_matrix_each_epoch(curves):
     assert len(curves.Images("crops")) == 1
-    # A row of five crops for each of eight pictures, 20 pixels each and 2 between.
+    # A row of five crops for each of eight images, 20 pixels each and 2 between.
     assert (curves.Images("crops")[0].width, curves.Images("crops")[0].height) == (5 * 22 + 2, 8 * 22 + 2)
     assert [event.step for event in curves.Images("confusion")] == [6, 12]
 

@@ -28,10 +28,10 @@ from fer_dist.train.engine import Engine
 
 CPU = torch.device("cpu")
 ONE = World(0, 1, CPU)
-PICTURES, CROP = 6, 4
+IMAGES, CROP = 6, 4
 
 # What a json may say, and what the study's seven make of it: surprise, fear, disgust, anger, sadness, happiness,
-# neutrality. None: the picture counts with its emotion alone.
+# neutrality. None: the image counts with its emotion alone.
 CASES: tuple[tuple[dict[str, float] | None, list[float] | None], ...] = (
     ({"fear": 0.25, "anger": 0.75}, [0, 0.25, 0, 0.75, 0, 0, 0]),
     ({"happiness": 6, "sadness": 2, "disgust": 0}, [0, 0, 0, 0, 0.25, 0.75, 0]),
@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("world", [1, 3])
-def test_a_pictures_target_is_its_soft_label_among_the_emotions_of_the_model(folder: Path, world: int) -> None:
+def test_an_images_target_is_its_soft_label_among_the_emotions_of_the_model(folder: Path, world: int) -> None:
     expected = {}
     for number, sample in enumerate(faces(45, emotions=8)):
         shares = CASES[number % len(CASES)][1]
@@ -79,9 +79,9 @@ def test_a_pictures_target_is_its_soft_label_among_the_emotions_of_the_model(fol
     assert seen == 48
 
 
-def test_a_picture_that_does_not_decode_takes_its_target_with_it(tmp_path: Path) -> None:
+def test_an_image_that_does_not_decode_takes_its_target_with_it(tmp_path: Path) -> None:
     made = softly(faces(24))
-    made[8] = replace(made[8], members={**made[8].members, "png": b"no picture"})
+    made[8] = replace(made[8], members={**made[8].members, "png": b"no image"})
     reader = Reader(shard_set(tmp_path / "train", [made]), SEVEN, soft=True)
     every = Positions(np.zeros(24, dtype=np.int64), np.arange(24))
     samples = reader.read(every)
@@ -126,17 +126,17 @@ def test_a_malformed_soft_label_is_one_line_with_its_shard_and_key(tmp_path: Pat
 
 def settings(views: str, micro_batch: int = 0, smoothing: float = 0.1, lacking: int = 0) -> Config:
     """lacking: images of the batch that did not decode and were left out."""
-    plain = TrainConfig(batch_size=PICTURES + lacking, micro_batch=micro_batch, momentum=0, weight_decay=0)
+    plain = TrainConfig(batch_size=IMAGES + lacking, micro_batch=micro_batch, momentum=0, weight_decay=0)
     data = DataConfig(size=CROP, crop=CROP, views=views, on_bad="skip" if lacking else "stop")
     return Config(data=data, train=replace(plain, label_smoothing=smoothing, precision="fp32"))
 
 
 def drawn_batch(config: Config, channels: int = 3) -> Batch:
     draws = np.random.default_rng(0)
-    count, side = PICTURES * views_of(config.data), config.data.crop
+    count, side = IMAGES * views_of(config.data), config.data.crop
     crops = torch.from_numpy(draws.normal(size=(count, channels, side, side)).astype(np.float32))
-    labels = torch.from_numpy(draws.integers(0, 7, PICTURES))
-    targets = torch.from_numpy(draws.dirichlet(np.full(7, 0.5), PICTURES).astype(np.float32))
+    labels = torch.from_numpy(draws.integers(0, 7, IMAGES))
+    targets = torch.from_numpy(draws.dirichlet(np.full(7, 0.5), IMAGES).astype(np.float32))
     return Batch(0, crops, labels, targets, Samples([], labels.numpy(), [], []), nowhere(), 0.0)
 
 
@@ -153,9 +153,9 @@ def by_hand(config: Config, batch: Batch, lr: float) -> tuple[np.ndarray, float]
     """The weights after one step, and its loss: softmax and its gradient in float64."""
     layer = linear()[1]
     weight, bias = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
-    x = batch.crops.double().numpy().reshape(PICTURES, views_of(config.data), -1)
+    x = batch.crops.double().numpy().reshape(IMAGES, views_of(config.data), -1)
     if config.data.views == "fold":
-        # The mean of a picture's logits is the logit of its mean crop.
+        # The mean of an image's logits is the logit of its mean crop.
         x = x.mean(axis=1, keepdims=True)
     exponents = np.exp(x @ weight.T + bias)
     shares = exponents / exponents.sum(axis=2, keepdims=True)
@@ -191,7 +191,7 @@ def step_of_rank(rank: int, folder: str) -> None:
 
 
 def take_part(world: World, folder: str) -> None:
-    """Two of the pictures on rank 0, the other four on rank 1; rank 0 leaves its weights in a file."""
+    """Two of the images on rank 0, the other four on rank 1; rank 0 leaves its weights in a file."""
     for lacking in (0, 3):
         config = settings("expand", micro_batch=1, lacking=lacking)
         whole, views = drawn_batch(config), views_of(config.data)
@@ -239,16 +239,16 @@ def test_the_accuracy_of_the_curves_is_that_of_the_emotion_over_the_answers_that
     config = settings(views)
     batch = drawn_batch(config)
     with torch.no_grad():
-        logits = linear()(batch.crops).unflatten(0, (PICTURES, -1))
+        logits = linear()(batch.crops).unflatten(0, (IMAGES, -1))
     # By hand: fold asks an image once, by the mean of its crops; else each crop is asked.
     answers = logits.mean(1, keepdim=True).argmax(2) if views == "fold" else logits.argmax(2)
     labels = answers[:, 0].clone()
     labels[:2] = (labels[:2] + 1) % 7
-    right = [(answers[number] == labels[number]).float().mean() for number in range(PICTURES)]
+    right = [(answers[number] == labels[number]).float().mean() for number in range(IMAGES)]
     assert views != "expand" or any(0 < part < 1 for part in right)
     engine = Engine(config, linear(), ONE)
     engine.step(replace(batch, labels=labels), 0.5)
-    assert engine.totals().accuracy == pytest.approx(sum(right) / PICTURES)
+    assert engine.totals().accuracy == pytest.approx(sum(right) / IMAGES)
 
 
 # Whole runs.
@@ -269,7 +269,7 @@ def run(shards: Path, root: Path, name: str, *more: str) -> Path:
     return root / name
 
 
-def test_a_soft_run_takes_the_pictures_of_a_hard_one_to_other_weights(shards: Path, tmp_path: Path) -> None:
+def test_a_soft_run_takes_the_images_of_a_hard_one_to_other_weights(shards: Path, tmp_path: Path) -> None:
     hard, soft = run(shards, tmp_path, "hard"), run(shards, tmp_path, "soft", "--train.loss", "soft")
     assert ledger(soft) == ledger(hard)
     assert weights(soft) != weights(hard)
@@ -303,7 +303,7 @@ def test_a_set_without_soft_labels_is_named_with_flag_and_remedy_before_anything
     assert main(["train", *arguments(tmp_path, tmp_path / "root", "none", "--train.loss", "soft")]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1
-    assert f"--train.loss soft: none of the first 40 pictures of {tmp_path / 'train'} has a soft label" in text
+    assert f"--train.loss soft: none of the first 40 images of {tmp_path / 'train'} has a soft label" in text
     assert "--train.loss hard" in text
     assert "fer-dist shards build ferplus" in text
     assert not (tmp_path / "root").exists()

@@ -108,7 +108,7 @@ def test_two_torchrun_processes_take_the_same_batches_and_reach_nearly_the_same_
     _, together = load_model(tmp_path / "two")
     one, two = (torch.cat([p.flatten() for p in model.parameters()]) for model in (alone, together))
     assert not torch.equal(one, two)
-    # Batch statistics are of 12 pictures instead of 24, so the paths drift apart, but not far in so few steps.
+    # Batch statistics are of 12 images instead of 24, so the paths drift apart, but not far in so few steps.
     assert torch.nn.functional.cosine_similarity(one, two, dim=0) > 0.98
     assert ranks_of(tmp_path / "two") == {"0": 2}
     checkpoints = Checkpoints(tmp_path / "two")
@@ -153,7 +153,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(shards
     assert weights(run) == undisturbed
 
 
-def test_accumulated_micro_batches_take_the_same_pictures(shards, tmp_path):
+def test_accumulated_micro_batches_take_the_same_images(shards, tmp_path):
     """Batch statistics differ, so only what does not pass through them is equal: here the ledger."""
     assert main(["train", *arguments(shards, tmp_path, "micro", "--train.micro-batch", "5")]) == 0
     assert main(["train", *arguments(shards, tmp_path, "macro")]) == 0
@@ -283,7 +283,7 @@ WRONG = {
     "a crop above the size": (["--data.crop", "30"], r"--data\.crop 30 is larger than --data\.size 24"),
     "a batch above the data": (
         ["--train.batch-size", "4000"],
-        r"has \d+ pictures, fewer than --train\.batch-size 4000",
+        r"has \d+ images, fewer than --train\.batch-size 4000",
     ),
     "lanes that do not fit": (["--data.lanes", "7"], r"--data\.lanes 7 does not divide"),
     "more workers than lanes": (["--ray.workers", "25"], "25 workers are more than the 24 lanes"),
@@ -399,7 +399,7 @@ def test_a_line_of_the_ledger_that_was_cut_short_is_not_joined_to_the_next(whole
     assert samples(tmp_path / "run") == samples(whole)
 
 
-def test_a_picture_that_does_not_decode_is_named_by_evaluate_and_left_out_on_request(whole, shards, tmp_path, capsys):
+def test_an_image_that_does_not_decode_is_named_by_evaluate_and_left_out_on_request(whole, shards, tmp_path, capsys):
     broken = drawn_shards(tmp_path / "broken", count=120, test_count=20) / "test"
     tar = next(broken.glob("*.tar"))
     member = next(m for m in load_index(tar)[7] if m.extension == "jpg")
@@ -410,7 +410,7 @@ def test_a_picture_that_does_not_decode_is_named_by_evaluate_and_left_out_on_req
     words = ["evaluate", "--models", str(run), "--data", str(broken), "--device", "cpu"]
     assert main(words) == 1
     key = member.name.removesuffix(".jpg")
-    assert f"{tar.name}: {key}: the picture does not decode" in capsys.readouterr().err
+    assert f"{tar.name}: {key}: the image does not decode" in capsys.readouterr().err
     assert main([*words, "--on-bad", "skip"]) == 0
     assert f"left out 1 that did not decode: {tar.name}: {key}" in capsys.readouterr().err
     assert load_scores(run)["synthetic_wild-test"]["samples"] == 19

@@ -38,7 +38,7 @@ MENDED = "mended.jsonl"
 SMALLEST_SHARD, LARGEST_SHARD = 256, 4096  # of FER2013's 48x48 faces the largest is a tar of 18 MB
 
 SAMPLE_OVERHEAD = 2560
-"""Bytes of a sample in a tar beside its picture: three headers, the label and a short json."""
+"""Bytes of a sample in a tar beside its image: three headers, the label and a short json."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class BuildFlags(FaceFlags):
     """How a release becomes shards, as far as a user says."""
 
     shard_samples: int = 0
-    """Pictures in a shard. 0: a sixteenth of the split, from 256 to 4,096, so that small sets use all cores too."""
+    """Images in a shard. 0: a sixteenth of the split, from 256 to 4,096, so that small sets use all cores too."""
 
     val_fraction: float = 0.0
     """Share of train that becomes val, by emotion and never through a subject; for releases without a val split."""
 
     workers: int = 0
-    """Processes that read, check and write pictures; 0 means one for each core. The bytes do not depend on it."""
+    """Processes that read, check and write images; 0 means one for each core. The bytes do not depend on it."""
 
     overwrite: bool = False
     """Replace the finished splits that OUT already holds, each in one step once the new one is whole."""
@@ -98,7 +98,7 @@ def build_shards(source: Source, out: Path, options: BuildOptions, progress: Tal
 
 def _check_options(options: BuildOptions) -> None:
     if options.shard_samples < 0:
-        raise InputError(f"shard_samples {options.shard_samples}: a shard holds at least 1 picture; 0 is the default")
+        raise InputError(f"shard_samples {options.shard_samples}: a shard holds at least 1 image; 0 is the default")
     if not 0 <= options.val_fraction < 1:
         raise InputError(f"val_fraction {options.val_fraction}: give a share from 0 to less than 1, such as 0.1")
     if options.workers < 0:
@@ -166,11 +166,11 @@ def _in_order(splits: list[str]) -> list[str]:
 def _check_room(out: Path, building: Path, listing: Listing) -> None:
     samples = sum(lines.count for lines in listing.samples.values())
     finished = sum(path.stat().st_size for path in building.glob("shards/*/*.tar"))
-    needed = listing.picture_bytes + SAMPLE_OVERHEAD * samples - finished
+    needed = listing.image_bytes + SAMPLE_OVERHEAD * samples - finished
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
-            f"{out}: {samples} pictures need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            f"{out}: {samples} images need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
             "make room or choose another OUT"
         )
 
@@ -245,7 +245,7 @@ def _tasks(source: Source, building: Path, listing: Listing, split: str, options
 
 
 def _shard_samples(listing: Listing, split: str, options: BuildOptions) -> int:
-    """Pictures in a shard of this split. The number of workers plays no part: the bytes must not depend on it."""
+    """Images in a shard of this split. The number of workers plays no part: the bytes must not depend on it."""
     return options.shard_samples or min(max(-(-listing.samples[split].count // 16), SMALLEST_SHARD), LARGEST_SHARD)
 
 
@@ -268,7 +268,7 @@ def _stage(
         folder.mkdir()
         shards: list[Shard] = []
         for result in results:
-            # A shard whose pictures were all left out does not take a number.
+            # A shard whose images were all left out does not take a number.
             if result.shard.samples:
                 tar = building / "shards" / split / result.shard.file
                 shard = replace(result.shard, file=f"{source.dataset}-{split}-{len(shards):06d}.tar")

@@ -1,4 +1,4 @@
-"""The face in a picture: box and landmarks are held against the picture, and it is cut out or resized on request."""
+"""The face in an image: box and landmarks are held against the image, and it is cut out or resized on request."""
 
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from fer_dist.data.images import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
-from fer_dist.data.sources.source import LeftOutError, Picture
+from fer_dist.data.sources.source import EncodedImage, LeftOutError
 from fer_dist.errors import InputError
 
 Box = tuple[int, int, int, int]
@@ -19,19 +19,19 @@ LARGEST = 8192
 
 @dataclass(frozen=True)
 class FaceFlags:
-    """How a picture goes into a shard. Without a flag its bytes stay as they are."""
+    """How an image goes into a shard. Without a flag its bytes stay as they are."""
 
     crop_faces: bool = False
-    """Cut each picture to its face box, as a square; a picture without a usable box is left out."""
+    """Cut each image to its face box, as a square; an image without a usable box is left out."""
 
     margin: float = 0.1
     """With crop-faces: what is added around the box on each side, as a share of its longer side."""
 
     resize: int = 0
-    """Side in pixels to which each picture is resized, both sides, as training itself does. 0: not resized."""
+    """Side in pixels to which each image is resized, both sides, as training itself does. 0: not resized."""
 
     quality: int = 95
-    """JPEG quality, 1 to 100, of pictures that are cut or resized; their colours are kept at full resolution."""
+    """JPEG quality, 1 to 100, of images that are cut or resized; their colours are kept at full resolution."""
 
 
 def check_faces(flags: FaceFlags) -> None:
@@ -39,30 +39,30 @@ def check_faces(flags: FaceFlags) -> None:
     if not 0 <= flags.margin <= 10:
         raise InputError(f"--margin {flags.margin}: give a share of the box from 0 to 10, such as 0.1")
     if not 0 <= flags.resize <= LARGEST:
-        raise InputError(f"--resize {flags.resize}: give a side of 1 to {LARGEST} pixels, or 0 to keep the pictures")
+        raise InputError(f"--resize {flags.resize}: give a side of 1 to {LARGEST} pixels, or 0 to keep the images")
     if not 1 <= flags.quality <= 100:
         raise InputError(f"--quality {flags.quality}: JPEG quality is from 1 to 100")
 
 
-def fitted(picture: Picture, flags: FaceFlags) -> Picture:
-    """The picture as the flags ask for it, with a box and landmarks that fit it.
+def fitted(encoded: EncodedImage, flags: FaceFlags) -> EncodedImage:
+    """The image as the flags ask for it, with a box and landmarks that fit it.
 
-    A box that reaches beyond the picture is cut at its edge, one without any of the picture in it is dropped; the
-    picture's `mended` says so. Where the picture is cut or resized, box and landmarks move with it, and the facts
+    A box that reaches beyond the image is cut at its edge, one without any of the image in it is dropped; the
+    image's `mended` says so. Where the image is cut or resized, box and landmarks move with it, and the facts
     say what was cut from the original (`cut`: [x, y, width, height]).
-    Raises LeftOutError where the picture does not decode, or has no usable box and shall be cut to it.
+    Raises LeftOutError where the image does not decode, or has no usable box and shall be cut to it.
     """
     has_changes = flags.crop_faces or flags.resize
-    if picture.original and "box" not in picture.facts and not has_changes:
+    if encoded.original and "box" not in encoded.facts and not has_changes:
         # What a source made into a PNG has been decoded already.
-        return picture
+        return encoded
     try:
-        image = decode(picture.content)
-        # Boxes are those of the upright picture: DALI and OpenCV, which most boxes come from, turn it too.
-        size = _upright(image).size if "box" in picture.facts or has_changes else image.size
-        facts, mended = mend_box(picture.facts, *size)
-        picture = replace(picture, facts=facts, mended="; ".join(filter(None, (picture.mended, mended))))
-        return _changed(picture, _upright(image), flags) if has_changes else picture
+        image = decode(encoded.content)
+        # Boxes are those of the upright image: DALI and OpenCV, which most boxes come from, turn it too.
+        size = _upright(image).size if "box" in encoded.facts or has_changes else image.size
+        facts, mended = mend_box(encoded.facts, *size)
+        encoded = replace(encoded, facts=facts, mended="; ".join(filter(None, (encoded.mended, mended))))
+        return _changed(encoded, _upright(image), flags) if has_changes else encoded
     except TooLargeError as error:
         raise LeftOutError(str(error)) from None
     except DECODE_ERRORS as error:
@@ -70,7 +70,7 @@ def fitted(picture: Picture, flags: FaceFlags) -> Picture:
 
 
 def mend_box(facts: dict[str, Any], width: int, height: int) -> tuple[dict[str, Any], str]:
-    """The facts with a box that lies in a picture of this size, or without one; and what was mended."""
+    """The facts with a box that lies in an image of this size, or without one; and what was mended."""
     if "box" not in facts:
         return facts, ""
     x, y, box_width, box_height = facts["box"]
@@ -82,15 +82,15 @@ def mend_box(facts: dict[str, Any], width: int, height: int) -> tuple[dict[str, 
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + box_width, width), min(y + box_height, height)
     if right <= left or bottom <= top:
-        return rest, "face box outside the picture: dropped"
+        return rest, "face box outside the image: dropped"
     inside = [left, top, right - left, bottom - top]
-    return {**rest, "box": inside}, "face box reached beyond the picture: cut at its edge"
+    return {**rest, "box": inside}, "face box reached beyond the image: cut at its edge"
 
 
 def square_around(box: list[float], margin: float, width: int, height: int) -> Box:
-    """The square with the box's centre and its longer side, widened by the margin on each side, inside the picture.
+    """The square with the box's centre and its longer side, widened by the margin on each side, inside the image.
 
-    box: x, y, width, height. What would reach beyond the picture is cut off, so near an edge it is no square.
+    box: x, y, width, height. What would reach beyond the image is cut off, so near an edge it is no square.
     """
     x, y, box_width, box_height = box
     half = max(box_width, box_height) * (0.5 + margin)
@@ -101,8 +101,8 @@ def square_around(box: list[float], margin: float, width: int, height: int) -> B
     return min(left, width - 1), min(top, height - 1), max(right, left + 1), max(bottom, top + 1)
 
 
-def _changed(picture: Picture, image: Image.Image, flags: FaceFlags) -> Picture:
-    facts = picture.facts
+def _changed(encoded: EncodedImage, image: Image.Image, flags: FaceFlags) -> EncodedImage:
+    facts = encoded.facts
     if flags.crop_faces:
         if "box" not in facts:
             raise LeftOutError("no usable face box to cut out")
@@ -113,11 +113,11 @@ def _changed(picture: Picture, image: Image.Image, flags: FaceFlags) -> Picture:
     if flags.resize:
         facts = _moved(facts, 0, 0, flags.resize / image.width, flags.resize / image.height)
         image = image.resize((flags.resize, flags.resize), Image.Resampling.BICUBIC)
-    return replace(picture, content=jpeg_bytes(image, flags.quality), extension="jpg", facts=facts)
+    return replace(encoded, content=jpeg_bytes(image, flags.quality), extension="jpg", facts=facts)
 
 
 def _moved(facts: dict[str, Any], left: float, top: float, scale_x: float, scale_y: float) -> dict[str, Any]:
-    """The facts with box and landmarks in the pixels of a picture that was cut and then scaled."""
+    """The facts with box and landmarks in the pixels of an image that was cut and then scaled."""
     moved = dict(facts)
     if "box" in facts:
         x, y, width, height = facts["box"]

@@ -31,7 +31,7 @@ def cut_validation(listing: Listing, fraction: float) -> None:
     sizes: dict[LineSorter, Counter[str]] = {alone: Counter(), together: Counter()}
     for line in listing.unique("train"):
         sample = sample_of(line, "train")
-        # Faces cut from one photograph stay together as the pictures of one person do.
+        # Faces cut from one photograph stay together as the images of one person do.
         subject = sample.facts.get("subject", sample.facts.get("photograph"))
         lines, hashed = (alone, sample.key) if subject is None else (together, str(subject))
         lines.add(f"{hashlib.sha256((SALT + hashed).encode()).hexdigest()} {line}")
@@ -43,7 +43,7 @@ def cut_validation(listing: Listing, fraction: float) -> None:
         listing.add("val" if is_val else "train", line)
     for split in ("train", "val"):
         if split not in listing.samples:
-            raise InputError(f"val_fraction {fraction} of {count} pictures leaves {split} empty; choose another")
+            raise InputError(f"val_fraction {fraction} of {count} images leaves {split} empty; choose another")
 
 
 def _first_of_each(lines: LineSorter, sizes: Counter[str], fraction: float) -> Iterator[tuple[bool, str]]:

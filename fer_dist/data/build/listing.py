@@ -70,14 +70,14 @@ class Book:
 class Listing:
     """All samples of a release, by split. folder: where sorted runs lie while it is in use.
 
-    picture_bytes: about the bytes of all pictures that are copied as they are; 0 where that is not known.
+    image_bytes: about the bytes of all images that are copied as they are; 0 where that is not known.
     """
 
     folder: Path
     left_out: Book
     mended: Book
     samples: dict[str, LineSorter] = field(default_factory=dict)
-    picture_bytes: int = 0
+    image_bytes: int = 0
 
     def add(self, split: str, line: str) -> None:
         if split not in self.samples:
@@ -121,7 +121,7 @@ def list_samples(source: Source, folder: Path, progress: Tally | None = None) ->
     """Stream the samples of a release into a listing.
 
     folder: an empty folder for the sorted runs.
-    Raises NothingLeftError for a release without a picture, or a split without one.
+    Raises NothingLeftError for a release without an image, or a split without one.
     """
     listing = Listing(folder, Book(folder, "left-out"), Book(folder, "mended"))
     sizes = _SizeGuess()
@@ -137,10 +137,8 @@ def list_samples(source: Source, folder: Path, progress: Tally | None = None) ->
     for split in sorted({*listing.left_out.counts, ""} - {"", *listing.samples}):
         raise NothingLeftError(f"{source.dataset}: the split {split!r} is empty; {reasons(listing, split)}", listing)
     if not listing.samples:
-        raise NothingLeftError(
-            f"{source.dataset} ({source.variant}): no picture at all; {reasons(listing, '')}", listing
-        )
-    listing.picture_bytes = sizes.total(sum(lines.count for lines in listing.samples.values()))
+        raise NothingLeftError(f"{source.dataset} ({source.variant}): no image at all; {reasons(listing, '')}", listing)
+    listing.image_bytes = sizes.total(sum(lines.count for lines in listing.samples.values()))
     return listing
 
 
@@ -153,7 +151,7 @@ class NothingLeftError(InputError):
 
 
 def reasons(listing: Listing, split: str) -> str:
-    """Why pictures of a split were left out, for an error message: each reason with its number and an example."""
+    """Why images of a split were left out, for an error message: each reason with its number and an example."""
     counts = listing.left_out.counts.get(split, Counter())
     told = (
         f"{count} {reason!r}, as {listing.left_out.examples[split, reason]}" for reason, count in sorted(counts.items())
@@ -208,7 +206,7 @@ def _renamed(sample: Sample, digest: str) -> Sample:
 
 
 class _SizeGuess:
-    """The bytes of all pictures, guessed from every 64th: to look at each would take a call to the disk more."""
+    """The bytes of all images, guessed from every 64th: to look at each would take a call to the disk more."""
 
     def __init__(self) -> None:
         self.seen = 0

@@ -1,4 +1,4 @@
-"""One shard: the pictures of one list of samples, read, checked and written into one tar. Runs in worker processes."""
+"""One shard: the images of one list of samples, read, checked and written into one tar. Runs in worker processes."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ from fer_dist.data.build.listing import name_of, sample_of
 from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter
-from fer_dist.data.sources.source import LeftOutError, Picture, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOutError, Sample, Source
 from fer_dist.storage.writing import replacing, write_atomically
 
 UNREAD = ("no such file", "cannot be read")
-"""Reasons of pictures that may be there the next time."""
+"""Reasons of images that may be there the next time."""
 
 _encode = json.JSONEncoder(sort_keys=True).encode
 
@@ -29,7 +29,7 @@ class PackTask:
 
     stem:     path of the tar without .tar; the index and the record stand beside it.
     lines:    the samples, as the listing writes them.
-    faces:    how pictures are cut and resized.
+    faces:    how images are cut and resized.
     versions: of the programs that write; a shard that other versions left behind is written anew.
     """
 
@@ -54,7 +54,7 @@ class Packed:
     """A finished shard.
 
     left_out: name, reason and, of UNREAD, the path that was tried. mended: name and reason.
-    warned:   pictures that Pillow decoded with a warning.
+    warned:   images that Pillow decoded with a warning.
     """
 
     shard: Shard
@@ -66,7 +66,7 @@ class Packed:
 def pack(task: PackTask) -> Packed:
     """Write one shard with its index and its record, or take what a killed build finished from the same samples.
 
-    A picture that cannot be read or decoded is left out. Raises OSError where the tar cannot be written.
+    An image that cannot be read or decoded is left out. Raises OSError where the tar cannot be written.
     """
     samples = [sample_of(line, task.split) for line in task.lines]
     identity = _identity(task, samples)
@@ -92,17 +92,17 @@ def _write(task: PackTask, samples: list[Sample], stream: BinaryIO) -> Packed:
         for sample in samples:
             caught.clear()
             try:
-                picture = _read(task, sample)
+                image = _read(task, sample)
             except LeftOutError as fault:
                 left_out.append([name_of(sample), str(fault), sample.path if str(fault) in UNREAD else ""])
                 continue
-            mended += [[name_of(sample), reason] for reason in (sample.mended, picture.mended) if reason]
-            facts = picture.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
+            mended += [[name_of(sample), reason] for reason in (sample.mended, image.mended) if reason]
+            facts = image.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
             if caught:
                 facts["decoding_warning"] = str(caught[0].message)
                 warned += 1
             contents = {"cls": labels[sample.emotion], "json": _encode(facts).encode()}
-            tar.add(sample.key, {**contents, picture.extension: picture.content})
+            tar.add(sample.key, {**contents, image.extension: image.content})
             counts[sample.emotion] += 1
         tar.finish()
     save_index(task.tar, tar.members)
@@ -111,20 +111,20 @@ def _write(task: PackTask, samples: list[Sample], stream: BinaryIO) -> Packed:
     return Packed(shard, left_out, mended, warned)
 
 
-def _read(task: PackTask, sample: Sample) -> Picture:
-    """The picture, known to decode, cut and resized as asked, with all facts. Raises LeftOutError with the reason."""
+def _read(task: PackTask, sample: Sample) -> EncodedImage:
+    """The image, known to decode, cut and resized as asked, with all facts. Raises LeftOutError with the reason."""
     try:
-        picture = task.source.read(sample)
+        image = task.source.read(sample)
     except OSError as error:
         raise LeftOutError(UNREAD[not isinstance(error, FileNotFoundError)]) from None
     except (TooLargeError, UnknownRangeError) as error:
         raise LeftOutError(str(error)) from None
     except ValueError:
         raise LeftOutError("does not decode") from None
-    facts = sample.facts | picture.facts
-    if picture.original:
-        facts["original"] = picture.original
-    return fitted(replace(picture, facts=facts), task.faces)
+    facts = sample.facts | image.facts
+    if image.original:
+        facts["original"] = image.original
+    return fitted(replace(image, facts=facts), task.faces)
 
 
 def _finished(task: PackTask, identity: str) -> Packed | None:
@@ -142,7 +142,7 @@ def _finished(task: PackTask, identity: str) -> Packed | None:
 
 
 def _identity(task: PackTask, samples: list[Sample]) -> str:
-    """A hash of all that the shard's bytes depend on; of the pictures their size and the time of their last change."""
+    """A hash of all that the shard's bytes depend on; of the images their size and the time of their last change."""
     settings = [task.source.dataset, task.source.emotions, task.split, asdict(task.faces), task.versions]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     before = ""

@@ -1,4 +1,4 @@
-"""Look over shard sets for what makes scores wrong: copies across splits, labels that contradict, blank pictures."""
+"""Look over shard sets for what makes scores wrong: copies across splits, labels that contradict, blank images."""
 
 import tempfile
 from collections import Counter
@@ -23,7 +23,7 @@ Kind = Literal["exact", "near"]
 
 @dataclass(frozen=True)
 class Found:
-    """One picture that the audit names. dataset, split: of its set. origin: where it lies, for who shows it."""
+    """One image that the audit names. dataset, split: of its set. origin: where it lies, for who shows it."""
 
     dataset: str
     split: str
@@ -39,14 +39,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that are copies of each other, in the order of the sets. kind: by their pixels, or nearly."""
+    """Images that are copies of each other, in the order of the sets. kind: by their pixels, or nearly."""
 
     kind: Kind
     members: tuple[Found, ...]
 
     @property
     def spans_splits(self) -> bool:
-        """Whether two splits of one data set share the picture."""
+        """Whether two splits of one data set share the image."""
         return any(len({member.split for member in own}) > 1 for own in self._by_dataset())
 
     @property
@@ -55,7 +55,7 @@ class Group:
 
     @property
     def conflicts(self) -> bool:
-        """Whether one data set labels the picture in two ways; two data sets may well differ."""
+        """Whether one data set labels the image in two ways; two data sets may well differ."""
         return any(len({member.emotion for member in own}) > 1 for own in self._by_dataset())
 
     def _by_dataset(self) -> list[list[Found]]:
@@ -65,7 +65,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SetSummary:
-    """One shard set. counts: by emotion; sizes: (width, height) -> pictures; grey: pictures without colour."""
+    """One shard set. counts: by emotion; sizes: (width, height) -> images; grey: images without colour."""
 
     name: str
     samples: int
@@ -77,14 +77,14 @@ class SetSummary:
 
     @property
     def imbalance(self) -> float:
-        """Pictures of the largest emotion for each one of the smallest that is there at all."""
+        """Images of the largest emotion for each one of the smallest that is there at all."""
         present = [count for count in self.counts.values() if count]
         return max(present) / min(present)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """How many pictures of the set `name` have a copy in the set `other`. near: near ones that are not exact."""
+    """How many images of the set `name` have a copy in the set `other`. near: near ones that are not exact."""
 
     name: str
     other: str
@@ -96,8 +96,8 @@ class Shared:
 class AuditReport:
     """What was found.
 
-    similar: the similarity from which two pictures count as near copies.
-    exact_copies: pictures with the pixels of an earlier one. near_copies: pictures with other pixels than all earlier
+    similar: the similarity from which two images count as near copies.
+    exact_copies: images with the pixels of an earlier one. near_copies: images with other pixels than all earlier
     ones that are near copies of one of those. mirrored_pairs: pairs of near copies of which one is the other mirrored.
     """
 
@@ -119,12 +119,12 @@ def audit(
     workers: int = 0,
     progress: Tally | None = None,
 ) -> AuditReport:
-    """Compare every picture of these sets with every other one, by way of an index.
+    """Compare every image of these sets with every other one, by way of an index.
 
     places: of shard sets, or what `open_set` gave.
-    Memory grows by about a kilobyte a picture, by up to three where most pictures are alike, for then pairs are many; a
-    file in the temporary folder by 126 bytes. Time grows a little faster than the number of pictures.
-    progress: called with the pictures read and their total.
+    Memory grows by about a kilobyte an image, by up to three where most images are alike, for then pairs are many; a
+    file in the temporary folder by 126 bytes. Time grows a little faster than the number of images.
+    progress: called with the images read and their total.
     Raises InputError for a set that is not whole, two sets of one name, and a similarity out of range.
     """
     if not 0.9 <= similar <= 1:
@@ -153,7 +153,7 @@ def _compared(scan: Scan, similar: float) -> AuditReport:
     near = everywhere.copy()
     near[firsts] = near_firsts
     near = near[exact]
-    # Several copies of one picture, and nothing near them, are no near group.
+    # Several copies of one image, and nothing near them, are no near group.
     in_near_group = np.isin(near, near_firsts[near_firsts != firsts])
     in_exact_group = (np.bincount(exact, minlength=len(scan)) > 1)[exact]
     found = _named(scan, np.flatnonzero(in_exact_group | in_near_group | ~scan.decodes | scan.is_blank))
@@ -179,7 +179,7 @@ def _named(scan: Scan, places: Integers) -> dict[int, Found]:
 
 
 def _groups(kind: Kind, roots: Integers, found: dict[int, Found]) -> Iterable[Group]:
-    """The groups of two and more, in the order of their first picture. roots: -1 for what is in none."""
+    """The groups of two and more, in the order of their first image. roots: -1 for what is in none."""
     places = np.array([place for place in found if roots[place] >= 0], dtype=np.int64)
     order = places[np.argsort(roots[places], kind="stable")]
     for _, members in groupby(order.tolist(), key=lambda place: int(roots[place])):
@@ -190,7 +190,7 @@ def _groups(kind: Kind, roots: Integers, found: dict[int, Found]) -> Iterable[Gr
 
 def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
     manifest = scan.manifests[number]
-    own = [place for place, picture in found.items() if picture.set == manifest.name]
+    own = [place for place, image in found.items() if image.set == manifest.name]
     sizes = dict(Counter(scan.sizes[number]).most_common())
     blank = tuple(found[place] for place in own if scan.is_blank[place])
     undecodable = tuple(found[place] for place in own if not scan.decodes[place])
@@ -198,7 +198,7 @@ def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
 
 
 def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
-    """For each two sets the pictures of the one with a copy in the other; sets that share none are left away."""
+    """For each two sets the images of the one with a copy in the other; sets that share none are left away."""
     everywhere = np.arange(len(scan))
     sets = scan.sets_of(everywhere)
     holds_exact, holds_near = (_holders(roots, sets, len(scan.manifests)) for roots in (exact, near))
@@ -213,7 +213,7 @@ def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
 
 
 def _holders(roots: Integers, sets: Integers, count: int) -> NDArray[np.bool_]:
-    """[sets, pictures]: whether a set holds a picture of the group with that root."""
+    """[sets, images]: whether a set holds an image of the group with that root."""
     holds = np.zeros((count, len(roots)), dtype=bool)
     holds[sets, roots] = True
     return holds

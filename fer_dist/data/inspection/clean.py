@@ -1,4 +1,4 @@
-"""Which pictures to leave out so that scores can be trusted, and which groups of copies a person should look at."""
+"""Which images to leave out so that scores can be trusted, and which groups of copies a person should look at."""
 
 from collections.abc import Iterable
 
@@ -12,10 +12,10 @@ HELD_OUT = ("val", "test")
 MOST_ROWS, MOST_TILES = 30, 10
 
 
-def pictures_to_leave_out(report: AuditReport) -> list[LeaveOut]:
-    """The pictures to leave out of each set, in the order of the sets' copies; a picture once, with its first reason.
+def images_to_leave_out(report: AuditReport) -> list[LeaveOut]:
+    """The images to leave out of each set, in the order of the sets' copies; an image once, with its first reason.
 
-    A picture that has no content or does not decode. Of each group of copies, exact ones first: in train and val all
+    An image that has no content or does not decode. Of each group of copies, exact ones first: in train and val all
     that have a copy in a later split (train before val before test) of any set. Of exact copies also: in train all
     whose label is contradicted within their data set, and of those that are left in one set all but the first.
     """
@@ -23,42 +23,42 @@ def pictures_to_leave_out(report: AuditReport) -> list[LeaveOut]:
     for summary in report.sets:
         reasons |= dict.fromkeys(summary.undecodable, "does not decode") | dict.fromkeys(summary.blank, "blank")
     for group in sorted(report.groups, key=lambda group: group.kind):
-        for picture, reason in _too_many(group):
-            reasons.setdefault(picture, reason)
+        for image, reason in _too_many(group):
+            reasons.setdefault(image, reason)
     return [LeaveOut(p.set, p.shard, p.key, p.emotion, reason) for p, reason in reasons.items()]
 
 
 def worst_groups(report: AuditReport) -> list[Row]:
-    """Rows for a contact sheet: the groups that harm most, then blank pictures, then what does not decode."""
+    """Rows for a contact sheet: the groups that harm most, then blank images, then what does not decode."""
     order = sorted(report.groups, key=_harm, reverse=True)
     rows = [_row(_title(group), group.members) for group in order[:MOST_ROWS]]
-    blank = [picture for summary in report.sets for picture in summary.blank]
-    broken = [picture for summary in report.sets for picture in summary.undecodable]
-    rows += [_row(f"{len(blank)} blank pictures", blank)] if blank else []
-    return rows + ([_row(f"{len(broken)} pictures that do not decode", broken)] if broken else [])
+    blank = [image for summary in report.sets for image in summary.blank]
+    broken = [image for summary in report.sets for image in summary.undecodable]
+    rows += [_row(f"{len(blank)} blank images", blank)] if blank else []
+    return rows + ([_row(f"{len(broken)} images that do not decode", broken)] if broken else [])
 
 
 def _too_many(group: Group) -> Iterable[tuple[Found, str]]:
     name = "copy" if group.kind == "exact" else "near copy"
     kept: set[str] = set()
-    for picture in group.members:
-        later = [other for other in group.members if _rank(other) > _rank(picture)]
-        own = {other.emotion for other in group.members if other.dataset == picture.dataset}
+    for image in group.members:
+        later = [other for other in group.members if _rank(other) > _rank(image)]
+        own = {other.emotion for other in group.members if other.dataset == image.dataset}
         if later:
-            yield picture, f"{name} of a picture in {later[0].set}"
+            yield image, f"{name} of an image in {later[0].set}"
         elif group.kind == "near":
-            # Two expressions of one person before one wall are nearly the same picture, and rightly differ in label.
+            # Two expressions of one person before one wall are nearly the same image, and rightly differ in label.
             continue
-        elif len(own) > 1 and _rank(picture) == 0:
-            yield picture, f"{name} with another label"
-        elif picture.set in kept:
-            yield picture, f"{name} of another picture of its set"
+        elif len(own) > 1 and _rank(image) == 0:
+            yield image, f"{name} with another label"
+        elif image.set in kept:
+            yield image, f"{name} of another image of its set"
         else:
-            kept.add(picture.set)
+            kept.add(image.set)
 
 
-def _rank(picture: Found) -> int:
-    return HELD_OUT.index(picture.split) + 1 if picture.split in HELD_OUT else 0
+def _rank(image: Found) -> int:
+    return HELD_OUT.index(image.split) + 1 if image.split in HELD_OUT else 0
 
 
 def _harm(group: Group) -> tuple[bool, bool, bool, int]:
@@ -68,15 +68,15 @@ def _harm(group: Group) -> tuple[bool, bool, bool, int]:
 
 def _title(group: Group) -> str:
     words = [f"{len(group.members)} {'copies' if group.kind == 'exact' else 'near copies'}"]
-    sets = sorted({picture.set for picture in group.members})
+    sets = sorted({image.set for image in group.members})
     words.append(f"in {', '.join(sets)}")
     if group.conflicts:
-        words.append(f"labels differ: {', '.join(sorted({picture.emotion for picture in group.members}))}")
+        words.append(f"labels differ: {', '.join(sorted({image.emotion for image in group.members}))}")
     return "; ".join(words)
 
 
-def _row(title: str, pictures: Iterable[Found]) -> Row:
-    shown = list(pictures)
+def _row(title: str, images: Iterable[Found]) -> Row:
+    shown = list(images)
     more = f" (the first {MOST_TILES} are shown)" if len(shown) > MOST_TILES else ""
     tiles = [Tile(p.origin.read(), f"{p.split} {p.emotion}\n{p.key}") for p in shown[:MOST_TILES] if p.origin]
     return Row(title + more, tuple(tiles))

@@ -1,7 +1,7 @@
-"""Which of many pictures are copies of each other: exactly, or but for scale, compression and a mirror.
+"""Which of many images are copies of each other: exactly, or but for scale, compression and a mirror.
 
 Near copies are found without comparing all pairs: the signs of the features, read in several shuffled orders as one
-long number, are sorted, and each picture is compared with those that stand next to it. Time grows as n log n.
+long number, are sorted, and each image is compared with those that stand next to it. Time grows as n log n.
 Source: Charikar 2002, "Similarity estimation techniques from rounding algorithms", permuted sorted lists.
 """
 
@@ -16,7 +16,7 @@ Integers = NDArray[np.int64]
 Features = NDArray[np.float16]
 
 SIMILAR = 0.985
-"""Similarity from which two pictures are near copies; see RESULTS for what it finds and what it takes for a copy."""
+"""Similarity from which two images are near copies; see RESULTS for what it finds and what it takes for a copy."""
 
 ORDERS = 16
 NEIGHBOURS = 8
@@ -24,7 +24,7 @@ MOST_SIGNS = 14
 """Signs, of 63, in which near copies may differ; more are not looked at closer."""
 
 FEW = 100
-"""Pictures below which the signs are those of the features themselves."""
+"""Images below which the signs are those of the features themselves."""
 
 CHUNK = 1 << 16
 """Pairs that are compared at once; a few arrays of 16 MB each."""
@@ -40,7 +40,7 @@ class NearPairs:
 
 
 def exact_groups(pixels: NDArray[np.uint64]) -> Integers:
-    """A number for each picture: the lowest place of a picture with the same pixels. pixels: [n, 2], their hashes."""
+    """A number for each image: the lowest place of an image with the same pixels. pixels: [n, 2], their hashes."""
     order = np.lexsort((pixels[:, 1], pixels[:, 0]))  # stable, so the first of equal ones has the lowest place
     ordered = pixels[order]
     is_first = np.ones(len(order), dtype=bool)
@@ -53,12 +53,12 @@ def exact_groups(pixels: NDArray[np.uint64]) -> Integers:
 def near_pairs(features: Features, similar: float = SIMILAR) -> NearPairs:
     """Pairs whose features, or those of the one and the mirrored other, have a similarity of at least `similar`.
 
-    features: [n, 63], of length 1, or zeros for a picture that is compared with none. A pair comes once.
+    features: [n, 63], of length 1, or zeros for an image that is compared with none. A pair comes once.
     Most pairs are found, not all: what separates two copies in every one of the shuffled orders is overlooked.
     """
     count = len(features)
     signs = _signs(features)
-    # Each picture stands in the lists twice: as it is, and mirrored (place + count).
+    # Each image stands in the lists twice: as it is, and mirrored (place + count).
     both = np.concatenate([signs, signs ^ ODD[:, None]], axis=1)
     packed = _numbers(both, np.arange(FEATURES))
     found: list[NDArray[np.uint64]] = []
@@ -75,7 +75,7 @@ def near_pairs(features: Features, similar: float = SIMILAR) -> NearPairs:
 
 
 def joined(count: int, first: Integers, second: Integers) -> Integers:
-    """A number for each of `count` pictures: the lowest one that pairs lead to, over however many steps."""
+    """A number for each of `count` images: the lowest one that pairs lead to, over however many steps."""
     roots = np.arange(count, dtype=np.int64)
 
     def root(place: int) -> int:
@@ -94,11 +94,11 @@ def joined(count: int, first: Integers, second: Integers) -> Integers:
 
 
 def _signs(features: Features) -> NDArray[np.bool_]:
-    """[63, n]: which features lie above their mean over all pictures, so that each sign halves them.
+    """[63, n]: which features lie above their mean over all images, so that each sign halves them.
 
-    The mean of what a mirror turns is taken as 0: a picture and its mirror image must have opposite signs there.
+    The mean of what a mirror turns is taken as 0: an image and its mirror image must have opposite signs there.
     """
-    # Of a few pictures the mean lies between two copies as easily as between two others.
+    # Of a few images the mean lies between two copies as easily as between two others.
     mean = features.mean(axis=0, dtype=np.float64) if len(features) >= FEW else np.zeros(FEATURES)
     levels = np.where(ODD, 0.0, mean).astype(np.float16)
     # A row a feature, since the numbers are made feature by feature.

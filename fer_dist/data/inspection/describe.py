@@ -1,6 +1,6 @@
-"""What shard sets hold: counts beside the published ones, what the pictures are like, and rows for a contact sheet.
+"""What shard sets hold: counts beside the published ones, what the images are like, and rows for a contact sheet.
 
-Of a large set some pictures are looked at, spread evenly over it, and of those the headers only: nothing is decoded.
+Of a large set some images are looked at, spread evenly over it, and of those the headers only: nothing is decoded.
 """
 
 import io
@@ -27,7 +27,7 @@ from fer_dist.data.sources.source import ALL, SOURCES, source_module
 from fer_dist.errors import InputError
 
 MOST_LOOKED_AT = 2000
-"""Pictures of a split whose header and json are read; in a random order, their shares are right within 2.2 points."""
+"""Images of a split whose header and json are read; in a random order, their shares are right within 2.2 points."""
 
 MOST_SHARDS = 64
 """Shards that they are taken from: the lines of an index stay in memory, 0.8 MB for 4,096 samples."""
@@ -45,7 +45,7 @@ NOTHING: tuple[Any, ...] = (None, "", [])
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of pictures in order of their area. common: how many have the most common size."""
+    """Sizes of images in order of their area. common: how many have the most common size."""
 
     smallest: Size
     median: Size
@@ -56,16 +56,16 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Looked:
-    """What some pictures of a split are like.
+    """What some images of a split are like.
 
-    pictures: how many were looked at.
-    sizes:    as stored, before a tag turns the picture upright; None where no header could be read.
-    colours:  grey, colour, palette or unreadable, by the header -> pictures.
+    images: how many were looked at.
+    sizes:    as stored, before a tag turns the image upright; None where no header could be read.
+    colours:  grey, colour, palette or unreadable, by the header -> images.
     facts:    name of a fact -> samples whose json states it.
     subjects: different people among them.
     """
 
-    pictures: int
+    images: int
     sizes: Sizes | None
     colours: dict[str, int]
     facts: dict[str, int]
@@ -91,7 +91,7 @@ class SplitDescription:
 class Published:
     """The counts of a split that the authors of a release state, beside those found.
 
-    splits: where the pictures are here: in the split of the same name, and in those that were cut from it.
+    splits: where the images are here: in the split of the same name, and in those that were cut from it.
     stated, found: the same keys: emotions and ALL, or ALL alone where only totals are published.
     """
 
@@ -125,9 +125,9 @@ def describe(places: Sequence[str | Path | ShardSet]) -> list[DatasetDescription
 
 
 def sheet_rows(places: Sequence[str | Path | ShardSet], per_emotion: int, seed: int = 0) -> Iterator[Row]:
-    """A row for each split and emotion, with so many pictures spread evenly over those of the emotion.
+    """A row for each split and emotion, with so many images spread evenly over those of the emotion.
 
-    seed: another one takes other pictures. Captions are keys. Held at a time are the pictures of one split.
+    seed: another one takes other images. Captions are keys. Held at a time are the images of one split.
     """
     for place in places:
         found = opened(place)
@@ -221,7 +221,7 @@ def _sizes(sizes: list[Size]) -> Sizes | None:
 def _header(content: NDArray[np.uint8]) -> tuple[Size | None, str]:
     try:
         with warnings.catch_warnings():
-            # Pillow warns of very large pictures, and this one is not decoded.
+            # Pillow warns of very large images, and this one is not decoded.
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content.data))
     except DECODE_ERRORS:
@@ -230,7 +230,7 @@ def _header(content: NDArray[np.uint8]) -> tuple[Size | None, str]:
 
 
 def _tiles(found: ShardSet, per_emotion: int, seed: int) -> dict[str, list[Tile]]:
-    """The chosen pictures of each emotion, in the order of the set. Of the shards they lie in, all labels are read."""
+    """The chosen images of each emotion, in the order of the set. Of the shards they lie in, all labels are read."""
     manifest = found.manifest
     wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for emotion, count in manifest.counts.items():

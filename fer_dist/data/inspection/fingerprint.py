@@ -1,4 +1,4 @@
-"""What an audit keeps of a picture: a hash of its pixels, 63 numbers that survive small changes, size and colour."""
+"""What an audit keeps of an image: a hash of its pixels, 63 numbers that survive small changes, size and colour."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from fer_dist.data.images import DECODE_ERRORS, decode, plain
 
 SIDE = 16
-"""Side of the small picture that is transformed. On 3,000 faces of FER2013, re-encoded at quality 30, mirrored, or
+"""Side of the small image that is transformed. On 3,000 faces of FER2013, re-encoded at quality 30, mirrored, or
 scaled to between a half and five times, the features of all but 1 in 1,000 kept a similarity above 0.995 (RESULTS)."""
 
 WAVES = 8
@@ -21,21 +21,21 @@ FEATURES = WAVES * WAVES - 1
 """All but the constant one, which is brightness."""
 
 ODD = np.array([wave % WAVES % 2 == 1 for wave in range(1, FEATURES + 1)])
-"""Features that change their sign when the picture is mirrored left to right; the others stay as they are."""
+"""Features that change their sign when the image is mirrored left to right; the others stay as they are."""
 
 BLANK_BELOW = 4.0
-"""Standard deviation of the grey levels, of 255, under which a picture is blank."""
+"""Standard deviation of the grey levels, of 255, under which an image is blank."""
 
 GREY_BELOW = 2.0
-"""Mean distance of the largest from the smallest channel, of 255, under which a picture is grey."""
+"""Mean distance of the largest from the smallest channel, of 255, under which an image is grey."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One picture.
+    """One image.
 
-    pixels:   the first 16 bytes of a hash of its size and pixels; equal for grey pictures stored as grey and as RGB.
-    features: float32 [63], of length 1; zeros for a blank picture.
+    pixels:   the first 16 bytes of a hash of its size and pixels; equal for grey images stored as grey and as RGB.
+    features: float32 [63], of length 1; zeros for a blank image.
     """
 
     pixels: bytes
@@ -47,7 +47,7 @@ class Fingerprint:
 
 
 def fingerprint(content: bytes) -> Fingerprint:
-    """The fingerprint of an encoded picture, turned upright. Raises ValueError where it does not decode."""
+    """The fingerprint of an encoded image, turned upright. Raises ValueError where it does not decode."""
     image = decode(content)
     try:
         image = ImageOps.exif_transpose(image)
@@ -68,12 +68,12 @@ def fingerprint(content: bytes) -> Fingerprint:
 
 
 def mirrored(features: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The features that the mirrored pictures have. features: [..., 63]."""
+    """The features that the mirrored images have. features: [..., 63]."""
     return np.where(ODD, -features, features)
 
 
 def _is_same(pixels: NDArray[np.uint8]) -> bool:
-    """Whether the three channels are equal: a grey picture stored as RGB."""
+    """Whether the three channels are equal: a grey image stored as RGB."""
     red, green, blue = pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2]
     return bool(np.array_equal(red, green) and np.array_equal(red, blue))
 

@@ -1,4 +1,4 @@
-"""Fingerprints of every picture of several shard sets, in arrays: what an audit compares."""
+"""Fingerprints of every image of several shard sets, in arrays: what an audit compares."""
 
 import math
 import warnings
@@ -31,20 +31,20 @@ class ScanTask:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a picture lies. shards: the set of its one shard."""
+    """Where an image lies. shards: the set of its one shard."""
 
     shards: ShardSet
     position: int
 
     def read(self) -> bytes:
-        """The encoded picture; its shard is opened for it, so this is for the few that are shown."""
+        """The encoded image; its shard is opened for it, so this is for the few that are shown."""
         where = Positions(np.zeros(1, dtype=np.int64), np.array([self.position]))
         return _reader(self.shards).read(where).content[0].tobytes()
 
 
 @dataclass(frozen=True)
 class ScannedShard:
-    """The pictures of one shard. decodes, is_grey, is_blank: [n]; pixels: uint64 [n, 2]; sizes: width and height."""
+    """The images of one shard. decodes, is_grey, is_blank: [n]; pixels: uint64 [n, 2]; sizes: width and height."""
 
     labels: NDArray[np.int16]
     pixels: NDArray[np.uint64]
@@ -57,10 +57,10 @@ class ScannedShard:
 
 @dataclass
 class Scan:
-    """All pictures of the sets, one place each, in the order of the sets, their shards and the samples in them.
+    """All images of the sets, one place each, in the order of the sets, their shards and the samples in them.
 
-    About 20 bytes a picture in memory, and 126 in `features`, which lie in a file.
-    labels: index into the emotions of the picture's set. sizes, grey: by set.
+    About 20 bytes an image in memory, and 126 in `features`, which lie in a file.
+    labels: index into the emotions of the image's set. sizes, grey: by set.
     """
 
     sets: list[ShardSet]
@@ -86,15 +86,15 @@ class Scan:
         return len(self.labels)
 
     def sets_of(self, places: Integers) -> Integers:
-        """Which set each picture is of, as its number in `manifests`."""
+        """Which set each image is of, as its number in `manifests`."""
         return np.asarray(self._set_of_shard[np.searchsorted(self._ends, places, side="right")])
 
     def emotion(self, place: int, number: int) -> str:
-        """The emotion of a picture of the set of that number."""
+        """The emotion of an image of the set of that number."""
         return self.manifests[number].emotions[self.labels[place]]
 
     def located(self, places: Integers) -> Iterator[tuple[int, int, str, Origin]]:
-        """Place, number of the set, key and origin of each picture. places: in ascending order.
+        """Place, number of the set, key and origin of each image. places: in ascending order.
 
         The index of each shard is read once.
         """
@@ -110,11 +110,11 @@ class Scan:
 
 
 def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progress: Tally | None = None) -> Scan:
-    """Decode every picture of the sets once.
+    """Decode every image of the sets once.
 
-    scratch: a folder for the features, 126 bytes a picture; the scan needs it as long as it lives.
-    progress: called with the pictures read and their total.
-    Raises InputError as a reader does: for an index that does not fit its tar, a sample without a picture or a label.
+    scratch: a folder for the features, 126 bytes an image; the scan needs it as long as it lives.
+    progress: called with the images read and their total.
+    Raises InputError as a reader does: for an index that does not fit its tar, a sample without an image or a label.
     """
     total = sum(one.manifest.samples for one in sets)
     features = np.memmap(scratch / "features", dtype=np.float16, mode="w+", shape=(total, FEATURES))
@@ -130,7 +130,7 @@ def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progres
     )
     numbers = [(number, shard) for number, one in enumerate(sets) for shard in range(len(one.manifest.shards))]
     done = 0
-    # Below some thousand pictures the start of processes takes longer than the work.
+    # Below some thousand images the start of processes takes longer than the work.
     processes = min(workers or core_count(), math.ceil(total / 4096))
     tasks = (ScanTask(sets[number].only(shard)) for number, shard in numbers)
     with closing(in_processes(_scan_shard, tasks, max(processes, 1))) as results:
@@ -154,7 +154,7 @@ def _reader(shards: ShardSet) -> Reader:
 def _samples(shards: ShardSet) -> Samples:
     """All samples of a set of one shard."""
     reader, (shard,) = _reader(shards), shards.manifest.shards
-    # A reader passes over what has none of the emotions; here every picture has its place.
+    # A reader passes over what has none of the emotions; here every image has its place.
     if reader.counts[0] != shard.samples:
         raise InputError(
             f"{shard.file}: its manifest says {shard.samples} samples, but {reader.counts[0]} of all emotions; "

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, in rows under titles, for a person to look at."""
+"""Contact sheets: many images on one, in rows under titles, for a person to look at."""
 
 import warnings
 from collections.abc import Iterable
@@ -23,14 +23,14 @@ PAPER, INK, MISSING = "#ffffff", "#1b1b1f", "#d9d9de"
 JPEG_QUALITY = 90
 FORMS = (".png", ".jpg", ".jpeg")
 LONGEST_JPEG = 65_500
-"""Pixels; libjpeg writes no picture that is higher or wider."""
+"""Pixels; libjpeg writes no image that is higher or wider."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture and what stands below it.
+    """One image and what stands below it.
 
-    content: the encoded picture, as a shard holds it; one that does not decode gets a grey tile that says so.
+    content: the encoded image, as a shard holds it; one that does not decode gets a grey tile that says so.
     caption: ASCII, for Pillow's own font has little more; keys are. Each of its lines is cut at its start to fit, for
              names mostly differ at their end.
     """
@@ -41,19 +41,19 @@ class Tile:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures that belong together, below a title; those that do not fit beside each other go on in the next line."""
+    """Images that belong together, below a title; those that do not fit beside each other go on in the next line."""
 
     title: str
     tiles: tuple[Tile, ...]
 
 
 def contact_sheet(rows: Iterable[Row], path: Path, side: int = SIDE, columns: int = COLUMNS) -> None:
-    """Draw rows of pictures into one picture file, whole or not at all.
+    """Draw rows of images into one image file, whole or not at all.
 
-    rows: any iterable; of a generator one row at a time is held with its encoded pictures. The sheet grows with them,
+    rows: any iterable; of a generator one row at a time is held with its encoded images. The sheet grows with them,
           so the caller says how many there are.
     path: its extension is one of FORMS.
-    side: width and height of a tile in pixels. Pictures keep their shape, are made as large as fits, and are centred.
+    side: width and height of a tile in pixels. Images keep their shape, are made as large as fits, and are centred.
     Raises InputError where the sheet cannot be written there, or is higher than a JPEG can be.
     """
     check_sheet_path(path)
@@ -77,7 +77,7 @@ def contact_sheet(rows: Iterable[Row], path: Path, side: int = SIDE, columns: in
 def check_sheet_path(path: Path) -> None:
     """Raises InputError where no sheet can be written: worth asking before long work whose end the sheet is."""
     if path.suffix.lower() not in FORMS:
-        raise InputError(f"{path}: a sheet is a picture; give it one of the extensions {', '.join(FORMS)}")
+        raise InputError(f"{path}: a sheet is an image; give it one of the extensions {', '.join(FORMS)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another place")
 
@@ -96,16 +96,16 @@ def _strip(row: Row, side: int, columns: int) -> Image.Image:
     draw.text((0, 0), title, INK, title_font)
     for number, (tile, lines) in enumerate(zip(row.tiles, captions, strict=True)):
         left, top = number % columns * (side + GAP), head + number // columns * cell
-        picture = _picture(tile.content, side)
-        strip.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
+        image = _image(tile.content, side)
+        strip.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
         for place, line in enumerate(lines):
             y = top + side + place * _line_height(font)
             draw.text((left + side / 2, y), _cut_at_start(line, font, side), INK, font, anchor="ma")
     return strip
 
 
-def _picture(content: bytes, side: int) -> Image.Image:
-    """The upright picture, as large as fits into the tile."""
+def _image(content: bytes, side: int) -> Image.Image:
+    """The upright image, as large as fits into the tile."""
     try:
         with warnings.catch_warnings():
             # What decodes with a warning was noted when it was built; here it is shown.

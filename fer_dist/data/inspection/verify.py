@@ -18,7 +18,7 @@ from fer_dist.data.images import MOST_FILE_BYTES, TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import facts_in, number_in, word_in
-from fer_dist.data.shards.manifest import PICTURES, Member, Shard, load_index
+from fer_dist.data.shards.manifest import IMAGES, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Tally
@@ -52,7 +52,7 @@ class VerifyReport:
 
 
 def verify_shards(place: str | Path, progress: Tally | None = None) -> VerifyReport:
-    """Check sizes, hashes, indexes, labels, counts and keys, and decode each picture.
+    """Check sizes, hashes, indexes, labels, counts and keys, and decode each image.
 
     place: of a shard set (see places.py); shards in a store are fetched for it, whatever a cache has, one by one.
     progress: called with the samples checked and their total. A fault never ends the check.
@@ -209,16 +209,16 @@ def _check_sample(sample: dict[str, Any], task: VerifyTask) -> tuple[str, list[s
         wrong.append(f"its .cls means {by_number}, its .json says {by_name}")
     if "cls" not in sample and by_name not in task.emotions:
         wrong.append("no label (.cls), and no emotion in its .json")
-    return by_number if "cls" in sample else by_name, wrong + _check_pictures(sample)
+    return by_number if "cls" in sample else by_name, wrong + _check_images(sample)
 
 
-def _check_pictures(sample: dict[str, Any]) -> list[str]:
-    pictures = [extension for extension in PICTURES if extension in sample]
-    wrong = [] if len(pictures) == 1 else [f"{len(pictures)} pictures"]
-    for extension in pictures:
+def _check_images(sample: dict[str, Any]) -> list[str]:
+    images = [extension for extension in IMAGES if extension in sample]
+    wrong = [] if len(images) == 1 else [f"{len(images)} images"]
+    for extension in images:
         try:
             with warnings.catch_warnings():
-                # A picture that decodes with a warning was noted when it was built, and is no fault.
+                # An image that decodes with a warning was noted when it was built, and is no fault.
                 warnings.simplefilter("ignore")
                 decode(sample[extension])
         except TooLargeError as error:

@@ -25,7 +25,7 @@ class Augmentation:
 
     angle:  degrees, counter-clockwise.
     brightness, contrast, saturation: factors; hue: degrees.
-    mirror: int32, 1 where the picture is mirrored.
+    mirror: int32, 1 where the image is mirrored.
     corner: [n, 2], x and y of the single crop as shares of the free width and height.
     """
 

@@ -24,14 +24,14 @@ from fer_dist.errors import InputError, WorkError
 NO_IDS = np.zeros(0, dtype=np.uint64)
 
 MOST_EMPTY = 16
-"""Steps in a row of which nothing decodes, after which a worker stops: then the set is broken, not a picture."""
+"""Steps in a row of which nothing decodes, after which a worker stops: then the set is broken, not an image."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """One rank's share of a step.
 
-    crops:  [B * V, 3, H, W] on the device, channels-last, a picture's V crops in a row.
+    crops:  [B * V, 3, H, W] on the device, channels-last, an image's V crops in a row.
     labels: int64 [B] on the device, outputs of the model.
     targets: float32 [B, K] on the device, shares of the outputs; None where labels are the targets.
     wait_seconds: how long the caller stood still for it.
@@ -75,7 +75,7 @@ class Loader:
         self.world = world
         self.seed = seed
         self.bad: dict[str, str] = {}
-        """Pictures that did not decode and were left out: key -> shard."""
+        """Images that did not decode and were left out: key -> shard."""
 
     def __iter__(self) -> Iterator[Batch]:
         waiting = self.batches()
@@ -92,7 +92,7 @@ class Loader:
                 # The graph takes no empty batch; this one is given out in its turn.
             else:
                 raise WorkError(
-                    f"step {flight.step}: none of this worker's pictures of {MOST_EMPTY} steps in a row decodes; "
+                    f"step {flight.step}: none of this worker's images of {MOST_EMPTY} steps in a row decodes; "
                     "look closer with fer-dist shards verify"
                 )
             # Evaluation uses no draw, and would hash every key for nothing.
@@ -123,7 +123,7 @@ class Loader:
             yield Batch(flight.step, flat, labels, targets, samples, flight.positions, waited)
 
     def _empty(self, flight: "_Flight") -> Batch:
-        """A batch of which nothing decodes: the step is taken without a picture, for the other ranks take it too."""
+        """A batch of which nothing decodes: the step is taken without an image, for the other ranks take it too."""
         crop = self.graph.data.crop
         crops = torch.zeros(0, 3, crop, crop, device=self.graph.device)
         labels = self._on_device(flight.samples.labels)
@@ -141,16 +141,16 @@ class Loader:
                 return mended
 
     def _without_bad(self, flights: list["_Flight"], error: DecodeError) -> list["_Flight"]:
-        """The batches that a broken graph held, less the pictures that do not decode. Raises where it must stop."""
+        """The batches that a broken graph held, less the images that do not decode. Raises where it must stop."""
         before = len(self.bad)
         for flight in flights:
             self._note_bad(flight, list(range(len(flight.samples))))
         if len(self.bad) == before:
-            raise WorkError(f"the decoder stopped, though each picture of the batch decodes alone: {error}") from error
+            raise WorkError(f"the decoder stopped, though each image of the batch decodes alone: {error}") from error
         return [mended for flight in flights for mended in self._less(flight, self._known_bad(flight))]
 
     def _doubtful(self, flight: "_Flight") -> list[int]:
-        """Pictures that must not go into a batch untried: DALI could crash on them, or ask for any amount of memory."""
+        """Images that must not go into a batch untried: DALI could crash on them, or ask for any amount of memory."""
         samples = flight.samples
         return [i for i, sound in enumerate(samples.sound) if not sound and samples.keys[i] not in self.bad]
 
@@ -162,7 +162,7 @@ class Loader:
             if self.graph.data.on_bad == "stop":
                 fault = fault_in(content[i].tobytes()) or "does not decode"
                 raise WorkError(
-                    f"{place}: {key}: the picture {fault}; "
+                    f"{place}: {key}: the image {fault}; "
                     "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
                 )
             self.bad[key] = place
@@ -179,7 +179,7 @@ class Loader:
             if not self.graph.augment:
                 return []
             if self.world == 1:
-                raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} pictures decodes")
+                raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} images decodes")
         return [flight.without(np.array(bad, dtype=np.int64))] if bad else [flight]
 
 
@@ -231,7 +231,7 @@ def training_loader(
 def evaluation_loader(
     data: DataConfig, reader: Reader, placement: Placement, batch_size: int, parts: list[Positions] | None = None
 ) -> Loader:
-    """The centre crops of a set's pictures, as they are. parts: the batches; by default this rank's part, once."""
+    """The centre crops of a set's images, as they are. parts: the batches; by default this rank's part, once."""
     data = replace(data, views="centre")
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
@@ -258,7 +258,7 @@ def augmented_loader(
 
 
 def name_bad(bad: dict[str, str]) -> str:
-    """Pictures that did not decode, as `shard: key, ...`, ten at most. bad: key -> shard."""
+    """Images that did not decode, as `shard: key, ...`, ten at most. bad: key -> shard."""
     return ", ".join(f"{place}: {key}" for key, place in sorted(bad.items())[:10])
 
 

@@ -83,7 +83,7 @@ class Order:
         self.block = block
         if self.samples < batch_size:
             raise InputError(
-                f"the training split has {self.samples} pictures, fewer than --train.batch-size {batch_size}; "
+                f"the training split has {self.samples} images, fewer than --train.batch-size {batch_size}; "
                 f"choose a batch of at most {self.samples}"
             )
         check_lanes(self.lanes, batch_size)

@@ -1,4 +1,4 @@
-"""The DALI graph: encoded pictures and drawn parameters in, normalised crops out. The one file that imports DALI."""
+"""The DALI graph: encoded images and drawn parameters in, normalised crops out. The one file that imports DALI."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from fer_dist.errors import InputError
 TONE = ("brightness", "contrast", "saturation", "hue")
 
 MOST_ENLARGED, LEAST_ENLARGED = 1.5, 128
-"""How many times a fused graph's warp may enlarge a picture, and the side below which it enlarges none: a small picture
+"""How many times a fused graph's warp may enlarge an image, and the side below which it enlarges none: a small image
 is sharper after one interpolation than after two, by up to 1.6 grey levels on average (FER2013), a face of 224 px by
 0.3."""
 
 
 class DecodeError(Exception):
-    """A graph stopped, most likely because a picture does not decode. It cannot be used again."""
+    """A graph stopped, most likely because an image does not decode. It cannot be used again."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Graph:
 
     augment:    tone, rotation and mirroring are applied; off for evaluation.
     batch_size: the most samples of a batch; batches may be smaller.
-    device:     where pictures are decoded (nvJPEG on CUDA) and crops end up.
+    device:     where images are decoded (nvJPEG on CUDA) and crops end up.
     half:       crops are float16 instead of float32.
     """
 
@@ -47,7 +47,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Inputs:
-    """One batch for the graph: encoded pictures (uint8, any length each) and their augmentation."""
+    """One batch for the graph: encoded images (uint8, any length each) and their augmentation."""
 
     content: Sequence[NDArray[np.uint8]]
     augmentation: Augmentation
@@ -77,23 +77,23 @@ class Crops:
 
 
 def views_of(data: DataConfig) -> int:
-    """V, the crops of a picture."""
+    """V, the crops of an image."""
     return len(CORNERS) if data.views in ("expand", "fold") else 1
 
 
 def find_bad(content: Sequence[NDArray[np.uint8]], device: torch.device) -> list[int]:
-    """Which of these pictures do not decode. Each is decoded alone, since DALI does not say which one broke a batch.
+    """Which of these images do not decode. Each is decoded alone, since DALI does not say which one broke a batch.
 
     Those that Pillow does not know by their header, or that are too large, are not even tried.
     """
     bad = []
     feed: list[NDArray[np.uint8]] = []
     pipeline = None
-    for i, picture in enumerate(content):
-        if fault_in(picture.tobytes()):
+    for i, image in enumerate(content):
+        if fault_in(image.tobytes()):
             bad.append(i)
             continue
-        feed[:] = [picture]
+        feed[:] = [image]
         pipeline = pipeline or _build_decoder(device, feed)
         try:
             pipeline.run()
@@ -112,31 +112,31 @@ def _build(graph: Graph, source: Callable[[], Inputs]) -> Any:
 
     def give() -> list[Any]:
         inputs = source()
-        # Of a list of arrays DALI looks at each in Python: 3 microseconds a picture instead of 1. It copies either.
-        wrapped = [TensorCPU(picture) for picture in inputs.content]
+        # Of a list of arrays DALI looks at each in Python: 3 microseconds an image instead of 1. It copies either.
+        wrapped = [TensorCPU(image) for image in inputs.content]
         encoded = TensorListCPU(wrapped, contiguous=False)  # type: ignore[call-overload]  # DALI's stub lacks it
         return [encoded, *(TensorListCPU(getattr(inputs.augmentation, name)) for name in names)]
 
     with pipeline:
         kinds = [types.UINT8] + [types.INT32 if name == "mirror" else types.FLOAT for name in names]
         ranks = [1] + [1 if name == "corner" else 0 for name in names]
-        # Encoded pictures stay on the host; the decoder takes them from there ("mixed" on a GPU).
+        # Encoded images stay on the host; the decoder takes them from there ("mixed" on a GPU).
         jpegs, *drawn = fn.external_source(source=give, num_outputs=len(kinds), batch=True, dtype=kinds, ndim=ranks)
-        pictures = decoded(jpegs, graph.device)
-        pipeline.set_outputs(augmented(pictures, dict(zip(names, drawn, strict=True)), graph))
+        images = decoded(jpegs, graph.device)
+        pipeline.set_outputs(augmented(images, dict(zip(names, drawn, strict=True)), graph))
     pipeline.build()
     return pipeline
 
 
-def augmented(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
-    """Decoded pictures -> normalised crops [V, H, W, 3]. drawn: graph nodes, by the name of what was drawn."""
+def augmented(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+    """Decoded images -> normalised crops [V, H, W, 3]. drawn: graph nodes, by the name of what was drawn."""
     for step in steps(graph).values():
-        pictures = step(pictures, drawn, graph)
-    return pictures
+        images = step(images, drawn, graph)
+    return images
 
 
 def steps(graph: Graph) -> dict[str, Callable[[Any, dict[str, Any], Graph], Any]]:
-    """What is done to a decoded picture, in order: the study's steps, or those of the fused graph."""
+    """What is done to a decoded image, in order: the study's steps, or those of the fused graph."""
     if not (graph.augment and graph.data.rotate_degrees):
         return {"resize": _resize, "tone": _tone, "crop": _crop}
     if graph.data.fused:
@@ -144,67 +144,67 @@ def steps(graph: Graph) -> dict[str, Callable[[Any, dict[str, Any], Graph], Any]
     return {"resize": _resize, "tone": _tone, "rotate": _rotate, "crop": _crop}
 
 
-def _resize(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _resize(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     from nvidia.dali import fn
 
-    return fn.resize(pictures, size=[graph.data.size, graph.data.size])
+    return fn.resize(images, size=[graph.data.size, graph.data.size])
 
 
-def _shrink(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _shrink(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Where a side is too long. The others keep their size, so that the tone has few pixels to change."""
     from nvidia.dali import fn, math, types
 
-    wanted = math.min(pictures.shape(dtype=types.FLOAT)[0:2], float(graph.data.size))
+    wanted = math.min(images.shape(dtype=types.FLOAT)[0:2], float(graph.data.size))
     # What keeps its size takes each pixel from its own place, which is next to nothing beside interpolating.
-    return fn.resize(pictures, size=wanted, mag_filter=types.INTERP_NN)
+    return fn.resize(images, size=wanted, mag_filter=types.INTERP_NN)
 
 
-def _tone(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _tone(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Brightness, contrast, saturation, hue. color_twist costs four times brightness_contrast on a CPU."""
     from nvidia.dali import fn
 
     tone = {name: drawn[name] for name in TONE if name in drawn}
     if "hue" in tone or "saturation" in tone:
-        return fn.color_twist(pictures, **tone)
-    return fn.brightness_contrast(pictures, **tone, contrast_center=128.0) if tone else pictures
+        return fn.color_twist(images, **tone)
+    return fn.brightness_contrast(images, **tone, contrast_center=128.0) if tone else images
 
 
-def _rotate(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _rotate(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     from nvidia.dali import fn
 
-    return fn.rotate(pictures, angle=drawn["angle"], keep_size=True, fill_value=0)
+    return fn.rotate(images, angle=drawn["angle"], keep_size=True, fill_value=0)
 
 
-def _enlarge(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
-    """Where the turn cannot do it as well: in pictures that are much too small, or small altogether."""
+def _enlarge(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+    """Where the turn cannot do it as well: in images that are much too small, or small altogether."""
     from nvidia.dali import fn, types
 
     size = float(graph.data.size)
-    sides = pictures.shape(dtype=types.FLOAT)[0:2]
+    sides = images.shape(dtype=types.FLOAT)[0:2]
     enough = max(size / MOST_ENLARGED, min(size, LEAST_ENLARGED))
     keep = fn.cast(fn.reductions.min(sides) >= enough, dtype=types.FLOAT)
     how = keep * float(types.INTERP_NN) + (1 - keep) * float(types.INTERP_LINEAR)
     how = fn.reinterpret(fn.cast(how, dtype=types.INT32), dtype=types.INTERP_TYPE)
-    return fn.resize(pictures, size=keep * sides + (1 - keep) * size, interp_type=how)
+    return fn.resize(images, size=keep * sides + (1 - keep) * size, interp_type=how)
 
 
-def _turn(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _turn(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Rotate, and enlarge to the size in the same step."""
     from nvidia.dali import fn, types
 
     size = float(graph.data.size)
-    sides = pictures.shape(dtype=types.FLOAT)
-    # From a place in the result to the place in the picture that it shows.
+    sides = images.shape(dtype=types.FLOAT)
+    # From a place in the result to the place in the image that it shows.
     matrix = fn.transforms.rotation(angle=drawn["angle"], center=[size / 2, size / 2])
     matrix = fn.transforms.scale(matrix, scale=fn.stack(sides[1], sides[0]) / size)
     if graph.device.type == "cuda":
-        return fn.warp_affine(pictures, matrix=matrix, size=[size, size], fill_value=0)
+        return fn.warp_affine(images, matrix=matrix, size=[size, size], fill_value=0)
     # OpenCV's warp: a sixth of the time of warp_affine and rotate on a CPU, and 0.001 grey levels from them.
     matrix = fn.cat(matrix, np.array([[0, 0, 1]], np.float32), axis=0)
-    return fn.experimental.warp_perspective(pictures, matrix, size=[size, size])
+    return fn.experimental.warp_perspective(images, matrix, size=[size, size])
 
 
-def _crop(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _crop(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Cut, mirror and normalise: [V, H, W, 3]. Seen from torch that is channels_last, without a copy."""
     from nvidia.dali import fn, types
 
@@ -214,15 +214,15 @@ def _crop(pictures: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     normal = {"mean": mean, "std": std, "dtype": kind, "output_layout": "HWC", "mirror": drawn.get("mirror", 0)}
     if views_of(data) == 1:
         x, y = (drawn["corner"][0], drawn["corner"][1]) if data.views == "random_one" else CORNERS[-1]
-        one = fn.crop_mirror_normalize(pictures, crop=(crop, crop), crop_pos_x=x, crop_pos_y=y, **normal)
+        one = fn.crop_mirror_normalize(images, crop=(crop, crop), crop_pos_x=x, crop_pos_y=y, **normal)
         return fn.reshape(one, shape=[1, crop, crop, 3], layout="")
     # Five crops overlap: the whole is normalised once and copied five times.
-    whole = fn.crop_mirror_normalize(pictures, **normal)
+    whole = fn.crop_mirror_normalize(images, **normal)
     # multi_paste knows no float16, but copies any 16 bits.
     whole = fn.reinterpret(whole, dtype=types.INT16) if graph.half else whole
     free = data.size - crop
     places = np.floor(np.array(CORNERS)[:, ::-1] * free + 0.5).astype(np.int32)
-    # Mirrored, the crop at the left of a picture lies at the right of its mirror image.
+    # Mirrored, the crop at the left of an image lies at the right of its mirror image.
     across = np.stack([0 * places[:, 0], free - 2 * places[:, 1]], axis=1)
     rows = np.array([[view * crop, 0] for view in range(len(CORNERS))], np.int32)
     five = fn.multi_paste(

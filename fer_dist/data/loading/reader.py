@@ -1,6 +1,6 @@
 """Random access to the samples of a shard set: from (shard, position) to bytes, label and key.
 
-A sample costs a few microseconds: the tars are mapped into memory, the pictures are views of them, and of the index
+A sample costs a few microseconds: the tars are mapped into memory, the images are views of them, and of the index
 only the lines that are asked for are parsed.
 """
 
@@ -45,9 +45,9 @@ Step = TypeVar("Step")
 class Samples:
     """The samples of one batch.
 
-    content: the encoded picture of each, uint8, views of the mapped tars.
+    content: the encoded image of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
-    sound:   whether each picture may go into a batch untried (see images.py).
+    sound:   whether each image may go into a batch untried (see images.py).
     origins: the tar of each, and its position there.
     targets: float32 [n, K], each row sums to 1; None where soft labels were not asked for.
     """
@@ -94,7 +94,7 @@ class Reader:
         """place: of a shard set (see places.py), or what `open_set` gave; a remote one is cached where the settings
         say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
-        leave_out: file of pictures to leave out (see leave_out.py), empty for none. soft: samples come with targets.
+        leave_out: file of images to leave out (see leave_out.py), empty for none. soft: samples come with targets.
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
@@ -129,9 +129,9 @@ class Reader:
         self.most_open = MOST_OPEN
         self._open: OrderedDict[int, OpenedTar] = OrderedDict()
         if self._counts.sum() == 0:
-            raise InputError(f"{folder}: no picture has an emotion of the model ({', '.join(model_emotions)})")
+            raise InputError(f"{folder}: no image has an emotion of the model ({', '.join(model_emotions)})")
         if self.counts.sum() == 0:
-            raise InputError(f"{folder}: {leave_out} leaves out all of its {self.left_out} pictures; give another list")
+            raise InputError(f"{folder}: {leave_out} leaves out all of its {self.left_out} images; give another list")
 
     def contents(self) -> Contents:
         """What the manifest and the list tell of the samples that are read, without opening a tar."""
@@ -158,7 +158,7 @@ class Reader:
         content, labels, sound, origins, targets = [], [], [], [], []
         for shard, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             tar = self._tar(shard)
-            picture, label, is_sound = tar.sample(position)
+            image, label, is_sound = tar.sample(position)
             column = self.columns[label] if 0 <= label < len(self.columns) else None
             if column is None:
                 raise InputError(
@@ -167,7 +167,7 @@ class Reader:
                 )
             if self.soft:
                 targets.append(self._target(tar, position, column))
-            content.append(picture)
+            content.append(image)
             labels.append(column)
             sound.append(is_sound)
             origins.append((tar, position))

@@ -17,7 +17,7 @@ from fer_dist.storage.places import Location, below, folder_at
 from fer_dist.storage.store import Store
 
 LEAST_BYTES = 512
-"""Of a tar that each sample takes: the header of its picture."""
+"""Of a tar that each sample takes: the header of its image."""
 
 SPLITS = ("train", "val", "test")
 """What a folder of a store is asked for where it is no set: stores give lists of folders slowly, or not at all."""

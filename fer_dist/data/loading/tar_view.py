@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fer_dist.data.draws import sample_id
 from fer_dist.data.images import MOST_FILE_BYTES, is_sound
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
-from fer_dist.data.shards.manifest import PICTURES, index_path, key_of, load_index_lines
+from fer_dist.data.shards.manifest import IMAGES, index_path, key_of, load_index_lines
 from fer_dist.data.shards.tar import is_member_at
 from fer_dist.errors import InputError
 from fer_dist.storage.untrusted import open_regular
@@ -44,7 +44,7 @@ class OpenedTar:
             raise self._stale("samples stand twice or out of their order")
 
     def sample(self, position: int) -> tuple[NDArray[np.uint8], int, bool]:
-        """Encoded picture and label of a sample, and whether the picture's headers are sound (see images.py).
+        """Encoded image and label of a sample, and whether the image's headers are sound (see images.py).
 
         The label is an index into the set's emotions, or a number beyond them: that of the .cls, or of the .json where
         there is no .cls. Raises InputError, naming shard and key.
@@ -53,34 +53,34 @@ class OpenedTar:
         if size < 0:
             self._look(position)
             size = self._sizes[position]
-        picture = np.frombuffer(self.map, np.uint8, size, self._pictures[position])
-        return picture, self._labels[position], bool(self._sound[position])
+        image = np.frombuffer(self.map, np.uint8, size, self._images[position])
+        return image, self._labels[position], bool(self._sound[position])
 
     def _look(self, position: int) -> None:
-        """Find out where the picture of a sample lies, whether it is sound, and what its label is."""
+        """Find out where the image of a sample lies, whether it is sound, and what its label is."""
         words = self._words(position)
         key = key_of(words[3])
-        picture = label = None
+        image = label = None
         for at in range(0, len(words), 4):
             extension = words[at]
             if extension == "cls":
                 label = self._bytes(words, at, key)
-            elif extension in PICTURES:
-                if picture is not None:
-                    raise InputError(f"{self.name}: {key}: two pictures")
-                picture = self._span(words, at, key)
-        if picture is None:
-            raise InputError(f"{self.name}: {key}: no picture")
-        if not self._starts[position] <= picture[0] < self._starts[position + 1]:
+            elif extension in IMAGES:
+                if image is not None:
+                    raise InputError(f"{self.name}: {key}: two images")
+                image = self._span(words, at, key)
+        if image is None:
+            raise InputError(f"{self.name}: {key}: no image")
+        if not self._starts[position] <= image[0] < self._starts[position + 1]:
             # Else two lines could name one sample.
             raise self._stale(f"{key} reaches beyond the next sample")
         number = self._named(position, key) if label is None else number_in(label)
         if number is None:
             raise InputError(f"{self.name}: {key}: its .cls holds {(label or b'')[:20]!r}, not a number")
-        start, size = picture
+        start, size = image
         if size > MOST_FILE_BYTES:
             raise InputError(f"{self.name}: {key}: its image has {size:,} bytes, too many for one")
-        self._pictures[position], self._sizes[position], self._labels[position] = start, size, number
+        self._images[position], self._sizes[position], self._labels[position] = start, size, number
         self._sound[position] = is_sound(np.frombuffer(self.map, np.uint8, size, start))
 
     def key(self, position: int) -> str:
@@ -123,7 +123,7 @@ class OpenedTar:
         except (IndexError, ValueError, OverflowError):
             raise self._stale("a line is not whole") from None
         self._sizes = array("q", [-1]) * len(self.lines)
-        self._pictures = array("q", [0]) * len(self.lines)
+        self._images = array("q", [0]) * len(self.lines)
         self._labels = [0] * len(self.lines)
         self._ids = array("Q", [0]) * len(self.lines)
         self._sound = bytearray(len(self.lines))

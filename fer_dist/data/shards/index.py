@@ -16,8 +16,8 @@ from fer_dist.data.images import MOST_FILE_BYTES
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.shards.manifest import (
+    IMAGES,
     MANIFEST,
-    PICTURES,
     SORTED_INSIDE,
     Manifest,
     Member,
@@ -52,7 +52,7 @@ def index_shards(
     emotions: names in the order of the numbers in .cls, as any word that we know for them.
     dataset, split: by default the names of the folder above and of the folder.
     Where a manifest stands already, it stays as it is, and only indexes that are missing or damaged are made anew.
-    Raises InputError, which names the shard and the key, for a damaged tar, a sample without a picture, or without a
+    Raises InputError, which names the shard and the key, for a damaged tar, a sample without an image, or without a
     label among the emotions in its .cls or its .json.
     """
     names = tuple(_known(word) for word in emotions or ())
@@ -185,16 +185,16 @@ def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
         raise InputError(f"{place}: two files with the same extension")
     if leads_out(sample[0].name):
         raise InputError(f"{place}: the name leads out of the folder that it would be unpacked in; name the files anew")
-    pictures = [extension for extension in PICTURES if extension in members]
-    if len(pictures) > 1:
-        raise InputError(f"{place}: {len(pictures)} pictures ({', '.join(pictures)}); expected one")
-    if not pictures:
+    images = [extension for extension in IMAGES if extension in members]
+    if len(images) > 1:
+        raise InputError(f"{place}: {len(images)} images ({', '.join(images)}); expected one")
+    if not images:
         raise InputError(
-            _apart(task.tar, sample, PICTURES)
-            or f"{place}: no picture among {', '.join(members)}; expected one of {', '.join(PICTURES)}"
+            _apart(task.tar, sample, IMAGES)
+            or f"{place}: no image among {', '.join(members)}; expected one of {', '.join(IMAGES)}"
         )
-    if members[pictures[0]].size > MOST_FILE_BYTES:
-        raise InputError(f"{place}: its image has {members[pictures[0]].size:,} bytes, too many for one")
+    if members[images[0]].size > MOST_FILE_BYTES:
+        raise InputError(f"{place}: its image has {members[images[0]].size:,} bytes, too many for one")
     try:
         found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
         named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None

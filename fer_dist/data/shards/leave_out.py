@@ -1,6 +1,6 @@
-"""The list of pictures to leave out: what an audit of shard sets wrote, one JSON object a line.
+"""The list of images to leave out: what an audit of shard sets wrote, one JSON object a line.
 
-Lists name pictures of several sets; each reader takes the lines of its own. The shards stay as they are.
+Lists name images of several sets; each reader takes the lines of its own. The shards stay as they are.
 """
 
 import json
@@ -17,17 +17,17 @@ from fer_dist.storage.untrusted import open_regular, record
 from fer_dist.storage.writing import write_output
 
 MOST_BYTES = 16 << 30
-"""Of a list, where a picture takes some 150."""
+"""Of a list, where an image takes some 150."""
 
 REMEDY = "write it anew with: fer-dist shards audit PATH... --write-clean FILE"
 
 Listed = dict[str, dict[str, str]]
-"""The pictures of one set that are left out: file name of the shard -> key -> emotion."""
+"""The images of one set that are left out: file name of the shard -> key -> emotion."""
 
 
 @dataclass(frozen=True)
 class LeaveOut:
-    """One picture to leave out, and why. set: "<dataset>-<split>"; shard: file name of the tar."""
+    """One image to leave out, and why. set: "<dataset>-<split>"; shard: file name of the tar."""
 
     set: str
     shard: str
@@ -45,7 +45,7 @@ def save_leave_out(path: str | Path, rows: Iterable[LeaveOut]) -> None:
 
 
 def load_leave_out(path: str | Path, set_name: str) -> Listed:
-    """The lines of one set; a picture that is listed for several reasons counts once. set_name: "<dataset>-<split>".
+    """The lines of one set; an image that is listed for several reasons counts once. set_name: "<dataset>-<split>".
 
     Raises InputError, naming file and line, for a line that is not one of a list, and where there is no such file.
     """
@@ -53,18 +53,18 @@ def load_leave_out(path: str | Path, set_name: str) -> Listed:
 
 
 def check_named(path: str | Path, set_names: Iterable[str]) -> None:
-    """Raises InputError where a list names pictures, but none of any of these sets: it would leave out nothing."""
+    """Raises InputError where a list names images, but none of any of these sets: it would leave out nothing."""
     wanted = sorted(set(set_names))
     named = _sets_of(path)
     if named and not set(named) & set(wanted):
         raise InputError(
-            f"{path}: names pictures of {', '.join(sorted(named))} and none of {', '.join(wanted)}; "
+            f"{path}: names images of {', '.join(sorted(named))} and none of {', '.join(wanted)}; "
             "give the list of these sets, or leave the flag away"
         )
 
 
 def check_leave_out(path: str | Path, listed: Listed, manifest: Manifest) -> None:
-    """Raises InputError where a list names a shard that the set lacks, or more pictures of an emotion than it holds."""
+    """Raises InputError where a list names a shard that the set lacks, or more images of an emotion than it holds."""
     counts = {shard.file: shard.counts for shard in manifest.shards}
     for file, emotions in listed.items():
         if file not in counts:
@@ -87,12 +87,12 @@ def _sets_of(path: str | Path) -> dict[str, Listed]:
         state = os.stat(path)
         return _parsed(str(path), (state.st_ino, state.st_mtime_ns, state.st_size))
     except OSError as error:
-        raise InputError(f"{path}: no list of pictures to leave out ({error.strerror}); {REMEDY}") from None
+        raise InputError(f"{path}: no list of images to leave out ({error.strerror}); {REMEDY}") from None
 
 
 @lru_cache(maxsize=1)
 def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
-    """The pictures of each set, read once for all the readers of a command. stamp: another one after any change."""
+    """The images of each set, read once for all the readers of a command. stamp: another one after any change."""
     sets: dict[str, Listed] = {}
     with open_regular(path, MOST_BYTES) as stream:
         for number, line in enumerate(stream, 1):
@@ -102,4 +102,4 @@ def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
 
 
 def _row(line: bytes, place: str) -> LeaveOut:
-    return record(LeaveOut, line, f"{place}: not a line of a list of pictures to leave out", REMEDY)
+    return record(LeaveOut, line, f"{place}: not a line of a list of images to leave out", REMEDY)

@@ -17,8 +17,8 @@ INDEX_VERSION = "v1.2"
 SORTED_INSIDE = "sorted_inside"
 """What `built` says of tars that others made, true where the samples of each stand emotion by emotion."""
 
-PICTURES = ("jpg", "jpeg", "png")
-"""Extensions of a sample's picture, of which it has one."""
+IMAGES = ("jpg", "jpeg", "png")
+"""Extensions of a sample's image, of which it has one."""
 
 MOST_MANIFEST_BYTES = 1 << 30
 """A manifest of 100,000 shards has 32 MB."""
@@ -150,7 +150,7 @@ def _check(manifest: Manifest, place: str) -> None:
             twice = Counter(names).most_common(1)[0][0]
             raise InputError(f"{place}: not a manifest: {what}: {twice[:80]!r} comes twice; {REMEDY}")
     if manifest.samples == 0:
-        raise InputError(f"{place}: the split {manifest.split!r} is empty; it holds no picture")
+        raise InputError(f"{place}: the split {manifest.split!r} is empty; it holds no image")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fer_dist.errors import InputError
 from fer_dist.storage.places import WEB, Location, absolute, protocol_of, shown
 
 MOST_NAMES = 1_000_000
-"""Names of one brace pattern, ten times the shards of a set of a billion pictures: more is a slip of the keyboard."""
+"""Names of one brace pattern, ten times the shards of a set of a billion images: more is a slip of the keyboard."""
 
 MOST_PATTERNS = 1_000
 """Of these with a wildcard, each of which is compared with every name of the set."""

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import EXTENSIONS, is_picture_name
+from fer_dist.data.images import EXTENSIONS, is_image_name
 from fer_dist.data.sources.affectnet_lists import NO_EMOTION, Remarks, code_of, fault_of, has_lists, open_lists
 from fer_dist.data.sources.codes import check_counting, check_sizes, codes_of, remarks_on_unused, told
 from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
@@ -32,7 +32,7 @@ SEVEN = tuple(emotion for emotion in EMOTIONS if emotion != "contempt")
 CLASSES = "AffectNet's codes, from 0 neutral to 7 contempt"
 
 # The lists by expression: the seven as coder-xinxiaohai/AffectNet_Processing states them, contempt as the class weights
-# of several training recipes have it. Together train is 287,651 pictures; some papers write 287,568.
+# of several training recipes have it. Together train is 287,651 images; some papers write 287,568.
 PUBLISHED: Published = {
     "train": dict(zip(EMOTIONS, (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750), strict=True)),
     **dict.fromkeys(("val", "test"), dict.fromkeys(EMOTIONS, 500)),
@@ -117,7 +117,7 @@ class Annotated:
         for part in self.parts:
             for entry in entries_of(f"{part.folder}/images"):
                 yield self._entry(entry, part)
-            yield from _without_picture(part)
+            yield from _without_image(part)
 
     def _entry(self, entry: os.DirEntry[str], part: Part) -> Sample | LeftOut:
         name = readable(f"{part.place}images/{entry.name}")
@@ -135,8 +135,8 @@ class Annotated:
         facts = {"id": name, "code": code}
         return Sample(clean_key(stem), part.split, CODES["affectnet"][code], entry.path, facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
-        picture = read_whole(sample)
+    def read(self, sample: Sample) -> EncodedImage:
+        image = read_whole(sample)
         folder, file = os.path.split(sample.path)
         start = os.path.join(os.path.dirname(folder), "annotations", os.path.splitext(file)[0])
         remarks = Remarks()
@@ -144,7 +144,7 @@ class Annotated:
         for name, ending in (("valence", "val"), ("arousal", "aro")):
             array = _array_at(f"{start}_{ending}.npy")
             remarks.add_rating(name, None if array is None else _text(array))
-        return replace(picture, facts=remarks.facts, mended=remarks.mended)
+        return replace(image, facts=remarks.facts, mended=remarks.mended)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Classes:
                     facts = {"id": name, "code": code}
                     yield Sample(key, part.split, self.codes[code], entry.path, facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -221,14 +221,14 @@ def _text(array: NDArray[Any]) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _without_picture(part: Part) -> Iterator[LeftOut]:
+def _without_image(part: Part) -> Iterator[LeftOut]:
     for entry in entries_of(f"{part.folder}/annotations"):
         stem = entry.name.removesuffix("_exp.npy")
-        if stem != entry.name and not _has_picture(f"{part.folder}/images/{stem}"):
-            yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "picture is missing")
+        if stem != entry.name and not _has_image(f"{part.folder}/images/{stem}"):
+            yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "image is missing")
 
 
-def _has_picture(start: str) -> bool:
+def _has_image(start: str) -> bool:
     names = ("jpg", *EXTENSIONS)  # jpg first, which nearly all have: one call to the disk is then enough
     return any(os.path.exists(f"{start}.{case}") for name in names for case in (name, name.upper()))
 
@@ -304,7 +304,7 @@ def _unread(root: Path, parts: tuple[Part, ...]) -> tuple[str, ...]:
 
 
 def _is_annotated(folder: Path) -> bool:
-    """Whether the pictures of a split and at least one label are here; the release's own test set has no labels."""
+    """Whether the images of a split and at least one label are here; the release's own test set has no labels."""
     if not (os.path.isdir(folder / "images") and os.path.isdir(folder / "annotations")):
         return False
     with os.scandir(folder / "annotations") as entries:
@@ -321,7 +321,7 @@ def _classes_in(folder: str | Path) -> list[str]:
 
 
 def _stray(entry: os.DirEntry[str]) -> str:
-    """Why a file among the pictures is none; empty where it is one."""
+    """Why a file among the images is none; empty where it is one."""
     if is_folder(entry):
-        return "a folder among the pictures"
-    return "" if is_picture_name(entry.name) else "not a picture by its extension"
+        return "a folder among the images"
+    return "" if is_image_name(entry.name) else "not an image by its extension"

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.reading import clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import names_found, path_below, readable
 from fer_dist.storage.untrusted import lines_of, open_regular
@@ -36,7 +36,7 @@ COLUMNS = (
 FILES = {"manual": ("training.csv", "validation.csv"), "automatic": ("automatically_annotated.csv",)}
 WORDS = {"manual": "Manually", "automatic": "Automatically"}
 LIST_FOLDERS = ("{}_Annotated_file_lists", "{0}_Annotated/{0}_Annotated_file_lists", "{}_Annotated", "")
-PICTURE_FOLDERS = ("{}_Annotated_Images", "{0}_Annotated/{0}_Annotated_Images")
+IMAGE_FOLDERS = ("{}_Annotated_Images", "{0}_Annotated/{0}_Annotated_Images")
 
 NO_EMOTION = {"8": "none", "9": "uncertain", "10": "no face"}
 POINTS = 68
@@ -44,7 +44,7 @@ UNKNOWN = -2.0
 """Valence and arousal of a face that has none."""
 
 FARTHEST = 1e6
-"""Pixels; a landmark beyond lies in no picture."""
+"""Pixels; a landmark beyond lies in no image."""
 
 
 def has_lists(root: Path) -> bool:
@@ -56,7 +56,7 @@ def open_lists(root: Path, lists: str, emotions: tuple[str, ...], val_split: str
     """Open the 2017 release.
 
     lists: manual, automatic or both. val_split: what validation.csv becomes.
-    Raises InputError where a list or its pictures are missing, and for a csv file that is no list of AffectNet.
+    Raises InputError where a list or its images are missing, and for a csv file that is no list of AffectNet.
     """
     found: list[AnnotationList] = []
     for kind in ("manual", "automatic") if lists == "both" else (lists,):
@@ -67,15 +67,15 @@ def open_lists(root: Path, lists: str, emotions: tuple[str, ...], val_split: str
                 f"{root}: no {' or '.join(FILES[kind])} here, which --lists {lists} reads; looked in "
                 f"{', '.join(_places(LIST_FOLDERS, kind))}; found: {names_found(root)}; --lists {other} is there"
             )
-        pictures = next((path for place in _places(PICTURE_FOLDERS, kind) if os.path.isdir(path := root / place)), None)
-        if pictures is None:
+        images = next((path for place in _places(IMAGE_FOLDERS, kind) if os.path.isdir(path := root / place)), None)
+        if images is None:
             raise InputError(
-                f"{root}: the pictures of {paths[0].name} are missing; looked for the folder "
-                f"{' or '.join(_places(PICTURE_FOLDERS, kind))}; found: {names_found(root)}"
+                f"{root}: the images of {paths[0].name} are missing; looked for the folder "
+                f"{' or '.join(_places(IMAGE_FOLDERS, kind))}; found: {names_found(root)}"
             )
         for path in paths:
             split = val_split if path.name == "validation.csv" else "train"
-            found.append(AnnotationList(str(path), str(pictures), kind, split, *_columns(path)))
+            found.append(AnnotationList(str(path), str(images), kind, split, *_columns(path)))
     told = ", ".join(f"{os.path.basename(item.path)} as {item.split}" for item in found)
     remarks = tuple(
         f"{item.path}: has no header; its columns are taken to be {', '.join(COLUMNS)}"
@@ -90,7 +90,7 @@ class AnnotationList:
     """One csv file and the folder that its paths start in. columns: where COLUMNS stand in it."""
 
     path: str
-    pictures: str
+    images: str
     kind: str
     split: str
     columns: tuple[int, ...]
@@ -99,7 +99,7 @@ class AnnotationList:
 
 @dataclass(frozen=True)
 class Lists:
-    """The 2017 release. The two kinds of lists share no keys, for they name their pictures each in its own folder."""
+    """The 2017 release. The two kinds of lists share no keys, for they name their images each in its own folder."""
 
     lists: tuple[AnnotationList, ...]
     variant: str
@@ -125,9 +125,9 @@ class Lists:
         path = row["subDirectory_filePath"]
         if not path:
             return LeftOut(one.split, place, "path is missing")
-        inside = path_below(path, os.path.abspath(one.pictures)) if not path.startswith("/") else ""
+        inside = path_below(path, os.path.abspath(one.images)) if not path.startswith("/") else ""
         if not inside:
-            return LeftOut(one.split, readable(path), "path leaves the picture folder")
+            return LeftOut(one.split, readable(path), "path leaves the image folder")
         code = code_of(row["expression"])
         box = [row[name] for name in COLUMNS[1:5]]
         if fault := fault_of(code, self.emotions):
@@ -140,11 +140,11 @@ class Lists:
         for name in ("valence", "arousal"):
             remarks.add_rating(name, None if _is_null(row[name]) else row[name])
         key = clean_key(("" if one.kind == "manual" else "automatic/") + os.path.splitext(inside)[0])
-        place_on_disk = os.path.join(one.pictures, inside)
+        place_on_disk = os.path.join(one.images, inside)
         emotion = CODES["affectnet"][code]
         return Sample(key, one.split, emotion, place_on_disk, facts=remarks.facts, mended=remarks.mended)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -158,7 +158,7 @@ def code_of(text: str) -> str:
 
 
 def fault_of(code: str, emotions: tuple[str, ...], codes: dict[str, str] = CODES["affectnet"]) -> str:
-    """Why a picture with this code is no sample; empty where it is one. codes: what they mean in a copy."""
+    """Why an image with this code is no sample; empty where it is one. codes: what they mean in a copy."""
     if code in NO_EMOTION and code not in codes:
         return f"no emotion: {NO_EMOTION[code]} (code {code})"
     emotion = codes.get(code)
@@ -181,9 +181,9 @@ class Remarks:
         return "; ".join(self.faults)
 
     def add_box(self, texts: list[str]) -> None:
-        """texts: x, y, width and height as written. Whether the box lies in the picture is seen when that is read."""
+        """texts: x, y, width and height as written. Whether the box lies in the image is seen when that is read."""
         if any(map(_is_null, texts)):
-            self.faults.append("face box is NULL: the whole picture is used")
+            self.faults.append("face box is NULL: the whole image is used")
             return
         try:
             box = [float(text) for text in texts]
@@ -192,7 +192,7 @@ class Remarks:
         if box and all(abs(value) < FARTHEST for value in box):
             self.facts["box"] = [int(value) if value.is_integer() else value for value in box]
         else:
-            self.faults.append("face box is not four numbers: the whole picture is used")
+            self.faults.append("face box is not four numbers: the whole image is used")
 
     def add_landmarks(self, values: NDArray[Any] | list[str] | None) -> None:
         """values: x and y in turn, 136 numbers; None where the release has none."""
@@ -238,7 +238,7 @@ def _columns(path: Path) -> tuple[tuple[int, ...], bool]:
         names = _fields(stream.readline(1 << 16))
     if all(names.count(name) == 1 for name in COLUMNS):
         return tuple(names.index(name) for name in COLUMNS), True
-    if len(names) >= len(COLUMNS) and is_picture_name(names[0]) and _is_row(names):
+    if len(names) >= len(COLUMNS) and is_image_name(names[0]) and _is_row(names):
         return tuple(range(len(COLUMNS))), False
     found = ",".join(readable(name) for name in names)[:80] or "an empty line"
     raise InputError(

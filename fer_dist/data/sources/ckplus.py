@@ -15,7 +15,7 @@ from pathlib import Path
 from fer_dist.data.emotions import CODES, emotion_of_word
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
 from fer_dist.storage.untrusted import read_regular
@@ -30,7 +30,7 @@ FRAME = re.compile(r"(S[0-9]+)_([0-9]+)_([0-9]+)\.png", re.IGNORECASE)
 LABEL = "_emotion.txt"
 POINTS = 68
 
-PICTURE_FOLDERS = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
+IMAGE_FOLDERS = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
 LABEL_FOLDERS = ("Emotion", "Emotion_labels/Emotion", "Emotion_labels")
 LANDMARK_FOLDERS = ("Landmarks/Landmarks", "Landmarks")
 
@@ -68,8 +68,8 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         raise InputError(f"--last {options.last}: at least the peak frame carries the label; give 1 or more")
     given = folder_at(raw)
     for root in (given, given / "CK+"):
-        if pictures := _folder_in(root, PICTURE_FOLDERS):
-            return _open_sequences(root, pictures, options)
+        if images := _folder_in(root, IMAGE_FOLDERS):
+            return _open_sequences(root, images, options)
     for root in (given, given / "CK+48", given / "ck" / "CK+48"):
         if _classes(root):
             return _open_classes(root, options)
@@ -86,7 +86,7 @@ class Sequences:
     landmarks: empty where the release has none. last, first_neutral: as the options say.
     """
 
-    pictures: str
+    images: str
     labels: str
     landmarks: str
     last: int
@@ -98,13 +98,13 @@ class Sequences:
     dataset: str = "ckplus"
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for subject in _folders(Path(self.pictures), Path(self.labels)):
-            for number in _folders(Path(self.pictures, subject), Path(self.labels, subject)):
+        for subject in _folders(Path(self.images), Path(self.labels)):
+            for number in _folders(Path(self.images, subject), Path(self.labels, subject)):
                 yield from self._sequence(subject, number)
 
     def _sequence(self, subject: str, number: str) -> Iterator[Sample | LeftOut]:
         place = f"{subject}/{number}"
-        files = _files(Path(self.pictures, place))
+        files = _files(Path(self.images, place))
         labels = _label_files(Path(self.labels, place))
         # Who has no label is in no fold.
         split = self.folds.split_of(subject) if labels else ""
@@ -135,20 +135,20 @@ class Sequences:
             "frame": frame,
         }
         key = clean_key(f"{place}/{name.rpartition('.')[0]}")
-        path = os.path.join(self.pictures, place, name)
+        path = os.path.join(self.images, place, name)
         return Sample(key, self.folds.split_of(subject), CODES["ckplus"][code], path, facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
-        picture = read_whole(sample)
+    def read(self, sample: Sample) -> EncodedImage:
+        image = read_whole(sample)
         if not self.landmarks:
-            return picture
-        place = os.path.relpath(sample.path, self.pictures).rpartition(".")[0]
+            return image
+        place = os.path.relpath(sample.path, self.images).rpartition(".")[0]
         try:
-            return replace(picture, facts={"landmarks": _points(Path(self.landmarks, f"{place}_landmarks.txt"))})
+            return replace(image, facts={"landmarks": _points(Path(self.landmarks, f"{place}_landmarks.txt"))})
         except FileNotFoundError:
-            return replace(picture, mended="landmarks are missing")
+            return replace(image, mended="landmarks are missing")
         except (OSError, ValueError):
-            return replace(picture, mended="landmarks are damaged")
+            return replace(image, mended="landmarks are damaged")
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ class Classes:
         key = clean_key(f"{folder}/{name.rpartition('.')[0]}")
         return Sample(key, self.folds.split_of(subject), emotion, os.path.join(self.root, folder, name), facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
-def _open_sequences(root: Path, pictures: Path, options: Options) -> Sequences:
+def _open_sequences(root: Path, images: Path, options: Options) -> Sequences:
     labels = _folder_in(root, LABEL_FOLDERS)
     if labels is None:
         raise InputError(
@@ -208,7 +208,7 @@ def _open_sequences(root: Path, pictures: Path, options: Options) -> Sequences:
         f"{'the first one is' if options.first_neutral else 'none'} neutral; {folds.words}"
     )
     emotions = EIGHT if options.first_neutral else SEVEN
-    folders = (str(pictures), str(labels), str(landmarks or ""))
+    folders = (str(images), str(labels), str(landmarks or ""))
     return Sequences(*folders, options.last, options.first_neutral, folds, variant, emotions)
 
 
@@ -223,7 +223,7 @@ def _open_classes(root: Path, options: Options) -> Classes:
         match[1].upper() for folder in classes for name in _files(root / folder) if (match := FRAME.fullmatch(name))
     )
     folds = cut_folds(options, subjects)
-    return Classes(str(root), folds, f"CK+48, class folders of 48x48 pictures without neutral; {folds.words}")
+    return Classes(str(root), folds, f"CK+48, class folders of 48x48 images without neutral; {folds.words}")
 
 
 def _classes(root: Path) -> dict[str, str]:
@@ -270,7 +270,7 @@ def _fault(labels: list[str], frames: list[str], code: str) -> str:
     if len(labels) > 1:
         return "several label files"
     if not frames:
-        return "no pictures"
+        return "no images"
     if not code:
         return "label file does not hold one number"
     if code == NEUTRAL:

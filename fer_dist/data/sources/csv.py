@@ -1,4 +1,4 @@
-"""Any csv or tsv file with a header that names pictures and emotions; what else its columns say travels along.
+"""Any csv or tsv file with a header that names images and emotions; what else its columns say travels along.
 
 Hubs write such files as metadata.csv beside the images, one for each split or one for all; then RAW is their folder.
 """
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
 from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole, refuse_other_kinds
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import is_foreign, names_found, path_below, readable
@@ -28,7 +28,7 @@ METADATA = "metadata.csv"
 DELIMITERS = ",;\t|"
 
 USUAL = {
-    "picture": (
+    "image": (
         *("path", "image", "file", "filename", "file_name", "filepath", "file_path", "image_name", "image_path"),
         *("image_file", "img", "img_path", "pth", "subdirectory_filepath"),
     ),
@@ -60,8 +60,8 @@ PUBLISHED: Published = {}
 class Options:
     """What a user says of a csv file. Columns that are not given are found by their usual names."""
 
-    picture_column: str = ""
-    """Column that names the picture's file."""
+    image_column: str = ""
+    """Column that names the image's file."""
 
     emotion_column: str = ""
     """Column of the label: a word, or a code (see codes)."""
@@ -71,11 +71,11 @@ class Options:
     test/a.jpg does, or the file's own name, as test.csv; all other rows are train."""
 
     subject_column: str = ""
-    """Column that says who is in the picture."""
+    """Column that says who is in the image."""
 
     key_column: str = ""
-    """Column of a name that no two rows of a split share. Where there is none, it is the picture's path without its
-    extension; then a picture that comes in several rows is taken once."""
+    """Column of a name that no two rows of a split share. Where there is none, it is the image's path without its
+    extension; then an image that comes in several rows is taken once."""
 
     root: OnDisk = ""
     """Folder that the paths start from. Empty: the folder of the csv file."""
@@ -122,7 +122,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 class Columns:
     """Where in a row stands what.
 
-    count: columns of the header. places: part of a sample -> column; picture and emotion are there.
+    count: columns of the header. places: part of a sample -> column; image and emotion are there.
     box: columns of x, y, width, height, or empty. facts: clean name -> column, of all that travel along.
     """
 
@@ -174,13 +174,13 @@ class Table:
         if fault := _row_fault(row, file.columns.count):
             return LeftOut(file.split, readable(place), fault)
         cells = {part: row[index].strip() for part, index in file.columns.places.items()}
-        inside = path_below(cells["picture"], *file.roots)
+        inside = path_below(cells["image"], *file.roots)
         split = split_of(cells["split"]) if "split" in cells else file.split or _split_of_path(inside) or "train"
-        name = readable(cells["picture"] or place)
+        name = readable(cells["image"] or place)
         if split is None:
             return LeftOut("", name, "unknown split")
-        if not cells["picture"]:
-            return LeftOut(split, name, "no picture is named")
+        if not cells["image"]:
+            return LeftOut(split, name, "no image is named")
         emotion = _emotion(cells["emotion"], self.codes)
         if not emotion:
             reason = "unknown code" if self.codes else "not an emotion that we know"
@@ -192,7 +192,7 @@ class Table:
         mended = "" if "box" in facts or not file.columns.box else "face box without numbers: dropped"
         return Sample(clean_key(key), split, emotion, os.path.join(file.root, inside), facts=facts, mended=mended)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -258,7 +258,7 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
             raise InputError(f"{path}: {both} could each be the {part}; say which with --{part}-column")
         if found:
             places[part] = found[0]
-        elif given or part in ("picture", "emotion"):
+        elif given or part in ("image", "emotion"):
             raise InputError(
                 f"{path}: no column for the {part}; looked for {given or ', '.join(usual)}; the first line names: "
                 f"{', '.join(header)[:200] or 'nothing'}; say which with --{part}-column"
@@ -315,7 +315,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
             elif len(seen.others) < MOST_LABELS:
                 seen.others[label] = None
             if has_folders:
-                split = _split_of_path(path_below(row[file.columns.places["picture"]].strip(), *file.roots))
+                split = _split_of_path(path_below(row[file.columns.places["image"]].strip(), *file.roots))
                 seen.splits |= {split} - {""}
 
 

@@ -1,7 +1,7 @@
 """ExpW, Expression in-the-Wild (Zhang et al. 2018): label.lst, with one line for each face, and the photographs.
 
-One photograph may hold several faces. A sample's picture is the whole photograph with the face's box; cut the faces
-out with --crop-faces, or the same picture comes several times, with other labels.
+One photograph may hold several faces. A sample's image is the whole photograph with the face's box; cut the faces
+out with --crop-faces, or the same image comes several times, with other labels.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from fer_dist.data.emotions import CODES
 from fer_dist.data.sources.codes import counting_fault
 from fer_dist.data.sources.reading import clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import folder_at, names_found, readable
 from fer_dist.storage.untrusted import lines_of, open_table
@@ -108,7 +108,7 @@ class ExpW:
         key = clean_key(f"{os.path.splitext(name)[0]}_{face}")
         return Sample(key, "train", emotion, os.path.join(self.folder, name), facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from fer_dist.data.emotions import CODES, emotion_of_word
 from fer_dist.data.sources.codes import counting_fault
 from fer_dist.data.sources.reading import clean_key, images_below, read_whole, refuse_other_kinds
-from fer_dist.data.sources.source import NO_OPTIONS, LeftOut, NoOptions, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import NO_OPTIONS, EncodedImage, LeftOut, NoOptions, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folders_in, is_folder, names_found, readable
@@ -22,7 +22,7 @@ LOOKED_AT = 1000
 """First lines of a csv whose labels are looked at before the rest is read."""
 
 SIDE = 48
-"""Width and height of every picture, in pixels."""
+"""Width and height of every image, in pixels."""
 
 EMOTIONS = tuple(CODES["fer2013"].values())
 COLUMNS = ("emotion", "pixels", "Usage")
@@ -97,7 +97,7 @@ class Folders:
             usage = _usage(stem) if self.by_name else split
             name = readable(f"{place}/{entry.name}")
             if extension.lower() not in ("jpg", "jpeg", "png"):
-                yield LeftOut(usage, name, "not a picture by its extension")
+                yield LeftOut(usage, name, "not an image by its extension")
             elif not usage:
                 yield LeftOut("", name, "unknown Usage")
             else:
@@ -108,13 +108,13 @@ class Folders:
                 mended = "" if own == usage else f"its folder says val, its name {usage}: val is taken"
                 yield Sample(key, own, emotion, entry.path, facts=facts, mended=mended)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
 @dataclass(frozen=True)
 class Table:
-    """The csv variant: one row a picture; rows are counted from 0, the header left aside, as FER+ counts them.
+    """The csv variant: one row an image; rows are counted from 0, the header left aside, as FER+ counts them.
 
     columns: where emotion, pixels and Usage stand; copies of the file differ in their order.
     """
@@ -154,7 +154,7 @@ class Table:
         facts = {"id": str(row), "code": code.decode()}
         return Sample(f"row{row:06d}", split, emotion, self.path, offset, len(line), facts)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         from PIL import Image
 
         from fer_dist.data.images import png_bytes
@@ -165,7 +165,8 @@ class Table:
         # bytes() itself refuses a value outside 0 to 255, with the ValueError that a source may raise.
         pixels = bytes(map(int, fields[self.columns[1]].split()))
         image = Image.frombytes("L", (SIDE, SIDE), pixels)
-        return Picture(png_bytes(image), "png", original=f"{os.path.basename(sample.path)} row {sample.facts['id']}")
+        row = f"{os.path.basename(sample.path)} row {sample.facts['id']}"
+        return EncodedImage(png_bytes(image), "png", original=row)
 
 
 def _usage(name: str) -> str:

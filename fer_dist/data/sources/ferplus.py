@@ -1,6 +1,6 @@
-"""FER+ (Barsoum et al. 2016): ten votes on each picture of FER2013, in fer2013new.csv or in label.csv beside pictures.
+"""FER+ (Barsoum et al. 2016): ten votes on each image of FER2013, in fer2013new.csv or in label.csv beside images.
 
-The label.csv files that lie in microsoft/FERPlus hold other votes than its fer2013new.csv for 1,602 pictures; the
+The label.csv files that lie in microsoft/FERPlus hold other votes than its fer2013new.csv for 1,602 images; the
 authors' generate_training_data.py writes them anew from that table. So where the table is there, it is what counts.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 
 from fer_dist.data.sources import fer2013
 from fer_dist.data.sources.reading import clean_key, images_below, read_whole
-from fer_dist.data.sources.source import ALL, LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import ALL, EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_of
 from fer_dist.data.sources.votes import (
     EMOTIONS,
@@ -45,7 +45,7 @@ class Options:
     """How ten votes become a label."""
 
     votes: Rule = "majority"
-    """Which pictures stay, and their soft labels: the rules of the authors' four ways to train. All keep the emotion
+    """Which images stay, and their soft labels: the rules of the authors' four ways to train. All keep the emotion
     with most votes as the label. probability and crossentropy differ only in what training does with the shares."""
 
     emotions: Literal["eight", "seven"] = "eight"
@@ -58,9 +58,9 @@ DEFAULT = Options()
 def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open FER+ in whichever variant lies at raw.
 
-    raw: the folder that holds fer2013new.csv, with fer2013.csv beside it or the pictures anywhere below it; or the
+    raw: the folder that holds fer2013new.csv, with fer2013.csv beside it or the images anywhere below it; or the
          one that holds FER2013Train, FER2013Valid and FER2013Test with their label.csv, or data/ with these in it.
-    Raises InputError where there are no labels, and where there are labels without pictures.
+    Raises InputError where there are no labels, and where there are labels without images.
     """
     given = folder_at(raw)
     table = _table_of(given)
@@ -71,7 +71,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
             variant = f"{TABLE} beside {fer2013.TABLE}"
             return Pixels(variant, str(table), options, (), columns, fer2013.open(str(pixels)))
         if any(images_below(given)):
-            variant = f"{TABLE} and the pictures that it names"
+            variant = f"{TABLE} and the images that it names"
             return Files(variant, str(given), options, (), {}, str(table), columns)
     for root in (given, given / "data"):
         folders = _split_folders(root)
@@ -80,8 +80,8 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
             remarks = remarks_on_unread(root, folders)
             return Files(f"Microsoft's folders with {LABELS}", str(root), options, remarks, folders)
     raise InputError(
-        f"{raw}: {'labels without pictures' if table else 'no FER+ here'}; looked for {TABLE} with {fer2013.TABLE} "
-        f"beside it or fer0000000.png and the others below it, and for data/FER2013Train/{LABELS} with its pictures; "
+        f"{raw}: {'labels without images' if table else 'no FER+ here'}; looked for {TABLE} with {fer2013.TABLE} "
+        f"beside it or fer0000000.png and the others below it, and for data/FER2013Train/{LABELS} with its images; "
         f"found: {names_found(given)}"
     )
 
@@ -105,7 +105,7 @@ class Labelled:
         return tuple(name for name in EMOTIONS if not (seven and name == "contempt"))
 
     def _judged(self, row: Row, path: str, offset: int = 0, length: int = 0) -> Sample | LeftOut:
-        """The sample of a row, whose picture lies there."""
+        """The sample of a row, whose image lies there."""
         verdict = judge(row.votes, self.options.votes)
         if verdict.reason:
             return LeftOut(row.split, row.name, verdict.reason)
@@ -163,13 +163,13 @@ class Pixels(Labelled):
                     used.add(row.name)
                 yield entry
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return self.pixels.read(replace(sample, facts={"id": sample.facts["row"]}))
 
 
 @dataclass(frozen=True)
 class Files(Labelled):
-    """Pictures as files, whose labels stand in fer2013new.csv or, where table is empty, in label.csv beside them.
+    """Images as files, whose labels stand in fer2013new.csv or, where table is empty, in label.csv beside them.
 
     folders: those with a label.csv -> split.
     """
@@ -187,13 +187,13 @@ class Files(Labelled):
             yield from self._matched(label_rows(root / name / LABELS, split), root / name, split, LABELS)
 
     def _matched(self, rows: Iterator[Row | LeftOut], root: Path, split: str, table: str) -> Iterator[Sample | LeftOut]:
-        # Rows and pictures come in orders of their own, so the paths of all pictures, 35,710, are held meanwhile.
+        # Rows and images come in orders of their own, so the paths of all images, 35,710, are held meanwhile.
         paths: dict[str, str] = {}
         used = set()
         for path in images_below(root):
             name = os.path.basename(path)
             if paths.setdefault(name, path) != path:
-                yield LeftOut(split, readable(os.path.relpath(path, root)), "another picture has this name")
+                yield LeftOut(split, readable(os.path.relpath(path, root)), "another image has this name")
         for row in rows:
             if isinstance(row, LeftOut):
                 used.add(row.name)
@@ -202,7 +202,7 @@ class Files(Labelled):
                 # Of fer0033120.png the first row says a face, the second none. The label.csv has the first as well.
                 yield LeftOut(row.split, row.name, "image name comes twice")
             elif row.name not in paths:
-                yield LeftOut(row.split, row.name, "no picture of this name")
+                yield LeftOut(row.split, row.name, "no image of this name")
             else:
                 used.add(row.name)
                 yield self._judged(row, paths[row.name])
@@ -210,7 +210,7 @@ class Files(Labelled):
             if name not in used:
                 yield LeftOut(split, readable(name), f"no row in {table}")
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -221,7 +221,7 @@ def _table_of(given: Path) -> Path | None:
 
 
 def _split_folders(root: Path, holds: str = LABELS) -> dict[str, str]:
-    """Microsoft's folders of pictures, FER2013Train and its like -> split. holds: a file that must be in them."""
+    """Microsoft's folders of images, FER2013Train and its like -> split. holds: a file that must be in them."""
     if not root.is_dir():
         return {}
     words = {name: split_of(re.sub("^FER2013", "", name)) for name in folders_in(root)}

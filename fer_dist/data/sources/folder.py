@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
 from fer_dist.data.sources.reading import clean_key, dataset_name, images_below, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
@@ -142,7 +142,7 @@ class Folder:
         above = "" if parent == Path(self.root) else f"{parent.name}/"
         return readable(above + name)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -151,7 +151,7 @@ def _fault(entry: os.DirEntry[str]) -> str:
     if is_folder(entry):
         # A link may lead back up, and the walk would never end.
         return "a link to a folder"
-    return "" if is_picture_name(entry.name) else "not a picture by its extension"
+    return "" if is_image_name(entry.name) else "not an image by its extension"
 
 
 def _contradiction(name: str, folder: ClassFolder) -> str:

@@ -1,4 +1,4 @@
-"""JAFFE (Lyons et al. 1998): one folder of pictures whose names say the woman and her expression, XX.EEn.NNN.tiff."""
+"""JAFFE (Lyons et al. 1998): one folder of images whose names say the woman and her expression, XX.EEn.NNN.tiff."""
 
 import os
 import re
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.data.sources.reading import clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, names_found, readable
 
 EMOTIONS = tuple(CODES["jaffe"].values())
 NAME = re.compile(rf"([A-Z]{{2}})\.({'|'.join(CODES['jaffe'])})[0-9]\.[0-9]{{1,3}}", re.IGNORECASE)
-"""A file's name without its extension: the subject, the code, which try of it, and the picture's number."""
+"""A file's name without its extension: the subject, the code, which try of it, and the image's number."""
 
 # Lyons et al. 1998 state the sum, 213; by expression it was counted over the names of the release's files.
 PUBLISHED: Published = {"train": dict(zip(EMOTIONS, (30, 29, 32, 31, 30, 31, 30), strict=True))}
@@ -35,9 +35,9 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         subjects = {match[1].upper() for name in _names(root) if (match := _match(name))}
         if subjects:
             folds = cut_folds(options, subjects)
-            return Jaffe(str(root), folds, f"one folder of pictures; {folds.words}")
+            return Jaffe(str(root), folds, f"one folder of images; {folds.words}")
     raise InputError(
-        f"{raw}: no JAFFE here; looked for pictures named as KA.AN1.39.tiff is, also in jaffe/ and jaffedbase/; "
+        f"{raw}: no JAFFE here; looked for images named as KA.AN1.39.tiff is, also in jaffe/ and jaffedbase/; "
         f"found: {names_found(given)}"
     )
 
@@ -57,12 +57,12 @@ class Jaffe:
         seen: set[str] = set()
         for name in sorted(_names(Path(self.root))):
             match = _match(name)
-            if not is_picture_name(name):
-                yield LeftOut("", readable(name), "not a picture by its extension")
+            if not is_image_name(name):
+                yield LeftOut("", readable(name), "not an image by its extension")
             elif not match:
-                yield LeftOut("", readable(name), "not named as a picture of JAFFE")
+                yield LeftOut("", readable(name), "not named as an image of JAFFE")
             elif match[0].upper() in seen:
-                yield LeftOut(self.folds.split_of(match[1].upper()), readable(name), "another picture has this name")
+                yield LeftOut(self.folds.split_of(match[1].upper()), readable(name), "another image has this name")
             else:
                 seen.add(match[0].upper())
                 subject, code = match[1].upper(), match[2].upper()
@@ -71,7 +71,7 @@ class Jaffe:
                 path = os.path.join(self.root, name)
                 yield Sample(clean_key(match[0].upper()), self.folds.split_of(subject), emotion, path, facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -81,4 +81,4 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _match(name: str) -> re.Match[str] | None:
-    return NAME.fullmatch(name.rpartition(".")[0]) if is_picture_name(name) else None
+    return NAME.fullmatch(name.rpartition(".")[0]) if is_image_name(name) else None

@@ -1,7 +1,7 @@
-"""KDEF (Lundqvist, Flykt and Oehman 1998): pictures whose names say all, such as AF01ANS.JPG.
+"""KDEF (Lundqvist, Flykt and Oehman 1998): images whose names say all, such as AF01ANS.JPG.
 
 Sessions A and B show the same people, so the subject is sex and number. What the release itself spoils is left out:
-two pictures whose names were cut (AF31V.JPG and AM31H.JPG), and ten that are black.
+two images whose names were cut (AF31V.JPG and AM31H.JPG), and ten that are black.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
 from fer_dist.data.sources.reading import read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, is_folder, names_found, readable
 
@@ -30,7 +30,7 @@ NAME = re.compile(rf"([AB])([FM])([0-9]{{2}})({'|'.join(CODES['kdef'])})({'|'.jo
 """A file's name without its extension: session, sex, number of the person, expression, angle."""
 
 DARKEST = 10
-"""Mean brightness, of 255, below which a picture is black. Loaders found 0.6 in the black ones, 55 or more in faces."""
+"""Mean brightness, of 255, below which an image is black. Loaders found 0.6 in the black ones, 55 or more in faces."""
 
 # kdef.se: 70 people, each with 7 expressions from 5 angles in 2 sessions. Two of them have cut names, SA and SU.
 PUBLISHED: Published = {"train": dict.fromkeys(EMOTIONS, 700)}
@@ -38,7 +38,7 @@ PUBLISHED: Published = {"train": dict.fromkeys(EMOTIONS, 700)}
 
 @dataclass(frozen=True)
 class Options(FoldOptions):
-    """Which pictures are taken, and which of them are tested."""
+    """Which images are taken, and which of them are tested."""
 
     angles: Literal["all", "half", "straight"] = "all"
     """all: the five angles. half: straight and the two half profiles. straight: that one alone."""
@@ -63,10 +63,10 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
                 in_folders |= "/" in place
         if subjects:
             folds = cut_folds(options, subjects)
-            layout = "a folder for each person and session" if in_folders else "one folder of pictures"
+            layout = "a folder for each person and session" if in_folders else "one folder of images"
             return Kdef(str(root), options.angles, folds, f"{layout}; angles: {options.angles}; {folds.words}")
     raise InputError(
-        f"{raw}: no KDEF here; looked for pictures named as AF01ANS.JPG is, also in folders, in KDEF/ and in "
+        f"{raw}: no KDEF here; looked for images named as AF01ANS.JPG is, also in folders, in KDEF/ and in "
         f"KDEF_and_AKDEF/KDEF/; found: {names_found(given)}"
     )
 
@@ -84,17 +84,17 @@ class Kdef:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        # By name, whatever the folder: a picture that lies in two places is one sample.
+        # By name, whatever the folder: an image that lies in two places is one sample.
         seen: set[str] = set()
         for place in sorted(_places(Path(self.root))):
             match = _match(place)
-            if not is_picture_name(place):
-                yield LeftOut("", readable(place), "not a picture by its extension")
+            if not is_image_name(place):
+                yield LeftOut("", readable(place), "not an image by its extension")
             elif not match:
-                yield LeftOut("", readable(place), "not named as a picture of KDEF")
+                yield LeftOut("", readable(place), "not named as an image of KDEF")
             elif match[0].upper() in seen:
                 split = self.folds.split_of((match[2] + match[3]).upper())
-                yield LeftOut(split, readable(place), "another picture has this name")
+                yield LeftOut(split, readable(place), "another image has this name")
             else:
                 seen.add(match[0].upper())
                 yield self._sample(place, match)
@@ -115,17 +115,17 @@ class Kdef:
         }
         return Sample(match[0].upper(), split, CODES["kdef"][code], os.path.join(self.root, place), facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
-        """Raises LeftOutError, which the packer takes as a reason, for a black picture."""
+    def read(self, sample: Sample) -> EncodedImage:
+        """Raises LeftOutError, which the packer takes as a reason, for a black image."""
         from PIL import ImageStat
 
         from fer_dist.data.images import decode
         from fer_dist.data.sources.source import LeftOutError
 
-        picture = read_whole(sample)
-        if ImageStat.Stat(decode(picture.content).convert("L")).mean[0] < DARKEST:
-            raise LeftOutError("black picture")
-        return picture
+        image = read_whole(sample)
+        if ImageStat.Stat(decode(image.content).convert("L")).mean[0] < DARKEST:
+            raise LeftOutError("black image")
+        return image
 
 
 def _places(root: Path) -> Iterator[str]:
@@ -140,4 +140,4 @@ def _places(root: Path) -> Iterator[str]:
 
 def _match(place: str) -> re.Match[str] | None:
     name = os.path.basename(place)
-    return NAME.fullmatch(name.rpartition(".")[0]) if is_picture_name(name) else None
+    return NAME.fullmatch(name.rpartition(".")[0]) if is_image_name(name) else None

@@ -1,6 +1,6 @@
 """RAF-DB basic (Li, Deng and Du 2017): the official layout, or Kaggle's class folders with their csv files.
 
-Who is in a picture is unknown. The release's 37 automatic landmarks are not read: the five manual ones are.
+Who is in an image is unknown. The release's 37 automatic landmarks are not read: the five manual ones are.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.codes import counting_fault
 from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, folders_in, is_folder, names_found, readable
@@ -29,7 +29,7 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 
 KAGGLE_ROOTS = (".", "DATASET", "RAF-DB/DATASET")
 SPLITS = ("train", "test")
-"""What the names of the release's pictures begin with."""
+"""What the names of the release's images begin with."""
 
 BOXES = ("Annotation/boundingbox", "boundingbox")
 CODES_OF_COMPOUND = frozenset(("8", "9", "10", "11"))
@@ -52,7 +52,7 @@ PUBLISHED: Published = {
 class Options:
     """What a user says of RAF-DB."""
 
-    pictures: Literal["aligned", "original"] = "aligned"
+    images: Literal["aligned", "original"] = "aligned"
     """aligned: faces of 100x100 pixels, as most studies use. original: photographs, with face box and landmarks."""
 
 
@@ -62,7 +62,7 @@ DEFAULT = Options()
 def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open RAF-DB basic in whichever variant lies at raw or in a folder of its usual names below.
 
-    Raises InputError where neither is there, for the compound release, and where the wanted pictures are missing.
+    Raises InputError where neither is there, for the compound release, and where the wanted images are missing.
     """
     given = folder_at(raw)
     for root in (given / place for place in ROOTS):
@@ -80,15 +80,15 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 
 @dataclass(frozen=True)
 class Official:
-    """The official layout: a list names pictures and labels, the name's first part the split.
+    """The official layout: a list names images and labels, the name's first part the split.
 
     attributes: folder of the manual annotations, empty where there is none; boxes: likewise, and empty for aligned
-    pictures, since boxes and landmarks are those of the original photographs.
+    images, since boxes and landmarks are those of the original photographs.
     """
 
     listing: str
     folder: str
-    pictures: str
+    images: str
     attributes: str
     boxes: str
     variant: str
@@ -113,25 +113,25 @@ class Official:
         if emotion is None:
             return LeftOut(split, readable(name), "unknown code")
         stem, extension = os.path.splitext(name)
-        file = f"{stem}_aligned{extension}" if self.pictures == "aligned" else name
+        file = f"{stem}_aligned{extension}" if self.images == "aligned" else name
         facts = {"id": readable(name), "code": code}
         return Sample(clean_key(stem), split, emotion, os.path.join(self.folder, file), facts=facts)
 
-    def read(self, sample: Sample) -> Picture:
-        picture = read_whole(sample)
+    def read(self, sample: Sample) -> EncodedImage:
+        image = read_whole(sample)
         stem = os.path.splitext(os.path.basename(sample.path))[0].removesuffix("_aligned")
         facts: dict[str, Any] = {}
         faults = []
         if self.attributes:
             facts, fault = _beside(_attributes, Path(self.attributes) / f"{stem}_manu_attri.txt", "attributes")
             faults.append(fault)
-        if self.pictures == "aligned":
+        if self.images == "aligned":
             facts.pop("landmarks", None)
         if self.boxes:
             box, fault = _beside(_box, Path(self.boxes) / f"{stem}_boundingbox.txt", "the face box's numbers")
             facts |= box
             faults.append(fault)
-        return replace(picture, facts=facts, mended="; ".join(filter(None, faults)))
+        return replace(image, facts=facts, mended="; ".join(filter(None, faults)))
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Kaggle:
     """Kaggle's layout: split and class are folders.
 
     splits: name of a split folder -> what it means. tables: split -> its csv, which says the label once more.
-    The rows of one csv, which stands apart from the pictures, are held in memory: 12,271 in the release.
+    The rows of one csv, which stands apart from the images, are held in memory: 12,271 in the release.
     """
 
     root: str
@@ -165,9 +165,9 @@ class Kaggle:
             elif place.name != _table_name(folder):
                 yield LeftOut(split, readable(f"{folder}/{place.name}"), "not in a class folder")
         for name in sorted(unseen):
-            yield LeftOut(split, readable(name), "in the csv, but there is no such picture")
+            yield LeftOut(split, readable(name), "in the csv, but there is no such image")
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -178,25 +178,25 @@ def _open_official(root: Path, listing: Path, options: Options) -> Official:
         raise InputError(f"{listing}: has the labels 8 to 11 of RAF-DB compound; give the folder of RAF-DB basic")
     if fault := counting_fault(found, CODES["rafdb"]):
         raise InputError(f"{listing}: {fault}; give the list of the release")
-    wanted, images = options.pictures, root / "Image"
+    wanted, images = options.images, root / "Image"
     if not (images / wanted).is_dir():
         other = "original" if wanted == "aligned" else "aligned"
         if (images / other).is_dir():
-            raise InputError(f"{images}: has no {wanted} pictures but {other} ones; build with --pictures {other}")
+            raise InputError(f"{images}: has no {wanted} images but {other} ones; build with --images {other}")
         place = images if images.is_dir() else root
         raise InputError(
-            f"{place}: no pictures; looked for Image/aligned/train_00001_aligned.jpg and Image/original/"
+            f"{place}: no images; looked for Image/aligned/train_00001_aligned.jpg and Image/original/"
             f"train_00001.jpg; found: {names_found(place)}; unpack the release's zip files there"
         )
     attributes = root / "Annotation" / "manual"
     boxes = next((root / place for place in BOXES if wanted == "original" and (root / place).is_dir()), None)
-    parts = [f"the official layout, {wanted} pictures", "attributes" if attributes.is_dir() else "no attribute files"]
+    parts = [f"the official layout, {wanted} images", "attributes" if attributes.is_dir() else "no attribute files"]
     if wanted == "original":
         parts.append("face boxes" if boxes else "no face boxes")
     return Official(
         listing=str(listing),
         folder=str(images / wanted),
-        pictures=wanted,
+        images=wanted,
         attributes=str(attributes) if attributes.is_dir() else "",
         boxes=str(boxes or ""),
         variant=", ".join(parts),
@@ -204,8 +204,8 @@ def _open_official(root: Path, listing: Path, options: Options) -> Official:
 
 
 def _open_kaggle(root: Path, splits: dict[str, str], options: Options) -> Kaggle:
-    if options.pictures != "aligned":
-        raise InputError(f"{root}: Kaggle's layout has aligned pictures only; leave --pictures {options.pictures} out")
+    if options.images != "aligned":
+        raise InputError(f"{root}: Kaggle's layout has aligned images only; leave --images {options.images} out")
     check_one_each(root, splits)
     tables: dict[str, str] = {}
     for split in splits:
@@ -220,7 +220,7 @@ def _open_kaggle(root: Path, splits: dict[str, str], options: Options) -> Kaggle
             if (place / _table_name(split)).is_file():
                 tables.setdefault(split, str(place / _table_name(split)))
     labels = f"labels from the folders and {', '.join(map(_table_name, tables))}" if tables else "labels from folders"
-    variant = f"Kaggle's layout, aligned pictures; {labels}"
+    variant = f"Kaggle's layout, aligned images; {labels}"
     return Kaggle(str(root), splits, tables, variant, remarks_on_unread(root, splits))
 
 
@@ -229,7 +229,7 @@ def _table_name(split: str) -> str:
 
 
 def _labels(path: str) -> dict[str, str]:
-    """File name -> code. A name with two labels agrees with no folder; a line that is no pair names no picture."""
+    """File name -> code. A name with two labels agrees with no folder; a line that is no pair names no image."""
     labels: dict[str, str] = {}
     with open_table(path, "utf-8-sig", "surrogateescape") as stream:
         for line in lines_of(stream):
@@ -242,8 +242,8 @@ def _labels(path: str) -> dict[str, str]:
 def _kaggle_sample(entry: os.DirEntry[str], folder: str, split: str, labels: dict[str, str] | None) -> Sample | LeftOut:
     code = os.path.basename(os.path.dirname(entry.path))
     place = readable(f"{folder}/{code}/{entry.name}")
-    if not is_picture_name(entry.name):
-        return LeftOut(split, place, "not a picture by its extension")
+    if not is_image_name(entry.name):
+        return LeftOut(split, place, "not an image by its extension")
     # A val of somebody's own making was cut from one of the two.
     if split in SPLITS and entry.name.partition("_")[0] in set(SPLITS) - {split}:
         return LeftOut(split, place, "its name is of the other split")
@@ -257,7 +257,7 @@ def _kaggle_sample(entry: os.DirEntry[str], folder: str, split: str, labels: dic
 
 
 def _beside(parse: Callable[[str], dict[str, Any]], path: Path, what: str) -> tuple[dict[str, Any], str]:
-    """The facts of a file beside the picture; where there are none, what is the matter."""
+    """The facts of a file beside the image; where there are none, what is the matter."""
     try:
         return parse(read_regular(path, MOST_NOTE_BYTES).decode(errors="replace")), ""
     except OSError:

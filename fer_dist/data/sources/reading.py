@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from fer_dist.data.images import is_picture_name
-from fer_dist.data.sources.source import Picture, Sample
+from fer_dist.data.images import is_image_name
+from fer_dist.data.sources.source import EncodedImage, Sample
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import files_below, readable
 from fer_dist.storage.untrusted import open_regular, read_regular
 
 
-def read_whole(sample: Sample) -> Picture:
-    """The picture file itself: JPEG and PNG bytes unchanged, every other format as PNG without loss.
+def read_whole(sample: Sample) -> EncodedImage:
+    """The image file itself: JPEG and PNG bytes unchanged, every other format as PNG without loss.
 
     The extension follows the first bytes, so that a PNG under the name .jpg becomes .png.
     Raises OSError where the file cannot be read, ValueError where it does not decode.
@@ -25,8 +25,8 @@ def read_whole(sample: Sample) -> Picture:
     content = read_regular(sample.path, MOST_FILE_BYTES)
     extension = extension_of(content)
     if extension:
-        return Picture(content, extension)
-    return Picture(to_png(content), "png", original=readable(os.path.basename(sample.path)))
+        return EncodedImage(content, extension)
+    return EncodedImage(to_png(content), "png", original=readable(os.path.basename(sample.path)))
 
 
 def clean_key(name: str) -> str:
@@ -68,7 +68,7 @@ OTHER_KINDS = {
 
 def images_below(folder: str | Path) -> Iterator[str]:
     """Paths of all files below a folder that are images by their extension, in order."""
-    return filter(is_picture_name, files_below(folder))
+    return filter(is_image_name, files_below(folder))
 
 
 def refuse_other_kinds(table: Path) -> None:

@@ -6,13 +6,13 @@ are none); and PUBLISHED, the counts that the release's authors state.
 
 What the json of a sample may say (`Sample.facts`), under one name for all sources:
 
-    id                              the release's own name of the picture
+    id                              the release's own name of the image
     code                            the release's own label, as text
-    subject                         who is in the picture
+    subject                         who is in the image
     photograph                      the release's name of a photograph that several samples are cut from
     view, gender, race, age_group   words
-    box                             [x, y, width, height] of the face, in pixels of the picture
-    landmarks                       [[x, y], ...], in pixels of the picture
+    box                             [x, y, width, height] of the face, in pixels of the image
+    landmarks                       [[x, y], ...], in pixels of the image
     valence, arousal                from -1 to 1
     votes                           {word: number of people who said it}
     soft                            {emotion: share}; the shares sum to 1
@@ -35,16 +35,16 @@ SOURCES = {
     "ckplus": "CK+: image sequences with their label files, or 48 pixel class folders",
     "jaffe": "JAFFE: XX.EEn.NNN.tiff",
     "kdef": "KDEF: AF01ANS.JPG",
-    "expw": "ExpW: label.lst and its pictures",
-    "csv": "any csv file that names pictures and emotions, or a folder with metadata.csv",
-    "folder": "any folder of <split>/<class>/<picture>",
+    "expw": "ExpW: label.lst and its images",
+    "csv": "any csv file that names images and emotions, or a folder with metadata.csv",
+    "folder": "any folder of <split>/<class>/<image>",
     "synthetic": "faces drawn by this program; RAW is the style: wild or lab",
 }
 """Name of the source, which is also its module here -> one line for the help."""
 
 
 Published = dict[str, dict[str, int]]
-"""Split -> emotion -> pictures, as the authors of a release state them; ALL stands for the whole split."""
+"""Split -> emotion -> images, as the authors of a release state them; ALL stands for the whole split."""
 
 
 ALL = "all"
@@ -60,11 +60,11 @@ NO_OPTIONS = NoOptions()
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture of a release, before it is read.
+    """One labelled image of a release, before it is read.
 
     key:     unique in its split; letters, digits and `_-/%~` only (see `clean_key`).
     emotion: a name from `fer_dist.data.emotions`.
-    path:    the file that holds the picture.
+    path:    the file that holds the image.
     offset, length: where in that file it lies, in bytes; length 0 means the whole file.
     facts:   what else the release says and the shard's json shall hold; the names stand above.
     mended:  what was wrong with the row and what was done about it, in a few words; empty where nothing was.
@@ -90,12 +90,12 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded picture as it goes into the shard.
+class EncodedImage:
+    """An encoded image as it goes into the shard.
 
     extension: jpg or png.
     original:  where the bytes were changed into PNG, the name of what they were made from; the shard's json says it.
-    facts:     what files beside the picture say of it; added to the sample's facts.
+    facts:     what files beside the image say of it; added to the sample's facts.
     mended:    as the sample's, for what is seen only here.
     """
 
@@ -133,10 +133,10 @@ class Source(Protocol):
         """All samples in any order, streamed: nothing may be kept that grows with the release."""
         ...
 
-    def read(self, sample: Sample) -> Picture:
-        """The encoded bytes of one sample's picture. Called in worker processes.
+    def read(self, sample: Sample) -> EncodedImage:
+        """The encoded bytes of one sample's image. Called in worker processes.
 
-        Raises OSError or ValueError, or LeftOutError with the reason for a picture that shall not become a sample.
+        Raises OSError or ValueError, or LeftOutError with the reason for an image that shall not become a sample.
         """
         ...
 
@@ -171,4 +171,4 @@ def options_of(name: str) -> type:
 
 
 class LeftOutError(Exception):
-    """A picture that does not become a sample; the text is the reason."""
+    """An image that does not become a sample; the text is the reason."""

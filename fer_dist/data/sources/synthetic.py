@@ -1,8 +1,8 @@
 """Faces that the program draws itself, in two styles, so that everything can be tried without data.
 
-"wild" looks like pictures from the web: clutter, hard light, hands and glasses, blur, colour casts. "lab" is taken
+"wild" looks like images from the web: clutter, hard light, hands and glasses, blur, colour casts. "lab" is taken
 before a plain wall, drawn in ink on old film. A model trained on one is clearly worse on the other; much carries over.
-Each picture is a function of (style, seed, split, index) and the side in pixels; order, process and count play no part.
+Each image is a function of (style, seed, split, index) and the side in pixels; order, process and count play no part.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from PIL import Image
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.sources.drawn.face import SUPERSAMPLING, Actions, Identity, Look, View, draw_face, mix, shade
 from fer_dist.data.sources.drawn.scenery import draw_background, occlude, photograph_lab, photograph_wild
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample
 from fer_dist.errors import InputError
 
-PICTURES_PER_SUBJECT = 20
+IMAGES_PER_SUBJECT = 20
 JPEG_QUALITY = 90
 
 SPREAD = (1.0, 0.9, 0.5, 1.0, 1.5, 0.8, 2.5, 1.0, 1.5, 1.0, 0.35)
@@ -46,9 +46,9 @@ class Style:
 
     shares:    weight of each emotion, in the order of SEVEN.
     intensity: lowest and highest strength of an expression, 1 being the prototype.
-    blend:     share of pictures that carry a second emotion as well.
+    blend:     share of images that carry a second emotion as well.
     noise:     standard deviation of each action around its value; rest: the same for a subject's face at rest.
-    angles:    standard deviations of yaw, pitch and roll in degrees; shift, zoom: likewise, of the picture and of 1.
+    angles:    standard deviations of yaw, pitch and roll in degrees; shift, zoom: likewise, of the image and of 1.
     """
 
     shares: tuple[float, ...]
@@ -96,16 +96,16 @@ class Options:
     """What is drawn."""
 
     count: int = 4000
-    """Training pictures to draw."""
+    """Training images to draw."""
 
     test_count: int = 1000
-    """Test pictures to draw."""
+    """Test images to draw."""
 
     seed: int = 0
     """Seed of the drawing."""
 
     pixels: int = 64
-    """Side of the pictures to draw."""
+    """Side of the images to draw."""
 
 
 DEFAULT = Options()
@@ -117,15 +117,15 @@ def open(raw: str, options: Options = DEFAULT) -> "SyntheticSource":
     if raw not in STYLES:
         raise InputError(f"unknown style {raw!r}; RAW is one of: {', '.join(STYLES)}")
     if min(count, test_count) < 0 or count + test_count < 1:
-        raise InputError(f"count {count} and test_count {test_count}: give at least 0 each and one picture in all")
+        raise InputError(f"count {count} and test_count {test_count}: give at least 0 each and one image in all")
     if not 16 <= pixels <= 1024:
-        raise InputError(f"pixels {pixels}: the side of a picture is from 16 to 1024")
+        raise InputError(f"pixels {pixels}: the side of an image is from 16 to 1024")
     return SyntheticSource(raw, count, test_count, options.seed, pixels)
 
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """One style with its numbers of pictures; see `open`."""
+    """One style with its numbers of images; see `open`."""
 
     style: str
     count: int
@@ -159,11 +159,11 @@ class SyntheticSource:
                     },
                 )
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         split, index = sample.path, int(sample.facts["id"])
         stream = io.BytesIO()
         self._draw(split, index, self._emotion(split, index)).save(stream, "JPEG", quality=JPEG_QUALITY)
-        return Picture(stream.getvalue(), "jpg")
+        return EncodedImage(stream.getvalue(), "jpg")
 
     def _draw(self, split: str, index: int, emotion: str) -> Image.Image:
         style, subject = STYLES[self.style], self._lots("subject", _subject(split, index))
@@ -195,8 +195,8 @@ class SyntheticSource:
 
 
 def _subject(split: str, index: int) -> str:
-    """Who is in a picture: runs of PICTURES_PER_SUBJECT share a face, and no face is in two splits."""
-    return f"{split}-{index // PICTURES_PER_SUBJECT:05d}"
+    """Who is in an image: runs of IMAGES_PER_SUBJECT share a face, and no face is in two splits."""
+    return f"{split}-{index // IMAGES_PER_SUBJECT:05d}"
 
 
 def draw_identity(lots: np.random.Generator, style: str) -> Identity:

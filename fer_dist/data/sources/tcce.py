@@ -1,6 +1,6 @@
 """TCCE, the Taiwan Corpora of Chinese Emotions (Chen, Cho and Tseng 2013), the study's Asian set.
 
-A file name says who performed what and how. What viewers saw in the picture stands in Image_info.xls.
+A file name says who performed what and how. What viewers saw in the image stands in Image_info.xls.
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_picture_name
+from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.excel import excel_sheets
 from fer_dist.data.sources.reading import clean_key, images_below, read_whole
-from fer_dist.data.sources.source import LeftOut, Picture, Published, Sample, Source
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import files_below, folder_at, names_found, readable
 from fer_dist.storage.untrusted import lines_of, open_table
@@ -39,7 +39,7 @@ MOST_BYTES = 16 << 20
 """Of a table as csv, which is held whole: the release's has some 1,200 rows."""
 
 PUBLISHED: Published = {
-    # Huang et al. 2023, table 5: 1,197 pictures. Only what viewers rated comes near to it: far more than 27 pictures
+    # Huang et al. 2023, table 5: 1,197 images. Only what viewers rated comes near to it: far more than 27 images
     # perform fear, and few were seen as it. The front views without the neutral faces are 1,154: happiness 262, sadness
     # 230, anger 238, fear 26, surprise 218, disgust 180.
     "test": {"happiness": 243, "sadness": 263, "anger": 245, "fear": 27, "surprise": 220, "disgust": 199},
@@ -48,14 +48,14 @@ PUBLISHED: Published = {
 
 @dataclass(frozen=True)
 class Options:
-    """Which label and which pictures."""
+    """Which label and which images."""
 
     label: Literal["auto", "rated", "performed"] = "auto"
     """rated: what viewers saw most in it, from Image_info.xls, as the study has it. performed: what the performer
     meant, from the file name. auto: rated where the table is there, else performed."""
 
     views: Literal["all", "front", "three_quarter", "profile"] = "all"
-    """The side from which a picture was taken."""
+    """The side from which an image was taken."""
 
     emotions: Literal["six", "seven"] = "six"
     """six leaves out the neutral faces, as the study does. In seven they stay neutral with either label: viewers had no
@@ -68,14 +68,14 @@ DEFAULT = Options()
 def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open TCCE.
 
-    raw: a folder with pictures named as 1201a02.jpg, in it or in folders below; the table of the release,
+    raw: a folder with images named as 1201a02.jpg, in it or in folders below; the table of the release,
          Image_info.xls, in it or in one of those folders, also as .xlsx or .csv with its columns.
-    Raises InputError where no picture has such a name, where the table cannot be read, and where rated is asked for and
+    Raises InputError where no image has such a name, where the table cannot be read, and where rated is asked for and
     the table is missing.
     """
     root = folder_at(raw)
     if not any(NAME.fullmatch(Path(path).stem) for path in images_below(root)):
-        raise InputError(f"{raw}: no TCCE here; looked for pictures named as 1201a02.jpg; found: {names_found(root)}")
+        raise InputError(f"{raw}: no TCCE here; looked for images named as 1201a02.jpg; found: {names_found(root)}")
     table = _table_below(root)
     if table:
         _ratings(table)
@@ -101,7 +101,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 
 @dataclass(frozen=True)
 class Tcce:
-    """All pictures below a folder, all of them test. table: path of Image_info.xls, empty where there is none.
+    """All images below a folder, all of them test. table: path of Image_info.xls, empty where there is none.
 
     options: label is rated or performed.
     """
@@ -119,22 +119,22 @@ class Tcce:
         return tuple(name for name in CODES["tcce"].values() if not (six and name == "neutrality"))
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        # The table lists its 2,272 pictures in an order of its own, so that it is held, and the names beside it.
+        # The table lists its 2,272 images in an order of its own, so that it is held, and the names beside it.
         ratings = _ratings(Path(self.table)) if self.table else {}
         seen: set[str] = set()
         for path in files_below(self.root):
             place = readable(os.path.relpath(path, self.root))
             stem = Path(path).stem
             match = NAME.fullmatch(stem)
-            if not is_picture_name(path):
+            if not is_image_name(path):
                 if os.path.basename(path).lower() not in map(str.lower, TABLES):
-                    yield LeftOut("test", place, "not a picture by its extension")
+                    yield LeftOut("test", place, "not an image by its extension")
             elif not match or (match["letter"] == "0" and match["performance"] != "0"):
                 # A digit for the letter is a slip of the pen only where all the rest says neutral.
                 yield LeftOut("test", place, "name does not fit TCCE")
             elif stem.lower() in seen:
-                # The same picture in two sizes or formats is one picture.
-                yield LeftOut("test", place, "another picture has this name")
+                # The same image in two sizes or formats is one image.
+                yield LeftOut("test", place, "another image has this name")
             else:
                 seen.add(stem.lower())
                 yield self._sample(path, place, match, ratings)
@@ -168,7 +168,7 @@ class Tcce:
         mended = "digit 0 in the name read as the letter a" if is_mended else ""
         return Sample(clean_key(stem), "test", emotion, path, facts=facts, mended=mended)
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
 
 
@@ -181,7 +181,7 @@ def _table_below(root: Path) -> Path | None:
 
 
 def _ratings(table: Path) -> dict[str, str]:
-    """Picture's name without its extension -> its code in RATED, or what stands in its place.
+    """Image's name without its extension -> its code in RATED, or what stands in its place.
 
     Raises InputError where the table cannot be read, and where its first rows do not name the columns.
     """

@@ -1,4 +1,4 @@
-"""The ten votes that FER+ has for a picture: read from its files, and judged by the rules of the authors' own reader.
+"""The ten votes that FER+ has for an image: read from its files, and judged by the rules of the authors' own reader.
 
 Source: microsoft/FERPlus, src/ferplus.py, `_process_data` for the rules and `load_folders` for what is left out.
 """
@@ -22,17 +22,17 @@ LABELS = "label.csv"
 EMOTIONS = tuple(CODES["ferplus"].values())
 
 VOTES = (*EMOTIONS, "unknown", "NF")
-"""What people could say of a picture, in the order of the release's columns; NF is not a face."""
+"""What people could say of an image, in the order of the release's columns; NF is not a face."""
 
 Rule = Literal["majority", "probability", "crossentropy", "multi_target"]
 
 WHOLE = (0, 0, fer2013.SIDE, fer2013.SIDE)
-"""The box of every picture in the release: left, top, right, bottom."""
+"""The box of every image in the release: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of votes. name: the file name of its picture. mended: as a sample's."""
+    """One line of votes. name: the file name of its image. mended: as a sample's."""
 
     split: str
     name: str
@@ -43,11 +43,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the votes on one picture come to.
+    """What the votes on one image come to.
 
-    emotion: the winner; empty where the picture is left out.
+    emotion: the winner; empty where the image is left out.
     soft:    a share for each of the eight emotions; the shares sum to 1.
-    reason:  why the picture is left out, in a few words.
+    reason:  why the image is left out, in a few words.
     """
 
     emotion: str = ""
@@ -56,7 +56,7 @@ class Verdict:
 
 
 def judge(votes: Sequence[int], rule: Rule) -> Verdict:
-    """Decide one picture. votes: ten counts in the order of VOTES.
+    """Decide one image. votes: ten counts in the order of VOTES.
 
     An answer that one person alone gave is taken for a mistake and does not count. Of equal counts the first wins.
     The shares are those that the authors train on; for `majority`, where they train on the winner alone, they are
@@ -134,7 +134,7 @@ def _row(split: str, name: str, votes: list[str], box: list[str] | None = None) 
     if not edges:
         return replace(row, mended="face box is not four numbers: dropped")
     left, top, right, bottom = edges
-    # The box of every picture in the release is the whole of it, which says nothing and does not become a fact.
+    # The box of every image in the release is the whole of it, which says nothing and does not become a fact.
     return row if edges == WHOLE else replace(row, facts={"box": [left, top, right - left, bottom - top]})
 
 

@@ -1,4 +1,4 @@
-"""The blurs of the corruption suite, and a warp. Pictures: float32 [B, C, H, W] from 0 to 1, H = W.
+"""The blurs of the corruption suite, and a warp. Images: float32 [B, C, H, W] from 0 to 1, H = W.
 
 Lengths are given for a side of 224 pixels and scale with the side, so that a face loses the same detail at any size.
 Source: Hendrycks and Dietterich 2019, "Benchmarking neural network robustness to common corruptions and perturbations",
@@ -25,112 +25,112 @@ SUBSAMPLES = 16
 """Points a side at which a pixel is asked whether it lies in the disk of a defocused lens."""
 
 
-def gaussian_blur(pictures: Tensor, sigma: float, draws: Draws) -> Tensor:
-    return gaussian(pictures, sigma * scale_of(pictures))
+def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
+    return gaussian(images, sigma * scale_of(images))
 
 
-def defocus_blur(pictures: Tensor, radius: float, draws: Draws) -> Tensor:
+def defocus_blur(images: Tensor, radius: float, draws: Draws) -> Tensor:
     """Every point becomes a disk. A pixel of the disk's edge counts by its share; the source blurs the edge instead."""
-    kernel = torch.from_numpy(disk(radius * scale_of(pictures))).to(pictures.device)
-    return convolved(pictures, kernel[None], "reflect")
+    kernel = torch.from_numpy(disk(radius * scale_of(images))).to(images.device)
+    return convolved(images, kernel[None], "reflect")
 
 
-def motion_blur(pictures: Tensor, constants: tuple[int, float], draws: Draws) -> Tensor:
+def motion_blur(images: Tensor, constants: tuple[int, float], draws: Draws) -> Tensor:
     """Within 45 degrees of the horizontal. constants: radius and deviation, see `smeared`."""
-    return smeared(pictures, constants, -45 + 90 * draws.uniform(0))
+    return smeared(images, constants, -45 + 90 * draws.uniform(0))
 
 
-def zoom_blur(pictures: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """The mean of the picture and of its enlargements. constants: end (excluded) and step of the factors, from 1."""
+def zoom_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """The mean of the image and of its enlargements. constants: end (excluded) and step of the factors, from 1."""
     factors = np.arange(1, *constants).tolist()
-    return (pictures + sum(clipped_zoom(pictures, factor) for factor in factors)) / (len(factors) + 1)
+    return (images + sum(clipped_zoom(images, factor) for factor in factors)) / (len(factors) + 1)
 
 
-def glass_blur(pictures: Tensor, constants: tuple[float, int, int], draws: Draws) -> Tensor:
+def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) -> Tensor:
     """Blurred, displaced pixel by pixel, blurred again. constants: deviation, largest displacement, rounds.
 
     Here each pixel takes the value of a random place near it, in each round; the source exchanges neighbours one pair
     after the other, which cannot be done to all pixels at once.
     """
     sigma, most, rounds = constants
-    scale = scale_of(pictures)
-    pictures = gaussian(pictures, sigma * scale)
+    scale = scale_of(images)
+    images = gaussian(images, sigma * scale)
     for turn in range(rounds):
-        offsets = (draws.uniform(turn, 2, *pictures.shape[-2:]) * 2 * most).floor() - most
-        pictures = displaced(pictures, offsets * scale, "border")
-    return gaussian(pictures, sigma * scale)
+        offsets = (draws.uniform(turn, 2, *images.shape[-2:]) * 2 * most).floor() - most
+        images = displaced(images, offsets * scale, "border")
+    return gaussian(images, sigma * scale)
 
 
-def elastic_transform(pictures: Tensor, strength: float, draws: Draws) -> Tensor:
+def elastic_transform(images: Tensor, strength: float, draws: Draws) -> Tensor:
     """Each pixel displaced by a smooth random field. strength: what the smoothed noise is multiplied by, in pixels.
 
-    As in the package imagecorruptions: ImageNet-C's own first two severities pull the whole picture out of shape.
+    As in the package imagecorruptions: ImageNet-C's own first two severities pull the whole image out of shape.
     """
-    scale = scale_of(pictures)
-    noise = 2 * draws.uniform(0, 2, *pictures.shape[-2:]) - 1
+    scale = scale_of(images)
+    noise = 2 * draws.uniform(0, 2, *images.shape[-2:]) - 1
     offsets = gaussian(noise, ELASTIC_SIGMA * scale, truncate=3, edge="symmetric")
     # Smoothing divides the deviation of noise by sigma; the square keeps the displacement a share of the side.
-    return displaced(pictures, offsets * strength * scale**2, "reflection")
+    return displaced(images, offsets * strength * scale**2, "reflection")
 
 
-def scale_of(pictures: Tensor) -> float:
+def scale_of(images: Tensor) -> float:
     """What a length of the source is multiplied by."""
-    return pictures.shape[-1] / SOURCE_SIDE
+    return images.shape[-1] / SOURCE_SIDE
 
 
-def gaussian(pictures: Tensor, sigma: float, truncate: float = 4, edge: Edge = "edge") -> Tensor:
+def gaussian(images: Tensor, sigma: float, truncate: float = 4, edge: Edge = "edge") -> Tensor:
     """Both axes smoothed. truncate: where the bell ends, in sigmas; edge: what lies outside, as numpy.pad names it."""
-    matrix = torch.from_numpy(_gaussian_matrix(pictures.shape[-1], sigma, truncate, edge)).to(pictures.device).T
-    return ((pictures @ matrix).transpose(-1, -2) @ matrix).transpose(-1, -2)
+    matrix = torch.from_numpy(_gaussian_matrix(images.shape[-1], sigma, truncate, edge)).to(images.device).T
+    return ((images @ matrix).transpose(-1, -2) @ matrix).transpose(-1, -2)
 
 
-def smeared(pictures: Tensor, constants: tuple[int, float], degrees: Tensor) -> Tensor:
+def smeared(images: Tensor, constants: tuple[int, float], degrees: Tensor) -> Tensor:
     """Smeared along a line to one side, ever fainter: 2 * radius + 1 points of half a bell. degrees: [B].
 
     constants: radius and deviation. As ImageMagick does it, but between pixels where the source takes the nearest.
     """
     radius, sigma = constants
-    points = torch.arange(2 * radius + 1, device=pictures.device, dtype=torch.float64)
+    points = torch.arange(2 * radius + 1, device=images.device, dtype=torch.float64)
     weights = (-(points**2) / (2 * sigma**2)).exp()
-    along = -points * scale_of(pictures)
+    along = -points * scale_of(images)
     angles = degrees.double().deg2rad()[:, None]
     places = torch.stack([angles.sin() * along, angles.cos() * along])
-    # The same for all angles: a picture must not depend on the others of its batch.
-    reach = math.ceil(2 * radius * scale_of(pictures)) + 1
-    return convolved(pictures, _spread(places, weights / weights.sum(), reach), "replicate")
+    # The same for all angles: an image must not depend on the others of its batch.
+    reach = math.ceil(2 * radius * scale_of(images)) + 1
+    return convolved(images, _spread(places, weights / weights.sum(), reach), "replicate")
 
 
-def clipped_zoom(pictures: Tensor, factor: float) -> Tensor:
-    """The middle of the pictures, enlarged to their size."""
-    side = pictures.shape[-1]
+def clipped_zoom(images: Tensor, factor: float) -> Tensor:
+    """The middle of the images, enlarged to their size."""
+    side = images.shape[-1]
     cut = math.ceil(side / factor)
     first = (side - cut) // 2
-    middle = pictures[..., first : first + cut, first : first + cut]
+    middle = images[..., first : first + cut, first : first + cut]
     large = round(cut * factor)
     trim = (large - side) // 2
     zoomed = F.interpolate(middle, size=(large, large), mode="bilinear", align_corners=True)
     return zoomed[..., trim : trim + side, trim : trim + side]
 
 
-def convolved(pictures: Tensor, kernels: Tensor, edge: str) -> Tensor:
-    """Each picture with its kernel. kernels: [B or 1, k, k], k odd; edge: what lies outside, as torch's pad names it.
+def convolved(images: Tensor, kernels: Tensor, edge: str) -> Tensor:
+    """Each image with its kernel. kernels: [B or 1, k, k], k odd; edge: what lies outside, as torch's pad names it.
 
     By Fourier transform: the kernels are wide, 21 pixels and more at a side of 224.
     """
     reach = kernels.shape[-1] // 2
-    padded = F.pad(pictures, [reach] * 4, mode=edge)
+    padded = F.pad(images, [reach] * 4, mode=edge)
     size = padded.shape[-2:]
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels.to(padded.dtype), s=size)[:, None]
     return torch.fft.irfft2(spectrum, s=size)[..., 2 * reach :, 2 * reach :]
 
 
-def displaced(pictures: Tensor, offsets: Tensor, edge: str) -> Tensor:
+def displaced(images: Tensor, offsets: Tensor, edge: str) -> Tensor:
     """What lies at each pixel's place plus its offset, interpolated. offsets: [B, 2, H, W], pixels down and right."""
-    height, width = pictures.shape[-2:]
-    rows = torch.arange(height, device=pictures.device)[:, None] + offsets[:, 0]
-    columns = torch.arange(width, device=pictures.device) + offsets[:, 1]
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=images.device)[:, None] + offsets[:, 0]
+    columns = torch.arange(width, device=images.device) + offsets[:, 1]
     places = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
-    return F.grid_sample(pictures, places, padding_mode=edge, align_corners=False)
+    return F.grid_sample(images, places, padding_mode=edge, align_corners=False)
 
 
 @lru_cache(maxsize=16)

@@ -1,9 +1,9 @@
-"""Seventeen common corruptions of pictures in five severities, the same for a sample in any batch.
+"""Seventeen common corruptions of images in five severities, the same for a sample in any batch.
 
 The set, its groups and its constants are those of ImageNet-C, but for elastic_transform. Lengths scale with the side of
-the picture (see blurs.py); grey levels, shares and qualities are the same at any size. Not here: frost,
+the image (see blurs.py); grey levels, shares and qualities are the same at any size. Not here: frost,
 which needs photographs of ice, and spatter. Results are rounded to whole grey levels; ImageNet-C cuts them off, and
-keeps its pictures as JPEG of quality 85.
+keeps its images as JPEG of quality 85.
 Source: Hendrycks and Dietterich 2019, "Benchmarking neural network robustness to common corruptions and perturbations";
 code: github.com/hendrycks/robustness, ImageNet-C/imagenet_c.
 """
@@ -36,77 +36,77 @@ from fer_dist.evaluate.robustness.weather import brightness, fog, snow
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def corrupt(name: str, severity: int, pictures: Tensor, ids: Hashes, seed: int) -> Tensor:
-    """The pictures, harmed.
+def corrupt(name: str, severity: int, images: Tensor, ids: Hashes, seed: int) -> Tensor:
+    """The images, harmed.
 
-    name: of CORRUPTIONS; severity: 1 to 5; pictures: uint8 [B, 3, H, W], H = W, on any device.
+    name: of CORRUPTIONS; severity: 1 to 5; images: uint8 [B, 3, H, W], H = W, on any device.
     ids:  uint64 [B], what stands for each sample in its draws.
     Returns the same shape and type, on the same device.
     """
     corruption = CORRUPTIONS[name]
-    draws = Draws(seed, zlib.crc32(name.encode()), severity, ids, pictures.device)
-    harmed = corruption.apply(pictures.float() / 255, corruption.constants[severity - 1], draws)
+    draws = Draws(seed, zlib.crc32(name.encode()), severity, ids, images.device)
+    harmed = corruption.apply(images.float() / 255, corruption.constants[severity - 1], draws)
     return (harmed.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def gaussian_noise(pictures: Tensor, deviation: float, draws: Draws) -> Tensor:
-    return pictures + deviation * draws.normal(0, *pictures.shape[1:])
+def gaussian_noise(images: Tensor, deviation: float, draws: Draws) -> Tensor:
+    return images + deviation * draws.normal(0, *images.shape[1:])
 
 
-def shot_noise(pictures: Tensor, photons: int, draws: Draws) -> Tensor:
+def shot_noise(images: Tensor, photons: int, draws: Draws) -> Tensor:
     """photons: how many make a white pixel, on average; their number is a Poisson variable."""
-    grey = (pictures * 255).round().long()
-    table = torch.from_numpy(_poisson_table(photons)).to(pictures.device)
+    grey = (images * 255).round().long()
+    table = torch.from_numpy(_poisson_table(photons)).to(images.device)
     # Each grey level has its own stretch of the table: one search serves all pixels.
-    found = torch.searchsorted(table, draws.uniform(0, *pictures.shape[1:]) + grey.double(), right=True)
+    found = torch.searchsorted(table, draws.uniform(0, *images.shape[1:]) + grey.double(), right=True)
     return (found - grey * photons) / photons
 
 
-def impulse_noise(pictures: Tensor, share: float, draws: Draws) -> Tensor:
+def impulse_noise(images: Tensor, share: float, draws: Draws) -> Tensor:
     """share: of the values that become 0 or 1, half of them each."""
-    drawn = draws.uniform(0, *pictures.shape[1:])
-    return torch.where(drawn < share, (drawn < share / 2).float(), pictures)
+    drawn = draws.uniform(0, *images.shape[1:])
+    return torch.where(drawn < share, (drawn < share / 2).float(), images)
 
 
-def speckle_noise(pictures: Tensor, deviation: float, draws: Draws) -> Tensor:
-    return pictures + pictures * deviation * draws.normal(0, *pictures.shape[1:])
+def speckle_noise(images: Tensor, deviation: float, draws: Draws) -> Tensor:
+    return images + images * deviation * draws.normal(0, *images.shape[1:])
 
 
-def contrast(pictures: Tensor, factor: float, draws: Draws) -> Tensor:
+def contrast(images: Tensor, factor: float, draws: Draws) -> Tensor:
     """About the mean of each channel."""
-    mean = pictures.mean(dim=(2, 3), keepdim=True)
-    return (pictures - mean) * factor + mean
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return (images - mean) * factor + mean
 
 
-def saturate(pictures: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     """constants: factor of HSV's saturation, and what is added to it. Grey counts as red, as in the source."""
     factor, more = constants
-    value, least = pictures.amax(dim=1, keepdim=True), pictures.amin(dim=1, keepdim=True)
+    value, least = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
     spread = value - least
     # How far each channel lies below the brightest, as parts of the farthest: in HSV that is the hue.
-    red = torch.tensor([0.0, 1.0, 1.0], device=pictures.device).view(1, 3, 1, 1)
-    below = torch.where(spread > 0, (value - pictures) / spread, red)
+    red = torch.tensor([0.0, 1.0, 1.0], device=images.device).view(1, 3, 1, 1)
+    below = torch.where(spread > 0, (value - images) / spread, red)
     saturation = torch.where(value > 0, spread / value, 0)
     return value * (1 - (saturation * factor + more).clamp(0, 1) * below)
 
 
-def jpeg_compression(pictures: Tensor, quality: int, draws: Draws) -> Tensor:
-    return _each(pictures, lambda picture: _through_jpeg(picture, quality))
+def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
+    return _each(images, lambda image: _through_jpeg(image, quality))
 
 
-def pixelate(pictures: Tensor, share: float, draws: Draws) -> Tensor:
+def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
     """share: of the side, to which it is reduced and from which it is enlarged again, both by boxes."""
 
-    def coarse(picture: Image.Image) -> Image.Image:
-        small = picture.resize([max(1, int(side * share)) for side in picture.size], Image.Resampling.BOX)
-        return small.resize(picture.size, Image.Resampling.BOX)
+    def coarse(image: Image.Image) -> Image.Image:
+        small = image.resize([max(1, int(side * share)) for side in image.size], Image.Resampling.BOX)
+        return small.resize(image.size, Image.Resampling.BOX)
 
-    return _each(pictures, coarse)
+    return _each(images, coarse)
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to harm pictures. constants: of each severity; apply: (pictures from 0 to 1, constants, draws)."""
+    """One way to harm images. constants: of each severity; apply: (images from 0 to 1, constants, draws)."""
 
     group: Literal["noise", "blur", "weather", "digital"]
     apply: Callable[[Tensor, Any, Draws], Tensor]
@@ -142,20 +142,20 @@ CORRUPTIONS = {
     "pixelate": Corruption("digital", pixelate, (0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg_compression": Corruption("digital", jpeg_compression, (25, 18, 15, 10, 7)),
 }
-"""By name. Not each severity is farther from the clean picture than the one before: the source's saturate takes colour
+"""By name. Not each severity is farther from the clean image than the one before: the source's saturate takes colour
 away and then adds it, and its glass, snow and fog change in kind."""
 
 
-def _each(pictures: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """What Pillow makes of each picture."""
-    grey = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    changed = np.stack([np.asarray(change(Image.fromarray(picture))) for picture in grey])
-    return torch.from_numpy(changed).to(pictures.device).permute(0, 3, 1, 2).float() / 255
+def _each(images: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
+    """What Pillow makes of each image."""
+    grey = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    changed = np.stack([np.asarray(change(Image.fromarray(image))) for image in grey])
+    return torch.from_numpy(changed).to(images.device).permute(0, 3, 1, 2).float() / 255
 
 
-def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    image.save(stream, "JPEG", quality=quality)
     return Image.open(stream)
 
 

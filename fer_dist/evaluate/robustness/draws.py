@@ -1,4 +1,4 @@
-"""Random numbers for whole pictures, drawn from a hash of (seed, what is harmed and how, sample id, place)."""
+"""Random numbers for whole images, drawn from a hash of (seed, what is harmed and how, sample id, place)."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ GOLDEN, FIRST, SECOND = (bits - (1 << 64) for bits in (0x9E3779B97F4A7C15, 0xBF5
 
 @dataclass(frozen=True)
 class Draws:
-    """The draws of one batch: a picture's are the same in any batch, on any device and in any number of processes.
+    """The draws of one batch: an image's are the same in any batch, on any device and in any number of processes.
 
-    ids: uint64 [B], the first 8 bytes of sha256(key); kind and severity: what is done to the pictures, and how much.
+    ids: uint64 [B], the first 8 bytes of sha256(key); kind and severity: what is done to the images, and how much.
     """
 
     seed: int

@@ -1,6 +1,6 @@
-"""What a model makes of harmed pictures and of faces with a part covered: accuracy under each, in one pass over a set.
+"""What a model makes of harmed images and of faces with a part covered: accuracy under each, in one pass over a set.
 
-Each picture is decoded once, and the crop that the network would see is harmed. Nothing here trains or tunes.
+Each image is decoded once, and the crop that the network would see is harmed. Nothing here trains or tunes.
 """
 
 import json
@@ -34,7 +34,7 @@ from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.storage.writing import write_atomically
 
 Harm = Callable[[Tensor, Hashes, int], Tensor]
-"""From pictures (uint8 [B, 3, H, W]), ids and seed to the same pictures harmed."""
+"""From images (uint8 [B, 3, H, W]), ids and seed to the same images harmed."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def robustness(
     settings: RobustnessSettings,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on clean pictures, under each corruption and severity, and with each region covered; ready for JSON.
+    """Accuracy on clean images, under each corruption and severity, and with each region covered; ready for JSON.
 
     model: on its device. "error" of a corruption is the mean over its severities, "mean_corruption_error" that over all
     corruptions: plain errors, not divided by AlexNet's as ImageNet-C's mCE is. A region's "drop" is the clean accuracy
-    less its own, with a 95 % interval over pictures. Emotions that the set does not have are masked. Float32.
+    less its own, with a 95 % interval over images. Emotions that the set does not have are masked. Float32.
     """
     device = next(model.parameters()).device
     chosen = choose(reader, settings.samples)
@@ -81,7 +81,7 @@ def robustness(
             labels.append(batch.samples.labels)
             winners.append(np.stack(found, axis=1))
     if not labels:
-        raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} pictures decodes")
+        raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} images decodes")
     values = summary(np.concatenate(labels), np.concatenate(winners), list(harms))
     return values | {"seed": settings.seed}
 
@@ -91,7 +91,7 @@ def evaluate_robustness(
 ) -> list[Robustness]:
     """Test every model on every set, and write robustness/<set>.json and a figure into the run folders.
 
-    Batch size, threads and what is done with bad pictures are those of config.
+    Batch size, threads and what is done with bad images are those of config.
     """
     settings = RobustnessSettings(
         settings.samples, settings.seed, min(config.batch_size, settings.batch_size), config.threads, config.on_bad
@@ -124,7 +124,7 @@ def robustness_table(results: list[Robustness]) -> tuple[list[str], list[list[st
     """Header and rows: errors by group of corruptions, and what covering a part of the face costs, in points."""
     groups = list(dict.fromkeys(corruption.group for corruption in CORRUPTIONS.values()))
     parts = ["eyes", "nose", "mouth"]
-    header = ["model", "data", "pictures", "error %", "harmed %", *(f"{group} %" for group in groups)]
+    header = ["model", "data", "images", "error %", "harmed %", *(f"{group} %" for group in groups)]
     header += [f"without {part}" for part in parts]
     rows = []
     for result in results:
@@ -147,7 +147,7 @@ def all_harms() -> dict[tuple[str, int], Harm]:
 
 
 def summary(labels: NDArray[np.int64], winners: NDArray[np.int64], harms: list[tuple[str, int]]) -> dict[str, Any]:
-    """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + harms], of the clean pictures first."""
+    """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + harms], of the clean images first."""
     is_right = winners == labels[:, None]
     clean, accuracy = float(is_right[:, 0].mean()), dict(zip(harms, is_right[:, 1:].mean(axis=0).tolist(), strict=True))
     corruptions = {}
@@ -189,7 +189,7 @@ def _winners(model: nn.Module, crops: Tensor, mask: Tensor) -> NDArray[np.int64]
 
 
 def _drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_], draws: int = 1000) -> list[float]:
-    """95 % interval of the drop in accuracy, from pictures drawn with replacement, each with both its answers."""
+    """95 % interval of the drop in accuracy, from images drawn with replacement, each with both its answers."""
     lost, won = (before & ~after).mean(), (after & ~before).mean()
     counts = np.random.default_rng(0).multinomial(len(before), [lost, won, max(0.0, 1 - lost - won)], size=draws)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / len(before), (0.025, 0.975))

@@ -1,7 +1,7 @@
 """Parts of a face that are covered, and places of the same size to compare with.
 
-A box is filled with its picture's mean colour. Places are shares of the crop, for faces that are cut out and aligned as
-the releases do it; measured on the mean of 600 pictures each of FER2013 and of press photographs, whose eyes lie at
+A box is filled with its image's mean colour. Places are shares of the crop, for faces that are cut out and aligned as
+the releases do it; measured on the mean of 600 images each of FER2013 and of press photographs, whose eyes lie at
 0.25 to 0.44 of the height and whose mouth lies at 0.72 to 0.92. Landmarks are not used.
 """
 
@@ -27,36 +27,36 @@ REGIONS: dict[str, tuple[Box, ...]] = {
     "left half": ((0.0, 0.0, 0.5, 1.0),),
     "right half": ((0.5, 0.0, 1.0, 1.0),),
 }
-"""By name. Ears: where they are, if they show. Left and right are the picture's, not the person's."""
+"""By name. Ears: where they are, if they show. Left and right are the image's, not the person's."""
 
 CONTROL = "random place, as "
-"""Before the name of a region: as many boxes of its size, at a place drawn for each picture. The halves are each
+"""Before the name of a region: as many boxes of its size, at a place drawn for each image. The halves are each
 other's control."""
 
 ALL_REGIONS = (*REGIONS, *(CONTROL + name for name in REGIONS if not name.endswith("half")))
 
 
-def hide(name: str, pictures: "Tensor", ids: Hashes, seed: int) -> "Tensor":
-    """The pictures with a region covered. name: of ALL_REGIONS; pictures: uint8 [B, 3, H, W]; ids: uint64 [B]."""
+def hide(name: str, images: "Tensor", ids: Hashes, seed: int) -> "Tensor":
+    """The images with a region covered. name: of ALL_REGIONS; images: uint8 [B, 3, H, W]; ids: uint64 [B]."""
     import torch
 
-    height, width = pictures.shape[-2:]
-    rows = torch.arange(height, device=pictures.device)[:, None]
-    columns = torch.arange(width, device=pictures.device)
-    covered = torch.zeros(len(pictures), 1, height, width, dtype=torch.bool, device=pictures.device)
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=images.device)[:, None]
+    columns = torch.arange(width, device=images.device)
+    covered = torch.zeros(len(images), 1, height, width, dtype=torch.bool, device=images.device)
     for number, box in enumerate(REGIONS[name.removeprefix(CONTROL)]):
         left, right = (round(share * width) for share in box[::2])
         top, bottom = (round(share * height) for share in box[1::2])
-        down, across = np.zeros((2, len(pictures)), dtype=np.int64)
+        down, across = np.zeros((2, len(images)), dtype=np.int64)
         if name.startswith(CONTROL):
             drawn = uniform(seed, zlib.crc32(name.encode()), np.array([[0], [1]]) + 2 * number, ids)
             down = (drawn[0] * (height - (bottom - top) + 1)).astype(np.int64) - top
             across = (drawn[1] * (width - (right - left) + 1)).astype(np.int64) - left
-        row = rows - torch.from_numpy(down).to(pictures.device).view(-1, 1, 1, 1)
-        column = columns - torch.from_numpy(across).to(pictures.device).view(-1, 1, 1, 1)
+        row = rows - torch.from_numpy(down).to(images.device).view(-1, 1, 1, 1)
+        column = columns - torch.from_numpy(across).to(images.device).view(-1, 1, 1, 1)
         covered |= (row >= top) & (row < bottom) & (column >= left) & (column < right)
-    mean = pictures.float().mean(dim=(2, 3), keepdim=True).round().to(torch.uint8)
-    return torch.where(covered, mean, pictures)
+    mean = images.float().mean(dim=(2, 3), keepdim=True).round().to(torch.uint8)
+    return torch.where(covered, mean, images)
 
 
 def share_of(name: str) -> float:

@@ -1,4 +1,4 @@
-"""Snow, fog and bright light of the corruption suite. Pictures: float32 [B, 3, H, W] from 0 to 1, H = W.
+"""Snow, fog and bright light of the corruption suite. Images: float32 [B, 3, H, W] from 0 to 1, H = W.
 
 Source: Hendrycks and Dietterich 2019 and its code, ImageNet-C; see corruptions.py.
 """
@@ -13,37 +13,37 @@ from fer_dist.evaluate.robustness.draws import Draws
 Snow = tuple[float, float, float, float, int, float, float]
 
 
-def brightness(pictures: Tensor, more: float, draws: Draws) -> Tensor:
+def brightness(images: Tensor, more: float, draws: Draws) -> Tensor:
     """More of the value of HSV; hue and saturation stay, and black becomes grey."""
-    value = pictures.amax(dim=1, keepdim=True)
+    value = images.amax(dim=1, keepdim=True)
     brighter = (value + more).clamp(max=1)
-    return torch.where(value > 0, pictures / value * brighter, brighter)
+    return torch.where(value > 0, images / value * brighter, brighter)
 
 
-def fog(pictures: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """A cloud over the picture, which keeps its brightest value. constants: thickness, and smoothness of the cloud."""
+def fog(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """A cloud over the image, which keeps its brightest value. constants: thickness, and smoothness of the cloud."""
     thickness, decay = constants
-    side = pictures.shape[-1]
-    brightest = pictures.amax(dim=(1, 2, 3), keepdim=True)
+    side = images.shape[-1]
+    brightest = images.amax(dim=(1, 2, 3), keepdim=True)
     cloud = plasma(draws, 1 << (side - 1).bit_length(), decay)[:, None, :side, :side]
-    return (pictures + thickness * cloud) * brightest / (brightest + thickness)
+    return (images + thickness * cloud) * brightest / (brightest + thickness)
 
 
-def snow(pictures: Tensor, constants: Snow, draws: Draws) -> Tensor:
-    """Flakes that fall, over a picture that is paler.
+def snow(images: Tensor, constants: Snow, draws: Draws) -> Tensor:
+    """Flakes that fall, over an image that is paler.
 
     constants: mean and deviation of the noise that flakes are made of, how much it is enlarged, what is too faint for
-    a flake, radius and deviation of their fall, and how much of the picture stays as it is.
+    a flake, radius and deviation of their fall, and how much of the image stays as it is.
     """
     mean, deviation, factor, faint, radius, sigma, keep = constants
     # Made at the source's size and then reduced: a flake that is less than a pixel is faint, not larger.
     layer = clipped_zoom(mean + deviation * draws.normal(0, 1, SOURCE_SIDE, SOURCE_SIDE), factor)
     layer = torch.where(layer < faint, 0, layer).clamp(0, 1)
     layer = smeared(layer, (radius, sigma), -135 + 90 * draws.uniform(1))
-    layer = F.interpolate(layer, size=pictures.shape[-2:], mode="bilinear", antialias=True)
-    weights = torch.tensor([0.299, 0.587, 0.114], device=pictures.device).view(1, 3, 1, 1)
-    grey = (pictures * weights).sum(dim=1, keepdim=True)
-    pale = keep * pictures + (1 - keep) * torch.maximum(pictures, grey * 1.5 + 0.5)
+    layer = F.interpolate(layer, size=images.shape[-2:], mode="bilinear", antialias=True)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    grey = (images * weights).sum(dim=1, keepdim=True)
+    pale = keep * images + (1 - keep) * torch.maximum(images, grey * 1.5 + 0.5)
     return pale + layer + layer.rot90(2, dims=(2, 3))
 
 

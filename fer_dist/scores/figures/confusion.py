@@ -28,7 +28,7 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
 
     matrix:   int [K, K], true labels in rows.
     emotions: K names, in the order of the matrix.
-    masked:   emotions that the set lacks; their rows and columns are grey, as is the row of one without pictures.
+    masked:   emotions that the set lacks; their rows and columns are grey, as is the row of one without images.
     """
     from matplotlib.colors import ListedColormap
 
@@ -60,5 +60,5 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
     axes.tick_params(length=0, labelsize=NORMAL, colors=INK)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
-    name_axes(axes, title, "predicted", "true (pictures)")
+    name_axes(axes, title, "predicted", "true (images)")
     return figure

@@ -46,7 +46,7 @@ def curves_figure(curves: Mapping[str, Points], title: str) -> "Figure":
 def reliability_figure(tables: dict[str, dict[str, Any]], title: str) -> "Figure":
     """Accuracy against the stated probability, bin by bin. tables: name of a model -> its reliability, as in detail.
 
-    A marker's area follows the pictures in the bin.
+    A marker's area follows the images in the bin.
     """
     figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(tables) + 2) // 2))
     axes = figure.subplots()

@@ -106,12 +106,12 @@ def seeds_figure(rows: Sequence[str], values: Sequence[Sequence[float]], title: 
     return figure
 
 
-def size_figure(pictures: dict[str, int], recall: dict[str, float], title: str) -> "Figure":
-    """Recall of each emotion against its pictures in the training set, the emotion's name beside its dot."""
+def size_figure(images: dict[str, int], recall: dict[str, float], title: str) -> "Figure":
+    """Recall of each emotion against its images in the training set, the emotion's name beside its dot."""
     figure = new_figure(WIDTH, 3.3)
     axes = figure.subplots()
-    names = [name for name in recall if pictures.get(name)]
-    across, up = np.array([pictures[name] for name in names]), 100 * np.array([recall[name] for name in names])
+    names = [name for name in recall if images.get(name)]
+    across, up = np.array([images[name] for name in names]), 100 * np.array([recall[name] for name in names])
     axes.plot(across, up, linestyle="", marker="o", color=AFTER, markersize=5.5)
     axes.set_xscale("log")
     axes.set_ylim(0, 104)
@@ -121,7 +121,7 @@ def size_figure(pictures: dict[str, int], recall: dict[str, float], title: str) 
         axes.annotate(name, (x, y), (right, over), textcoords="offset points", fontsize=SMALL, **style)
     dress(axes, "both")
     _write_plainly(axes, Scale("", log=True))
-    name_axes(axes, title, "pictures in the training set", "recall, %")
+    name_axes(axes, title, "images in the training set", "recall, %")
     return figure
 
 

@@ -13,18 +13,18 @@ from support.faces import CountedSource, ListedSource, encoded, folder_release, 
 from fer_dist.cli.commands import main
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.shards.manifest import load_manifest
-from fer_dist.data.sources.source import Picture, Sample, open_source
+from fer_dist.data.sources.source import EncodedImage, Sample, open_source
 
-EDGE = "face box reached beyond the picture: cut at its edge"
+EDGE = "face box reached beyond the image: cut at its edge"
 
 
 @dataclass(frozen=True)
 class BoxedSource(ListedSource):
-    """Pictures of 32 pixels whose facts are the sample's own; reading adds one fact and one remark."""
+    """Images of 32 pixels whose facts are the sample's own; reading adds one fact and one remark."""
 
-    def read(self, sample: Sample) -> Picture:
-        picture = Picture(encoded(int(sample.path), "PNG", side=32), "png")
-        return Picture(picture.content, "png", facts={"read": True}, mended="said while reading")
+    def read(self, sample: Sample) -> EncodedImage:
+        made = EncodedImage(encoded(int(sample.path), "PNG", side=32), "png")
+        return EncodedImage(made.content, "png", facts={"read": True}, mended="said while reading")
 
 
 def boxed(number: int, **facts: object) -> Sample:
@@ -80,14 +80,14 @@ def test_faces_are_cut_resized_and_their_facts_moved(tmp_path: Path) -> None:
         assert image.size == (32, 32)
 
 
-def test_resized_pictures_have_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+def test_resized_images_have_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     source = open_source("folder", str(folder_release(tmp_path / "raw", 30)))
     for workers in (1, 2):
         build_shards(source, tmp_path / str(workers), BuildOptions(workers=workers, shard_samples=7, resize=24))
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
 
 
-def test_shards_that_a_killed_build_left_are_not_taken_for_pictures_of_another_size(
+def test_shards_that_a_killed_build_left_are_not_taken_for_images_of_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_source("folder", str(folder_release(tmp_path / "raw", 12)))

@@ -1,4 +1,4 @@
-"""Boxes and landmarks held against their picture; faces cut out and resized."""
+"""Boxes and landmarks held against their image; faces cut out and resized."""
 
 import io
 from typing import Any
@@ -8,35 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.releases.made import picture, seen
+from support.releases.made import encoded, seen
 
 from fer_dist.data.build.faces import FaceFlags, check_faces, fitted, mend_box, square_around
 from fer_dist.data.images import png_bytes
-from fer_dist.data.sources.source import LeftOutError, Picture
+from fer_dist.data.sources.source import EncodedImage, LeftOutError
 from fer_dist.errors import InputError
 
 
-def png(image: Image.Image, **facts: Any) -> Picture:
-    return Picture(png_bytes(image), "png", facts=facts)
+def png(image: Image.Image, **facts: Any) -> EncodedImage:
+    return EncodedImage(png_bytes(image), "png", facts=facts)
 
 
-def opened(found: Picture) -> Image.Image:
+def opened(found: EncodedImage) -> Image.Image:
     return Image.open(io.BytesIO(found.content))
 
 
 def test_without_a_flag_the_bytes_stay_as_they_are() -> None:
-    given_picture = png(picture("fear", 1), box=[4, 5, 20, 20], landmarks=[[5, 6]])
-    assert fitted(given_picture, FaceFlags()) == given_picture
+    given_image = png(encoded("fear", 1), box=[4, 5, 20, 20], landmarks=[[5, 6]])
+    assert fitted(given_image, FaceFlags()) == given_image
 
 
 @pytest.mark.parametrize(
     ("box", "kept", "reason"),
     [
         ([4, 5, 20, 20], [4, 5, 20, 20], ""),
-        ([-4, 5, 20, 20], [0, 5, 16, 20], "face box reached beyond the picture: cut at its edge"),
-        ([40, 40, 20, 20], [40, 40, 8, 8], "face box reached beyond the picture: cut at its edge"),
-        ([48, 0, 20, 20], None, "face box outside the picture: dropped"),
-        ([-30, -30, 20, 20], None, "face box outside the picture: dropped"),
+        ([-4, 5, 20, 20], [0, 5, 16, 20], "face box reached beyond the image: cut at its edge"),
+        ([40, 40, 20, 20], [40, 40, 8, 8], "face box reached beyond the image: cut at its edge"),
+        ([48, 0, 20, 20], None, "face box outside the image: dropped"),
+        ([-30, -30, 20, 20], None, "face box outside the image: dropped"),
         ([4, 5, 0, 20], None, "face box without an area: dropped"),
         ([4, 5, 20, -3], None, "face box without an area: dropped"),
         ([float("nan"), 5, 20, 3], None, "face box without an area: dropped"),
@@ -48,26 +48,26 @@ def test_a_box_that_does_not_fit_is_mended_by_rule(box: list[float], kept: list[
 
 
 @given(st.tuples(*[st.decimals(0, 40, places=2).map(float)] * 2, *[st.decimals("0.01", 40, places=2).map(float)] * 2))
-def test_a_box_inside_the_picture_is_left_as_it_is(box: tuple[float, ...]) -> None:
+def test_a_box_inside_the_image_is_left_as_it_is(box: tuple[float, ...]) -> None:
     assert mend_box({"box": list(box)}, 80, 80) == ({"box": list(box)}, "")
 
 
 def test_a_mended_box_is_told_beside_what_the_source_mended() -> None:
     found = fitted(
-        Picture(png_bytes(picture("fear", 1)), "png", "", {"box": [-1, 0, 9, 9]}, "said before"), FaceFlags()
+        EncodedImage(png_bytes(encoded("fear", 1)), "png", "", {"box": [-1, 0, 9, 9]}, "said before"), FaceFlags()
     )
-    assert found.mended == "said before; face box reached beyond the picture: cut at its edge"
+    assert found.mended == "said before; face box reached beyond the image: cut at its edge"
 
 
 def test_the_face_is_cut_out_of_the_right_place() -> None:
     wall = Image.new("RGB", (200, 100), (90, 90, 90))
-    wall.paste(picture("anger", 7), (120, 30))
+    wall.paste(encoded("anger", 7), (120, 30))
     found = fitted(png(wall, box=[120, 30, 48, 48]), FaceFlags(crop_faces=True, margin=0.0))
     assert (found.extension, opened(found).size, seen(opened(found))) == ("jpg", (48, 48), "anger")
     assert found.facts == {"box": [0, 0, 48, 48], "cut": [120, 30, 48, 48]}
 
 
-def test_landmarks_and_box_move_with_the_picture_that_is_cut_and_resized() -> None:
+def test_landmarks_and_box_move_with_the_image_that_is_cut_and_resized() -> None:
     image = Image.new("L", (120, 80), 0)
     image.putpixel((50, 40), 255)
     found = fitted(
@@ -86,7 +86,7 @@ def test_landmarks_and_box_move_with_the_picture_that_is_cut_and_resized() -> No
     st.tuples(st.floats(0, 99), st.floats(0, 59), st.floats(0.01, 99), st.floats(0.01, 59)),
     st.floats(0, 10),
 )
-def test_the_square_lies_in_the_picture_and_holds_the_box(box: tuple[float, ...], margin: float) -> None:
+def test_the_square_lies_in_the_image_and_holds_the_box(box: tuple[float, ...], margin: float) -> None:
     x, y, width, height = box
     width, height = min(width, 100 - x), min(height, 60 - y)
     left, top, right, bottom = square_around([x, y, width, height], margin, 100, 60)
@@ -98,26 +98,27 @@ def test_the_square_lies_in_the_picture_and_holds_the_box(box: tuple[float, ...]
     assert bottom >= y + height - 0.5
 
 
-def test_a_picture_without_a_usable_box_is_left_out_where_faces_are_cut() -> None:
+def test_an_image_without_a_usable_box_is_left_out_where_faces_are_cut() -> None:
     for facts in ({}, {"box": [0, 0, 0, 5]}, {"box": [500, 0, 5, 5]}):
         with pytest.raises(LeftOutError, match="no usable face box to cut out"):
-            fitted(png(picture("fear", 1), **facts), FaceFlags(crop_faces=True))
+            fitted(png(encoded("fear", 1), **facts), FaceFlags(crop_faces=True))
 
 
 @pytest.mark.parametrize(("mode", "after"), [("L", "L"), ("1", "L"), ("RGBA", "RGB"), ("CMYK", "RGB"), ("P", "RGB")])
-def test_every_kind_of_picture_becomes_grey_or_rgb(mode: str, after: str) -> None:
+def test_every_kind_of_image_becomes_grey_or_rgb(mode: str, after: str) -> None:
     stream = io.BytesIO()
-    picture("sadness", 3).convert(mode).save(stream, "TIFF")
-    found = opened(fitted(Picture(stream.getvalue(), "tif"), FaceFlags(resize=30)))
+    encoded("sadness", 3).convert(mode).save(stream, "TIFF")
+    found = opened(fitted(EncodedImage(stream.getvalue(), "tif"), FaceFlags(resize=30)))
     assert (found.mode, found.size, seen(found)) == (after, (30, 30), "sadness")
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
-    deep = np.asarray(picture("contempt", 2, mode="L")).astype(np.uint16) * 257
+    deep = np.asarray(encoded("contempt", 2, mode="L")).astype(np.uint16) * 257
     stream = io.BytesIO()
     Image.fromarray(deep).save(stream, "PNG")
-    found = np.asarray(opened(fitted(Picture(stream.getvalue(), "png"), FaceFlags(resize=48, quality=100))), dtype=int)
-    assert np.abs(found - np.asarray(picture("contempt", 2, mode="L"), dtype=int)).max() <= 3
+    flags = FaceFlags(resize=48, quality=100)
+    found = np.asarray(opened(fitted(EncodedImage(stream.getvalue(), "png"), flags)), dtype=int)
+    assert np.abs(found - np.asarray(encoded("contempt", 2, mode="L"), dtype=int)).max() <= 3
 
 
 def test_a_turned_photograph_is_upright_before_its_box_is_looked_at() -> None:
@@ -126,10 +127,10 @@ def test_a_turned_photograph_is_upright_before_its_box_is_looked_at() -> None:
     stream = io.BytesIO()
     # Stored lying on its side; a reader turns it a quarter clockwise.
     upright = Image.new("RGB", (60, 120), (90, 90, 90))
-    upright.paste(picture("disgust", 4), (6, 66))
+    upright.paste(encoded("disgust", 4), (6, 66))
     upright.transpose(Image.Transpose.ROTATE_90).save(stream, "PNG", exif=tags)
     flags = FaceFlags(crop_faces=True, margin=0.0)
-    found = fitted(Picture(stream.getvalue(), "png", facts={"box": [6, 66, 48, 48]}), flags)
+    found = fitted(EncodedImage(stream.getvalue(), "png", facts={"box": [6, 66, 48, 48]}), flags)
     assert (found.mended, seen(opened(found)), found.facts["cut"]) == ("", "disgust", [6, 66, 48, 48])
     assert not opened(found).getexif()
 
@@ -137,11 +138,11 @@ def test_a_turned_photograph_is_upright_before_its_box_is_looked_at() -> None:
 def test_what_does_not_decode_is_left_out() -> None:
     for flags in (FaceFlags(), FaceFlags(resize=8)):
         with pytest.raises(LeftOutError, match="does not decode"):
-            fitted(Picture(b"\xff\xd8\xff no picture", "jpg"), flags)
+            fitted(EncodedImage(b"\xff\xd8\xff no image", "jpg"), flags)
 
 
 def test_a_higher_quality_is_nearer_to_the_original() -> None:
-    image = picture("happiness", 5, side=96)
+    image = encoded("happiness", 5, side=96)
     errors = []
     for quality in (30, 95):
         found = np.asarray(opened(fitted(png(image), FaceFlags(resize=96, quality=quality))), dtype=float)

@@ -102,7 +102,7 @@ def test_the_index_is_what_wds2idx_writes(tmp_path: Path) -> None:
 
 def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     raw = folder_release(tmp_path / "raw", 60)
-    write(raw / "train" / "sad" / "broken.jpg", b"no picture")
+    write(raw / "train" / "sad" / "broken.jpg", b"no image")
     for workers in (1, 2):
         build(raw, tmp_path / str(workers), shard_samples=7, val_fraction=0.2, workers=workers)
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
@@ -221,7 +221,7 @@ def test_a_build_killed_while_it_publishes_is_finished_by_the_same_command(
     assert tree(out) == tree(tmp_path / "undisturbed")
 
 
-def pictures_as_webdataset_reads_them(folder: Path) -> dict[str, tuple[bytes, bytes, bytes]]:
+def images_as_webdataset_reads_them(folder: Path) -> dict[str, tuple[bytes, bytes, bytes]]:
     import webdataset
 
     tars = [str(folder / shard.file) for shard in load_manifest(folder).shards]
@@ -229,7 +229,7 @@ def pictures_as_webdataset_reads_them(folder: Path) -> dict[str, tuple[bytes, by
     return {s["__key__"]: (s.get("jpg") or s["png"], s["cls"], s["json"]) for s in read}
 
 
-def pictures_as_dali_reads_them(folder: Path) -> list[tuple[bytes, bytes, bytes]]:
+def images_as_dali_reads_them(folder: Path) -> list[tuple[bytes, bytes, bytes]]:
     from nvidia.dali import fn, pipeline_def
 
     tars = [folder / shard.file for shard in load_manifest(folder).shards]
@@ -256,13 +256,13 @@ def test_webdataset_and_dali_read_the_same_samples_and_bytes_as_lie_in_the_relea
     build(raw, tmp_path / "out", shard_samples=6)
     folder = tmp_path / "out" / "train"
     emotions = load_manifest(folder).emotions
-    by_key = pictures_as_webdataset_reads_them(folder)
+    by_key = images_as_webdataset_reads_them(folder)
     assert list(by_key) == keys_of(folder)
-    assert pictures_as_dali_reads_them(folder) == list(by_key.values())
+    assert images_as_dali_reads_them(folder) == list(by_key.values())
     assert len(by_key) == 20
-    for picture, label, content in by_key.values():
+    for image, label, content in by_key.values():
         facts = json.loads(content)
-        assert (raw / facts["id"]).read_bytes() == picture
+        assert (raw / facts["id"]).read_bytes() == image
         assert emotions[int(label)] == facts["emotion"]
 
 
@@ -286,7 +286,7 @@ def test_the_manifest_says_how_it_was_built(tmp_path: Path) -> None:
     assert set(manifest.built["versions"]) == {"fer_dist", "pillow", "python"}
 
 
-def test_bad_pictures_are_left_out_and_named_and_the_rest_is_built(tmp_path: Path) -> None:
+def test_bad_images_are_left_out_and_named_and_the_rest_is_built(tmp_path: Path) -> None:
     raw = folder_release(tmp_path / "raw", 12)
     happy = raw / "train" / "happy"
     write(happy / "empty.jpg", b"")
@@ -303,7 +303,7 @@ def test_bad_pictures_are_left_out_and_named_and_the_rest_is_built(tmp_path: Pat
         "cannot be read": 2,
         "does not decode": 3,
         "no such file": 1,
-        "not a picture by its extension": 1,
+        "not an image by its extension": 1,
     }
     lines = [json.loads(line) for line in (tmp_path / "out" / "train" / "left_out.jsonl").read_text().splitlines()]
     assert lines == sorted(lines, key=lambda line: line["name"])
@@ -355,7 +355,7 @@ def test_of_two_samples_with_one_key_and_two_labels_none_is_kept(tmp_path: Path,
     assert train.left_out == {"key comes twice, with other labels": 3}
 
 
-def test_a_shard_whose_pictures_are_all_bad_leaves_no_gap(tmp_path: Path) -> None:
+def test_a_shard_whose_images_are_all_bad_leaves_no_gap(tmp_path: Path) -> None:
     raw = folder_release(tmp_path / "raw", 10)
     build(raw, tmp_path / "whole", shard_samples=1)
     third = facts_of(tmp_path / "whole" / "train")[2]["id"]
@@ -372,9 +372,9 @@ def test_a_changed_format_is_named_in_the_json(tmp_path: Path) -> None:
     assert [f["original"] for f in facts_of(tmp_path / "out" / "train") if "original" in f] == ["a.bmp"]
 
 
-def test_a_picture_that_decodes_with_a_warning_is_kept_and_noted(tmp_path: Path) -> None:
+def test_an_image_that_decodes_with_a_warning_is_kept_and_noted(tmp_path: Path) -> None:
     raw = folder_release(tmp_path / "raw", 3)
-    # A table of further pictures that cannot be read, which Pillow remarks and passes over.
+    # A table of further images that cannot be read, which Pillow remarks and passes over.
     plain, body = encoded(1), b"MPF\0garbage"
     odd = plain[:2] + b"\xff\xe2" + (len(body) + 2).to_bytes(2, "big") + body + plain[2:]
     write(raw / "train" / "sad" / "odd.jpg", odd)
@@ -499,10 +499,10 @@ def test_a_val_that_was_cut_from_train_does_not_stay_beside_a_new_train(tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shard_samples": -1}, r"shard_samples -1: a shard holds at least 1 picture"),
+        ({"shard_samples": -1}, r"shard_samples -1: a shard holds at least 1 image"),
         ({"val_fraction": 1.0}, r"val_fraction 1\.0: give a share from 0 to less than 1"),
         ({"val_fraction": -0.1}, r"val_fraction -0\.1: give a share"),
-        ({"val_fraction": 0.01}, r"val_fraction 0\.01 of 6 pictures leaves val empty; choose another"),
+        ({"val_fraction": 0.01}, r"val_fraction 0\.01 of 6 images leaves val empty; choose another"),
         ({"workers": -1}, r"workers -1: give a number of processes, or 0"),
     ],
 )
@@ -523,25 +523,23 @@ def test_a_release_with_a_val_split_or_without_a_train_split_is_not_cut(tmp_path
 
 def test_an_empty_split_is_an_error_that_says_what_was_left_out(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(
-        InputError, match=r"listed \(given by the test\): no picture at all; left out: 1 'unknown Usage'"
-    ):
+    with pytest.raises(InputError, match=r"listed \(given by the test\): no image at all; left out: 1 'unknown Usage'"):
         build_shards(ListedSource((LeftOut("", "row 1", "unknown Usage"),)), out, BuildOptions(workers=1))
     raw = folder_release(tmp_path / "raw", 6)
     write(raw / "val" / "happy" / "a.txt", b"")
-    with pytest.raises(InputError, match=r"the split 'val' is empty; left out: 1 'not a picture by its extension'"):
+    with pytest.raises(InputError, match=r"the split 'val' is empty; left out: 1 'not an image by its extension'"):
         build(raw, out)
     write(raw / "val" / "happy" / "a.jpg", b"broken")
     with pytest.raises(InputError, match=r"left out: 1 'does not decode', as val/happy/a\.jpg; 1 'not a pic"):
         build(raw, out)
 
 
-def test_of_a_build_that_fails_for_want_of_pictures_the_lists_stay_until_one_succeeds(tmp_path: Path) -> None:
+def test_of_a_build_that_fails_for_want_of_images_the_lists_stay_until_one_succeeds(tmp_path: Path) -> None:
     raw, out = folder_release(tmp_path / "raw", 6), tmp_path / "out"
     write(raw / "val" / "happy" / "a.txt", b"")
     os.symlink("nowhere", raw / "val" / "happy" / "gone.jpg")
     tried = str(raw / "val" / "happy" / "gone.jpg")
-    told = rf"1 'no such file', as {tried}; 1 'not a picture .*; all of them are listed in {out}/left_out\.jsonl$"
+    told = rf"1 'no such file', as {tried}; 1 'not an image .*; all of them are listed in {out}/left_out\.jsonl$"
     with pytest.raises(InputError, match=told):
         build(raw, out)
     assert os.listdir(out) == ["left_out.jsonl"]
@@ -558,7 +556,7 @@ def test_what_nobody_listed_as_a_sample_is_told_with_an_example_of_each_reason(t
         LeftOut("", name, reason) for reason in ("unknown Usage", "columns are missing") for name in ("b", "a", "c")
     ]
     with pytest.raises(
-        InputError, match=r"no picture at all; left out: 3 'columns are missing', as a; 3 'unknown Usage', as a; all of"
+        InputError, match=r"no image at all; left out: 3 'columns are missing', as a; 3 'unknown Usage', as a; all of"
     ):
         build_shards(ListedSource(tuple(rows)), tmp_path / "out", BuildOptions(workers=1))
     assert len((tmp_path / "out" / "left_out.jsonl").read_text().splitlines()) == 6
@@ -587,7 +585,7 @@ def test_too_little_room_is_seen_before_anything_is_written(tmp_path: Path, monk
     usage = namedtuple("usage", "free")(60_000)
     monkeypatch.setattr("fer_dist.data.build.build.shutil.disk_usage", lambda _: usage)
     build(folder_release(tmp_path / "raw", 6), tmp_path / "out")
-    with pytest.raises(InputError, match=r"full: 60 pictures need about 0\.0 GB, and 0\.0 GB are free; make room"):
+    with pytest.raises(InputError, match=r"full: 60 images need about 0\.0 GB, and 0\.0 GB are free; make room"):
         build(folder_release(tmp_path / "raw", 60), tmp_path / "full")
     assert not (tmp_path / "full").exists()
 

@@ -17,7 +17,7 @@ from test_copies import CHANGES
 from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection.audit import AuditReport, Group, audit
-from fer_dist.data.inspection.clean import pictures_to_leave_out, worst_groups
+from fer_dist.data.inspection.clean import images_to_leave_out, worst_groups
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.index import index_shards
 from fer_dist.data.shards.leave_out import LeaveOut, load_leave_out, save_leave_out
@@ -39,12 +39,12 @@ def changed(number: int, change: str) -> bytes:
 
 
 def keys_of(group: Group) -> list[str]:
-    return [picture.key for picture in group.members]
+    return [image.key for image in group.members]
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two data sets with every fault of the audit in them; what does not matter has pictures of its own."""
+    """Two data sets with every fault of the audit in them; what does not matter has images of its own."""
     root = tmp_path_factory.mktemp("audited")
     train = [
         [sample(f"own-{n}", n % 7, drawn(n)) for n in range(20)],
@@ -127,7 +127,7 @@ def test_a_near_copy_of_one_of_two_twins_is_near_both(tmp_path: Path) -> None:
     assert (found.exact_copies, found.near_copies) == (1, 1)
 
 
-def test_each_set_says_how_many_of_its_pictures_another_one_has(report: AuditReport) -> None:
+def test_each_set_says_how_many_of_its_images_another_one_has(report: AuditReport) -> None:
     shared = {(s.name, s.other): (s.exact, s.near) for s in report.shared}
     assert shared == {
         ("drawn-train", "drawn-val"): (1, 0),
@@ -141,7 +141,7 @@ def test_each_set_says_how_many_of_its_pictures_another_one_has(report: AuditRep
     }
 
 
-def test_blank_and_broken_pictures_sizes_and_balance_are_told_by_set(report: AuditReport) -> None:
+def test_blank_and_broken_images_sizes_and_balance_are_told_by_set(report: AuditReport) -> None:
     train = report.sets[0]
     assert [p.key for p in train.blank] == ["blank"]
     assert [p.key for p in train.undecodable] == ["broken"]
@@ -151,20 +151,20 @@ def test_blank_and_broken_pictures_sizes_and_balance_are_told_by_set(report: Aud
     assert train.imbalance == max(counts.values()) / min(counts.values())
 
 
-def test_the_list_keeps_held_out_pictures_and_one_of_each_set(report: AuditReport) -> None:
-    listed = {(row.set, row.key): row.reason for row in pictures_to_leave_out(report)}
+def test_the_list_keeps_held_out_images_and_one_of_each_set(report: AuditReport) -> None:
+    listed = {(row.set, row.key): row.reason for row in images_to_leave_out(report)}
     assert listed == {
         ("drawn-train", "blank"): "blank",
         ("drawn-train", "broken"): "does not decode",
-        ("drawn-train", "twin-b"): "copy of another picture of its set",
+        ("drawn-train", "twin-b"): "copy of another image of its set",
         ("drawn-train", "quarrel-a"): "copy with another label",
         ("drawn-train", "quarrel-b"): "copy with another label",
-        ("drawn-train", "leak-val"): "copy of a picture in drawn-val",
-        ("drawn-train", "leak-test"): "copy of a picture in drawn-test",
-        ("drawn-train", "own-0"): "copy of a picture in other-test",
-        ("drawn-train", "near"): "near copy of a picture in drawn-test",
-        ("drawn-val", "both"): "copy of a picture in drawn-test",
-        ("drawn-test", "twin-in-test-2"): "copy of another picture of its set",
+        ("drawn-train", "leak-val"): "copy of an image in drawn-val",
+        ("drawn-train", "leak-test"): "copy of an image in drawn-test",
+        ("drawn-train", "own-0"): "copy of an image in other-test",
+        ("drawn-train", "near"): "near copy of an image in drawn-test",
+        ("drawn-val", "both"): "copy of an image in drawn-test",
+        ("drawn-test", "twin-in-test-2"): "copy of another image of its set",
     }
 
 
@@ -173,16 +173,16 @@ def test_near_copies_in_one_set_stay_whatever_their_labels(tmp_path: Path) -> No
     content = [sample("neutral", 6, changed(1, "larger")), sample("peak", 0, changed(1, "compressed"))]
     found = audit([shard_set(tmp_path / "train", [content])])
     assert [(group.kind, group.conflicts) for group in found.groups] == [("near", True)]
-    assert pictures_to_leave_out(found) == []
+    assert images_to_leave_out(found) == []
 
 
-def test_without_the_listed_pictures_there_is_nothing_left_to_list(tmp_path: Path) -> None:
+def test_without_the_listed_images_there_is_nothing_left_to_list(tmp_path: Path) -> None:
     lots = np.random.default_rng(3)
     folders = []
     for split, count in (("train", 60), ("val", 20), ("test", 20)):
         content = [sample(f"{split}-{n}", int(lots.integers(7)), drawn(int(lots.integers(60)))) for n in range(count)]
         folders.append(shard_set(tmp_path / "all" / split, [content[: count // 2], content[count // 2 :]], split=split))
-    rows = pictures_to_leave_out(audit(folders))
+    rows = images_to_leave_out(audit(folders))
     assert len(rows) > 20
     left_out = {row.key for row in rows}
     clean = []
@@ -195,7 +195,7 @@ def test_without_the_listed_pictures_there_is_nothing_left_to_list(tmp_path: Pat
                     kept.append(sample(key, label, content))
         clean.append(shard_set(tmp_path / "clean" / folder.name, [kept], split=folder.name))
     again = audit(clean)
-    assert pictures_to_leave_out(again) == []
+    assert images_to_leave_out(again) == []
     assert (again.exact_copies, again.shared) == (0, ())
 
 
@@ -215,7 +215,7 @@ def test_any_number_of_workers_and_any_order_of_shards_finds_the_same(tmp_path: 
 
 
 def test_a_list_that_was_written_is_read_back(report: AuditReport, tmp_path: Path) -> None:
-    rows = pictures_to_leave_out(report)
+    rows = images_to_leave_out(report)
     save_leave_out(tmp_path / "clean.jsonl", rows)
     listed = load_leave_out(tmp_path / "clean.jsonl", "drawn-test")
     assert {key for keys in listed.values() for key in keys} == {"twin-in-test-2"}
@@ -225,7 +225,7 @@ def test_a_list_that_was_written_is_read_back(report: AuditReport, tmp_path: Pat
 def test_the_sheet_shows_the_worst_first(report: AuditReport) -> None:
     titles = [row.title for row in worst_groups(report)]
     assert titles[0].startswith("2 copies; in drawn-")
-    assert titles[-2:] == ["1 blank pictures", "1 pictures that do not decode"]
+    assert titles[-2:] == ["1 blank images", "1 images that do not decode"]
     assert any("labels differ: anger, disgust" in title for title in titles)
     assert len(titles) == len(report.groups) + 2
 
@@ -243,7 +243,7 @@ def test_the_command_prints_tables_and_writes_what_it_is_asked_for(
     assert (found["exact_copies"], found["near_copies"], len(found["groups"])) == (7, 1, 8)
     assert {"set": "other-test", "shard": "drawn-test-000000.tar", "key": "renamed", "emotion": "neutrality"} in found[
         "groups"
-    ][0]["pictures"]
+    ][0]["images"]
     with Image.open(files["sheet.png"]) as sheet:
         assert sheet.height > 500
     assert len((tmp_path / "clean.jsonl").read_text().splitlines()) == 11
@@ -280,7 +280,7 @@ def test_labels_that_only_a_json_names_are_read_as_in_training(tmp_path: Path) -
     report = audit([folder])
     assert report.sets[0].counts == load_manifest(folder).counts
     (group,) = report.groups
-    assert [(picture.key, picture.emotion) for picture in group.members] == [("a", "happiness"), ("d", "sadness")]
+    assert [(image.key, image.emotion) for image in group.members] == [("a", "happiness"), ("d", "sadness")]
     assert group.conflicts
 
 

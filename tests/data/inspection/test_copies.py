@@ -12,7 +12,7 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from support.faces import encoded, face
-from support.releases.made import picture
+from support.releases.made import image
 
 from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.fingerprint import FEATURES, Fingerprint, fingerprint, mirrored
@@ -62,7 +62,7 @@ def test_the_features_are_the_low_frequencies_of_the_cosine_transform() -> None:
     assert np.allclose(found, expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_the_features_of_a_mirror_image_are_those_of_the_picture_with_some_signs_turned() -> None:
+def test_the_features_of_a_mirror_image_are_those_of_the_image_with_some_signs_turned() -> None:
     image = face(4, side=64)
     turned = fingerprint(png(image.transpose(MIRROR))).features
     assert np.allclose(turned, mirrored(fingerprint(png(image)).features), atol=1e-4)
@@ -85,7 +85,7 @@ def test_a_turned_photograph_has_the_hash_of_the_upright_one() -> None:
     assert fingerprint(stream.getvalue()).pixels == fingerprint(png(image)).pixels
 
 
-def test_pictures_of_16_bits_are_told_apart_and_are_not_blank() -> None:
+def test_images_of_16_bits_are_told_apart_and_are_not_blank() -> None:
     def deep(number: int) -> bytes:
         return png(Image.fromarray(np.asarray(face(number)).astype(np.uint16) * 257))
 
@@ -96,22 +96,22 @@ def test_pictures_of_16_bits_are_told_apart_and_are_not_blank() -> None:
 
 
 def test_colour_size_and_emptiness_are_seen() -> None:
-    colourful, grey = fingerprint(png(picture("fear", 1))), fingerprint(png(face(1, mode="RGB").convert("L")))
+    colourful, grey = fingerprint(png(image("fear", 1))), fingerprint(png(face(1, mode="RGB").convert("L")))
     assert (colourful.is_grey, grey.is_grey, grey.is_blank) == (False, True, False)
     assert fingerprint(png(Image.new("RGB", (20, 10), (9, 9, 9)))).is_blank
     assert (colourful.width, fingerprint(png(Image.new("L", (20, 10)))).height) == (48, 10)
     with pytest.raises(ValueError, match="does not decode"):
-        fingerprint(b"no picture")
+        fingerprint(b"no image")
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
-def test_exact_groups_are_named_after_their_first_picture(hashes: list[tuple[int, int]]) -> None:
+def test_exact_groups_are_named_after_their_first_image(hashes: list[tuple[int, int]]) -> None:
     pixels = np.array(hashes, dtype=np.uint64).reshape(-1, 2)
     assert exact_groups(pixels).tolist() == [hashes.index(pair) for pair in hashes]
 
 
 @given(st.data(), st.integers(1, 30))
-def test_joined_pictures_are_the_connected_components(data: st.DataObject, count: int) -> None:
+def test_joined_images_are_the_connected_components(data: st.DataObject, count: int) -> None:
     place = st.integers(0, count - 1)
     pairs = np.array(data.draw(st.lists(st.tuples(place, place), max_size=40)), dtype=np.int64).reshape(-1, 2)
     roots = joined(count, pairs[:, 0], pairs[:, 1])
@@ -147,13 +147,13 @@ def test_the_index_finds_what_comparing_all_pairs_finds(drawn: list[Image.Image]
 
 
 @pytest.mark.parametrize("others", [0, 1, 5])
-def test_a_copy_is_found_among_few_pictures(drawn: list[Image.Image], others: int) -> None:
+def test_a_copy_is_found_among_few_images(drawn: list[Image.Image], others: int) -> None:
     images = [png(drawn[0]), CHANGES["all of it"](drawn[0]), *(png(image) for image in drawn[1 : others + 1])]
     pairs = near_pairs(features_of([fingerprint(image) for image in images]))
     assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 1)]
 
 
-def test_blank_pictures_and_none_at_all_have_no_near_copies() -> None:
+def test_blank_images_and_none_at_all_have_no_near_copies() -> None:
     assert len(near_pairs(np.zeros((50, FEATURES), dtype=np.float16)).first) == 0
     assert len(near_pairs(np.zeros((0, FEATURES), dtype=np.float16)).first) == 0
     assert len(near_pairs(np.zeros((1, FEATURES), dtype=np.float16)).first) == 0

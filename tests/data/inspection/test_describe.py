@@ -1,4 +1,4 @@
-"""What shard sets hold is said as it is: counts, published counts, pictures, facts, and a contact sheet of them."""
+"""What shard sets hold is said as it is: counts, published counts, images, facts, and a contact sheet of them."""
 
 import dataclasses
 import io
@@ -35,7 +35,7 @@ def fer2013_set(root: Path, val: int = 7, val_fraction: float = 0.0) -> Path:
 
 
 def listed_set(root: Path, dataset: str, counts: dict[str, int]) -> Path:
-    """A set of a data set of this name. counts: pictures of each split."""
+    """A set of a data set of this name. counts: images of each split."""
     samples = [
         Sample(f"{split}{i}", split, SEVEN[i % 7], "nowhere") for split, count in counts.items() for i in range(count)
     ]
@@ -53,7 +53,7 @@ def published(*paths: Path) -> dict[tuple[str, ...], tuple[int, int]]:
     return {known.splits: (known.stated[ALL], known.found[ALL]) for known in only(*paths).published}
 
 
-def picture(side: tuple[int, int], mode: str = "RGB", form: str = "PNG") -> bytes:
+def image(side: tuple[int, int], mode: str = "RGB", form: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.new(mode, side).save(stream, form)
     return stream.getvalue()
@@ -122,22 +122,22 @@ def test_a_set_that_is_no_release_has_no_published_counts(tmp_path: Path) -> Non
 
 
 def test_sizes_and_colours_are_those_of_the_headers(tmp_path: Path) -> None:
-    pictures = [
-        picture((30, 20)),
-        picture((30, 20), "P"),
-        picture((20, 30), "L"),
-        picture((64, 64), "LA"),
-        picture((64, 64), "1"),
-        picture((64, 64), "RGBA"),
-        picture((99, 1), "L"),
-        b"not a picture",
+    images = [
+        image((30, 20)),
+        image((30, 20), "P"),
+        image((20, 30), "L"),
+        image((64, 64), "LA"),
+        image((64, 64), "1"),
+        image((64, 64), "RGBA"),
+        image((99, 1), "L"),
+        b"not an image",
         # Cut in the middle of its pixels: no header says so, and nothing here decodes.
         encoded(1, "PNG", 64, "RGB")[:-2000],
     ]
-    made = [Face(f"{i}", 0, {"png": content, "cls": b"0"}) for i, content in enumerate(pictures)]
-    made.append(Face("jpeg", 0, {"jpg": picture((500, 400), "CMYK", "JPEG"), "cls": b"0"}))
+    made = [Face(f"{i}", 0, {"png": content, "cls": b"0"}) for i, content in enumerate(images)]
+    made.append(Face("jpeg", 0, {"jpg": image((500, 400), "CMYK", "JPEG"), "cls": b"0"}))
     looked = only(shard_set(tmp_path / "train", [made])).splits[0].looked
-    assert looked.pictures == 10
+    assert looked.images == 10
     assert looked.sizes == Sizes((99, 1), (64, 64), (500, 400), (64, 64), 4)
     assert looked.colours == {"colour": 4, "grey": 4, "palette": 1, "unreadable": 1}
 
@@ -163,7 +163,7 @@ def test_facts_that_state_something_are_counted_and_different_subjects_too(tmp_p
     assert looked.subjects == 2
 
 
-def test_of_a_large_set_pictures_all_over_it_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_set_images_all_over_it_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(describing, "MOST_LOOKED_AT", 10)
     monkeypatch.setattr(describing, "MOST_SHARDS", 5)
     shards = [
@@ -171,7 +171,7 @@ def test_of_a_large_set_pictures_all_over_it_are_looked_at(tmp_path: Path, monke
         for s in range(10)
     ]
     looked = only(shard_set(tmp_path / "train", shards)).splits[0].looked
-    assert looked.pictures == 10
+    assert looked.images == 10
     assert set(looked.facts.values()) == {2}
     assert set(np.diff([int(shard) for shard in looked.facts])) == {2}
 
@@ -189,7 +189,7 @@ def test_numbers_that_are_spread_evenly_differ_and_leave_no_gap(total: int, coun
 
 
 def in_tars(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
-    """Emotion by its json -> key and picture of its samples, in the order of the tars, read with tarfile."""
+    """Emotion by its json -> key and image of its samples, in the order of the tars, read with tarfile."""
     found: dict[str, list[tuple[str, bytes]]] = {}
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
@@ -202,7 +202,7 @@ def in_tars(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_sheet_has_a_row_for_each_split_and_emotion_with_pictures_spread_evenly_over_it(
+def test_the_sheet_has_a_row_for_each_split_and_emotion_with_images_spread_evenly_over_it(
     tmp_path: Path, seed: int
 ) -> None:
     out = fer2013_set(tmp_path)
@@ -216,7 +216,7 @@ def test_the_sheet_has_a_row_for_each_split_and_emotion_with_pictures_spread_eve
         assert shown == [samples[emotion][place] for place in evenly(6, 4, seed)]
 
 
-def test_another_seed_shows_other_pictures_and_the_same_one_the_same(tmp_path: Path) -> None:
+def test_another_seed_shows_other_images_and_the_same_one_the_same(tmp_path: Path) -> None:
     folders = sets_at([fer2013_set(tmp_path) / "train"], DataConfig())
     first = list(sheet_rows(folders, 2))
     assert list(sheet_rows(folders, 2)) == first
@@ -295,7 +295,7 @@ def test_the_command_prints_counts_differences_and_what_was_left_out_and_mended(
     assert dataset == json.loads(json.dumps(dataclasses.asdict(only(tmp_path / "out"))))
 
 
-def test_the_command_draws_a_sheet_of_as_many_pictures_as_asked(tmp_path: Path) -> None:
+def test_the_command_draws_a_sheet_of_as_many_images_as_asked(tmp_path: Path) -> None:
     source = open_source("folder", str(folder_release(tmp_path / "raw", 9)))
     build_shards(source, tmp_path / "out", BuildOptions(workers=1))
     sizes = []
@@ -312,7 +312,7 @@ def test_a_sheet_in_an_impossible_place_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shard_set(tmp_path / "train", [faces(7)])
-    for name, reason in (("absent/a.png", "no folder"), ("a.pdf", "a sheet is a picture")):
+    for name, reason in (("absent/a.png", "no folder"), ("a.pdf", "a sheet is an image")):
         assert main(["shards", "describe", str(folder), "--sheet", str(tmp_path / name)]) == 2
         said = capsys.readouterr()
         assert reason in said.err

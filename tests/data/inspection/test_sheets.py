@@ -1,4 +1,4 @@
-"""Contact sheets show each picture in its place, whatever the pictures and their names are like."""
+"""Contact sheets show each image in its place, whatever the images and their names are like."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 
 def tile(number: int, caption: str = "") -> Tile:
-    """A picture that fills its tile as it is."""
+    """An image that fills its tile as it is."""
     return Tile(encoded(number, "PNG", SIDE, "RGB"), caption)
 
 
@@ -29,11 +29,11 @@ def drawn(rows: list[Row], path: Path, columns: int = COLUMNS) -> Pixels:
     return pixels(path.read_bytes())
 
 
-def place(sheet: Pixels, picture: Pixels) -> tuple[int, int]:
-    """Left and top of a picture on a sheet that shows it once."""
-    height, width = picture.shape[:2]
-    corners = np.argwhere((sheet == picture[0, 0]).all(axis=2))
-    found = [(x, y) for y, x in corners.tolist() if np.array_equal(sheet[y : y + height, x : x + width], picture)]
+def place(sheet: Pixels, image: Pixels) -> tuple[int, int]:
+    """Left and top of an image on a sheet that shows it once."""
+    height, width = image.shape[:2]
+    corners = np.argwhere((sheet == image[0, 0]).all(axis=2))
+    found = [(x, y) for y, x in corners.tolist() if np.array_equal(sheet[y : y + height, x : x + width], image)]
     assert len(found) == 1
     return found[0]
 
@@ -77,7 +77,7 @@ def test_of_a_long_caption_the_end_stays_and_of_a_long_title_the_beginning(tmp_p
     assert sheet("start-" + "1" * 400, "").shape[1] == SIDE + 2 * GAP
 
 
-def test_a_picture_keeps_its_shape_is_as_large_as_fits_and_stands_in_the_middle(tmp_path: Path) -> None:
+def test_an_image_keeps_its_shape_is_as_large_as_fits_and_stands_in_the_middle(tmp_path: Path) -> None:
     red = io.BytesIO()
     Image.new("RGB", (200, 50), (255, 0, 0)).save(red, "PNG")
     sheet = drawn([Row("", (tile(0), Tile(red.getvalue(), "")))], tmp_path / "a.png")
@@ -87,13 +87,13 @@ def test_a_picture_keeps_its_shape_is_as_large_as_fits_and_stands_in_the_middle(
     assert (rows.min() - top, rows.max() - top) == (36, 59)
 
 
-def test_a_small_grey_picture_is_enlarged(tmp_path: Path) -> None:
+def test_a_small_grey_image_is_enlarged(tmp_path: Path) -> None:
     sheet = drawn([Row("", (Tile(encoded(3, "PNG", SIDE // 2), ""),))], tmp_path / "a.png")
     expected = face(3, SIDE // 2).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     place(sheet, np.asarray(expected))
 
 
-def test_a_turned_picture_is_shown_upright(tmp_path: Path) -> None:
+def test_a_turned_image_is_shown_upright(tmp_path: Path) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
     turned = io.BytesIO()
@@ -110,11 +110,11 @@ def test_of_sixteen_bits_the_upper_eight_are_shown(tmp_path: Path) -> None:
     place(sheet, np.stack([grey] * 3, axis=2))
 
 
-BROKEN = {"empty": b"", "text": b"not a picture", "cut jpeg": encoded(1)[:-100], "cut png": encoded(1, "PNG")[:60]}
+BROKEN = {"empty": b"", "text": b"not an image", "cut jpeg": encoded(1)[:-100], "cut png": encoded(1, "PNG")[:60]}
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_a_picture_that_does_not_decode_gets_a_grey_tile_with_words_on_it(tmp_path: Path, content: bytes) -> None:
+def test_an_image_that_does_not_decode_gets_a_grey_tile_with_words_on_it(tmp_path: Path, content: bytes) -> None:
     sheet = drawn([Row("", (tile(0), Tile(content, ""), tile(1)))], tmp_path / "a.png")
     left, top = place(sheet, pixels(tile(0).content))
     missing = sheet[top : top + SIDE, left + SIDE + GAP : left + 2 * SIDE + GAP]
@@ -140,7 +140,7 @@ def test_a_sheet_without_rows_says_so(tmp_path: Path) -> None:
 def test_a_sheet_that_cannot_be_written_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
     rows = [Row("", (tile(0),))]
-    with pytest.raises(InputError, match=r"a\.gif: a sheet is a picture; give it one of .* \.png, \.jpg, \.jpeg"):
+    with pytest.raises(InputError, match=r"a\.gif: a sheet is an image; give it one of .* \.png, \.jpg, \.jpeg"):
         contact_sheet(rows, tmp_path / "a.gif")
     with pytest.raises(InputError, match=r"absent/a\.png: no folder .*absent for the sheet"):
         contact_sheet(rows, tmp_path / "absent" / "a.png")

@@ -72,7 +72,7 @@ def test_all_faults_are_listed_and_none_ends_the_check(shards: Path) -> None:
         assert expected in faults
 
 
-def test_wrong_labels_pictures_and_repeated_keys_are_named_with_shard_and_key(tmp_path: Path) -> None:
+def test_wrong_labels_images_and_repeated_keys_are_named_with_shard_and_key(tmp_path: Path) -> None:
     good = {"jpg": encoded(1), "cls": b"0", "json": b'{"emotion": "fear"}'}
     wrong = {
         "a": good,
@@ -95,7 +95,7 @@ def test_wrong_labels_pictures_and_repeated_keys_are_named_with_shard_and_key(tm
         "b.tar: too-large: its .cls b'3' is not a number from 0 to 2",
         "b.tar: no-json: its .json is not an object",
         "b.tar: cut: its .jpg does not decode",
-        "b.tar: bare: 0 pictures",
+        "b.tar: bare: 0 images",
         "b.tar: a: key comes twice in the set",
         "b.tar: 7 samples, but the manifest says 1",
         "b.tar: 4 of fear, but the manifest says 1",
@@ -157,7 +157,7 @@ def test_tars_that_others_made_become_a_set_that_verifies(tmp_path: Path, form: 
         ({"a.jpg": b"", "a.cls": b"7"}, r"a\.tar: a: the label '7' is not a number from 0 to 2"),
         ({"a.jpg": b"", "a.cls": b"-1"}, r"a\.tar: a: the label '-1' is not a number"),
         ({"a.jpg": b"", "a.txt": b"7"}, r"a\.tar: a: no label; expected a number in \.cls or an emotion in \.json"),
-        ({"a.gif": b"", "a.cls": b"0"}, r"a\.tar: a: no picture among gif, cls; expected one of jpg, jpeg, png"),
+        ({"a.gif": b"", "a.cls": b"0"}, r"a\.tar: a: no image among gif, cls; expected one of jpg, jpeg, png"),
         ({"a.jpg": b"", "a.JPG": b""}, r"a\.tar: a: two files with the same extension"),
         ({"a.jpg": b"", "a.json": b"{"}, r"a\.tar: a: its \.json does not parse"),
         (
@@ -171,7 +171,7 @@ def test_tars_that_others_made_become_a_set_that_verifies(tmp_path: Path, form: 
         ({}, r"its 1 tars hold no sample"),
     ],
 )
-def test_a_sample_without_a_clear_label_or_picture_is_named(
+def test_a_sample_without_a_clear_label_or_image_is_named(
     tmp_path: Path, members: dict[str, bytes], message: str
 ) -> None:
     tar_of(tmp_path / "a.tar", members)

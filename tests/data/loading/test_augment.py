@@ -47,7 +47,7 @@ def test_a_draw_is_uniform_over_its_range(name: str) -> None:
     assert ((found - 200.0) ** 2 / 200).sum() < 19 + 4 * 6.2
 
 
-def test_half_of_the_pictures_are_mirrored_and_each_corner_comes_as_often() -> None:
+def test_half_of_the_images_are_mirrored_and_each_corner_comes_as_often() -> None:
     augmentation = drawn()
     assert abs(augmentation.mirror.mean() - 0.5) < 4 * 0.5 / np.sqrt(4000)
     assert set(augmentation.mirror) == {0, 1}

@@ -29,10 +29,10 @@ BATCH, LANES, BLOCK = 24, 12, 8
 MOST_WORLD = 8
 
 BAD = (20, 131)
-"""Two pictures that do not decode: the first is seen by its headers, the other breaks the graph that decodes it."""
+"""Two images that do not decode: the first is seen by its headers, the other breaks the graph that decodes it."""
 
 Step = tuple[int, list[str]]
-"""A step, and a line for each sample that this rank got in it: the key, the label, and what became of the picture."""
+"""A step, and a line for each sample that this rank got in it: the key, the label, and what became of the image."""
 
 Ledger = dict[int, list[str]]
 """Step -> the lines of the global batch, rank by rank."""
@@ -93,11 +93,11 @@ def reduced(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """As `plain`, with two pictures that do not decode and are skipped."""
+    """As `plain`, with two images that do not decode and are skipped."""
     made = faces(253, side=8)
     whole = made[BAD[1]].members["png"]
     pixels = whole.index(b"IDAT") + 8
-    for number, content in zip(BAD, (b"no picture", whole[:pixels] + bytes(20) + whole[pixels + 20 :]), strict=True):
+    for number, content in zip(BAD, (b"no image", whole[:pixels] + bytes(20) + whole[pixels + 20 :]), strict=True):
         made[number] = replace(made[number], members={**made[number].members, "png": content})
     folder = shard_set(tmp_path_factory.mktemp("spoilt") / "train", [made[:90], made[90:91], made[91:140], made[140:]])
     return Run(folder, DataConfig(size=10, crop=8, views="random_one", on_bad="skip"))
@@ -185,7 +185,7 @@ def test_a_hundred_kills_and_changes_of_the_world_leave_the_samples_and_their_dr
     assert ledger == undisturbed(run, steps, reader_steps)
 
 
-def test_a_hundred_kills_of_the_loader_leave_every_pixel_as_it_was_also_where_pictures_are_skipped(spoilt: Run) -> None:
+def test_a_hundred_kills_of_the_loader_leave_every_pixel_as_it_was_also_where_images_are_skipped(spoilt: Run) -> None:
     steps = 260
     ledger, killed = killed_at_random(spoilt, steps, 100, loader_steps)
     check_kills(spoilt, steps, killed)
@@ -195,7 +195,7 @@ def test_a_hundred_kills_of_the_loader_leave_every_pixel_as_it_was_also_where_pi
 
 
 @pytest.mark.parametrize("world", [1, 3, 8])
-def test_a_rank_gets_its_lanes_less_the_pictures_that_are_skipped(spoilt: Run, world: int) -> None:
+def test_a_rank_gets_its_lanes_less_the_images_that_are_skipped(spoilt: Run, world: int) -> None:
     reader = spoilt.reader()
     order = spoilt.order(reader)
     steps = 2 * order.steps_per_epoch

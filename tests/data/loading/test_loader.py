@@ -159,7 +159,7 @@ def test_a_set_that_our_build_made_is_read_whole(tmp_path: Path) -> None:
     assert reader.keys(everything(reader)) == samples.keys
 
 
-def test_the_reader_gives_the_bytes_of_the_picture(folder: Path) -> None:
+def test_the_reader_gives_the_bytes_of_the_image(folder: Path) -> None:
     reader = Reader(folder, SEVEN)
     samples = reader.read(everything(reader))
     assert [bytes(content) for content in samples.content] == [sample.members["png"] for sample in faces(41)]
@@ -203,7 +203,7 @@ def test_drop_extra_leaves_out_exactly_the_emotion_that_the_model_does_not_have(
 
 def test_a_set_without_any_emotion_of_the_model_is_an_error(tmp_path: Path) -> None:
     folder = shard_set(tmp_path / "train", [faces(3, emotions=1)], ("contempt",))
-    with pytest.raises(InputError, match=r"no picture has an emotion of the model \(surprise, fear"):
+    with pytest.raises(InputError, match=r"no image has an emotion of the model \(surprise, fear"):
         Reader(folder, SEVEN, drop_extra=True)
 
 
@@ -276,7 +276,7 @@ def test_a_cls_that_is_not_a_number_is_named_with_its_shard_and_key(tmp_path: Pa
         read_all(folder)
 
 
-@pytest.mark.parametrize(("member", "what"), [("png", "picture"), ("cls", r"label \(\.cls\)")])
+@pytest.mark.parametrize(("member", "what"), [("png", "image"), ("cls", r"label \(\.cls\)")])
 def test_a_sample_that_lacks_a_member_is_named_with_its_shard_and_key(tmp_path: Path, member: str, what: str) -> None:
     folder = with_faces(tmp_path, spoilt(4, **{member: None}))
     with pytest.raises(InputError, match=rf"^drawn-train-000000\.tar: face-0004: no {what}"):
@@ -298,7 +298,7 @@ def test_labels_that_are_not_as_the_manifest_counts_them_are_an_error_where_some
         read_all(folder, drop_extra=True)
 
 
-def test_pictures_that_are_known_not_to_decode_are_left_out_from_the_start(folder: Path) -> None:
+def test_images_that_are_known_not_to_decode_are_left_out_from_the_start(folder: Path) -> None:
     reader = Reader(folder, SEVEN)
     loader = evaluation_loader(replace(STUDY, on_bad="skip"), reader, place(), 6)
     loader.bad["face-0003"] = "drawn-train-000000.tar"
@@ -306,7 +306,7 @@ def test_pictures_that_are_known_not_to_decode_are_left_out_from_the_start(folde
 
 
 def test_an_evaluation_skips_a_batch_of_which_nothing_decodes(tmp_path: Path) -> None:
-    folder = with_faces(tmp_path, spoilt(6, png=b"no picture"), count=7)
+    folder = with_faces(tmp_path, spoilt(6, png=b"no image"), count=7)
     loader = evaluation_loader(replace(STUDY, on_bad="skip"), Reader(folder, SEVEN), place(), 6)
     assert keys(list(loader)) == [sample.key for sample in faces(6)]
 

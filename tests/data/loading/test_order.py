@@ -241,7 +241,7 @@ def test_the_default_number_of_lanes_is_the_largest_divisor_up_to_128(batch_size
 
 
 def test_fewer_samples_than_a_batch_is_an_error_that_names_both() -> None:
-    with pytest.raises(InputError, match=r"has 99 pictures, fewer than --train\.batch-size 100; .* at most 99"):
+    with pytest.raises(InputError, match=r"has 99 images, fewer than --train\.batch-size 100; .* at most 99"):
         Order(UNEVEN, 100, seed=0)
 
 

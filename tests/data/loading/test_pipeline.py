@@ -45,7 +45,7 @@ YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.321], [0.211, -0.523, 
 
 
 def pixels(count: int = 3, side: int = SIDE) -> NDArray[np.uint8]:
-    """The pictures that `pngs` holds. [n, H, W, 3]"""
+    """The images that `pngs` holds. [n, H, W, 3]"""
     return np.stack([np.asarray(face(i, side, "RGB")) for i in range(count)])
 
 
@@ -61,27 +61,27 @@ def fixed(count: int, **chosen: float) -> Augmentation:
 
 
 def crops_of(
-    pictures: list[bytes],
+    images: list[bytes],
     data: DataConfig,
     augmentation: Augmentation | None = None,
     augment: bool = True,
     half: bool = False,
 ) -> Tensor:
     """One batch through the graph. [B, V, H, W, 3]"""
-    inputs = Inputs([np.frombuffer(p, np.uint8) for p in pictures], augmentation or fixed(len(pictures)))
+    inputs = Inputs([np.frombuffer(p, np.uint8) for p in images], augmentation or fixed(len(images)))
     waiting = iter([inputs])
-    graph = Graph(data, augment, len(pictures), CPU, half, threads=1)
+    graph = Graph(data, augment, len(images), CPU, half, threads=1)
     return Crops(graph, lambda: next(waiting)).next()
 
 
-def by_torchvision(pictures: NDArray[np.uint8]) -> Tensor:
+def by_torchvision(images: NDArray[np.uint8]) -> Tensor:
     """[n, H, W, 3] -> [n, 3, H, W]"""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def rounded(pictures: Tensor) -> NDArray[np.float64]:
-    """Float pictures of 0..1 as torchvision has them -> whole grey levels, [n, H, W, 3]."""
-    return (pictures * 255).round().permute(0, 2, 3, 1).double().numpy()
+def rounded(images: Tensor) -> NDArray[np.float64]:
+    """Float images of 0..1 as torchvision has them -> whole grey levels, [n, H, W, 3]."""
+    return (images * 255).round().permute(0, 2, 3, 1).double().numpy()
 
 
 def assert_within(found: Tensor, expected: NDArray | Tensor, levels: float, mean: float) -> None:
@@ -91,15 +91,15 @@ def assert_within(found: Tensor, expected: NDArray | Tensor, levels: float, mean
     assert distance.mean() <= mean
 
 
-def test_a_picture_of_the_right_size_comes_through_unchanged() -> None:
+def test_an_image_of_the_right_size_comes_through_unchanged() -> None:
     assert_within(crops_of(pngs(), GREY_LEVELS), pixels(), 0, 0)
 
 
 def test_a_jpeg_is_decoded_as_pillow_does() -> None:
-    pictures = [encoded(i, "JPEG", SIDE, "RGB") for i in range(3)]
-    expected = np.stack([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures])
+    images = [encoded(i, "JPEG", SIDE, "RGB") for i in range(3)]
+    expected = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in images])
     # Measured: equal. Decoders may round otherwise in other versions.
-    assert_within(crops_of(pictures, GREY_LEVELS), expected, 1, 0.01)
+    assert_within(crops_of(images, GREY_LEVELS), expected, 1, 0.01)
 
 
 @pytest.mark.parametrize("size", [40, 48, 96, 128])
@@ -109,7 +109,7 @@ def test_resizing_is_torchvisions_bilinear_with_antialias(size: int) -> None:
     assert_within(crops_of(pngs(), data), rounded(expected), 1, 0.1)
 
 
-def test_a_picture_that_is_not_square_is_squeezed_into_one() -> None:
+def test_an_image_that_is_not_square_is_squeezed_into_one() -> None:
     stream = io.BytesIO()
     wide = face(0, SIDE, "RGB").resize((100, 50))
     wide.save(stream, "PNG")
@@ -191,7 +191,7 @@ def test_the_centre_is_torchvisions_centre_crop() -> None:
     assert torch.equal(found[:, 0], expected.permute(0, 2, 3, 1).float())
 
 
-def test_random_one_cuts_the_crop_that_was_drawn_for_each_picture() -> None:
+def test_random_one_cuts_the_crop_that_was_drawn_for_each_image() -> None:
     augmentation = replace(fixed(5), corner=np.array(CORNERS, np.float32)[[4, 2, 0, 3, 1]])
     found = crops_of(pngs(5), replace(GREY_LEVELS, crop=56, views="random_one"), augmentation)
     five = crops_of(pngs(5), replace(GREY_LEVELS, crop=56, views="expand"))
@@ -226,7 +226,7 @@ def test_evaluation_neither_turns_nor_tones_nor_mirrors() -> None:
 
 
 @pytest.mark.parametrize(("mode", "form"), [("L", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG")])
-def test_a_picture_without_three_channels_gives_three(mode: str, form: str) -> None:
+def test_an_image_without_three_channels_gives_three(mode: str, form: str) -> None:
     found = crops_of([encoded(0, form, SIDE, mode)], GREY_LEVELS)
     stream = io.BytesIO(encoded(0, form, SIDE, mode))
     assert_within(found, np.asarray(Image.open(stream).convert("RGB"))[None], 0, 0)
@@ -235,7 +235,7 @@ def test_a_picture_without_three_channels_gives_three(mode: str, form: str) -> N
         assert torch.equal(found[..., 0], found[..., 2])
 
 
-# Through the loader: whole batches, and pictures that do not decode.
+# Through the loader: whole batches, and images that do not decode.
 
 STUDY = DataConfig(size=24, crop=20, flip=True)
 
@@ -255,7 +255,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("views", "count"), [("expand", 5), ("fold", 5), ("random_one", 1), ("centre", 1)])
-def test_a_batch_is_channels_last_with_the_views_of_a_picture_in_a_row(good: Path, views: str, count: int) -> None:
+def test_a_batch_is_channels_last_with_the_views_of_an_image_in_a_row(good: Path, views: str, count: int) -> None:
     data = replace(STUDY, views=views)
     _, batches = load(good, data, steps=1)
     crops = batches[0].crops
@@ -308,13 +308,13 @@ def test_the_last_batch_of_an_evaluation_may_be_smaller(good: Path) -> None:
     assert torch.equal(torch.cat([batch.crops for batch in batches]), at_once.crops)
 
 
-def damaged(kind: str, picture: bytes) -> bytes:
+def damaged(kind: str, image: bytes) -> bytes:
     return {
-        "truncated": picture[: len(picture) // 2],
-        "zeros": bytes(len(picture)),
-        "garbage": b"no picture at all",
+        "truncated": image[: len(image) // 2],
+        "zeros": bytes(len(image)),
+        "garbage": b"no image at all",
         # Built as a JPEG is, but without its tables, so that it is found only when it breaks the graph.
-        "hollow": picture.replace(b"\xff\xdb", b"\xff\xfe"),
+        "hollow": image.replace(b"\xff\xdb", b"\xff\xfe"),
         "empty": b"",
     }[kind]
 
@@ -331,16 +331,16 @@ def set_with_bad(folder: Path, bad: dict[int, str]) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_that_does_not_decode_stops_the_run_and_is_named(tmp_path: Path, kind: str) -> None:
+def test_an_image_that_does_not_decode_stops_the_run_and_is_named(tmp_path: Path, kind: str) -> None:
     folder = set_with_bad(tmp_path, {11: kind})
-    with pytest.raises(WorkError, match=r"^drawn-train-000001\.tar: face-0011: the picture does not decode; .*skip"):
+    with pytest.raises(WorkError, match=r"^drawn-train-000001\.tar: face-0011: the image does not decode; .*skip"):
         load(folder, STUDY)
 
 
 @pytest.mark.parametrize(
     "bad", [{11: "truncated"}, {3: "garbage"}, {19: "empty"}, {3: "garbage", 4: "truncated", 17: "empty"}]
 )
-def test_a_picture_that_does_not_decode_is_left_out_and_nothing_else_changes(
+def test_an_image_that_does_not_decode_is_left_out_and_nothing_else_changes(
     tmp_path: Path, good: Path, bad: dict[int, str]
 ) -> None:
     data = replace(STUDY, on_bad="skip")
@@ -358,7 +358,7 @@ def test_a_picture_that_does_not_decode_is_left_out_and_nothing_else_changes(
         assert ours.positions.position.tolist() == theirs.positions.position[keep].tolist()
 
 
-def test_a_picture_that_is_known_not_to_decode_breaks_no_graph_again(
+def test_an_image_that_is_known_not_to_decode_breaks_no_graph_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
@@ -375,11 +375,11 @@ def test_a_picture_that_is_known_not_to_decode_breaks_no_graph_again(
 
 def test_a_batch_of_which_nothing_decodes_stops_the_run(tmp_path: Path) -> None:
     folder = set_with_bad(tmp_path, dict.fromkeys(range(20), "garbage"))
-    with pytest.raises(WorkError, match=r"step 0: none of the batch's 6 pictures decodes"):
+    with pytest.raises(WorkError, match=r"step 0: none of the batch's 6 images decodes"):
         load(folder, replace(STUDY, on_bad="skip"))
 
 
 def test_find_bad_names_the_ones_that_do_not_decode() -> None:
-    picture = encoded(0, "JPEG", 24, "RGB")
-    content = [picture, b"", picture, damaged("truncated", picture), b"no picture at all", encoded(1, "PNG")]
+    image = encoded(0, "JPEG", 24, "RGB")
+    content = [image, b"", image, damaged("truncated", image), b"no image at all", encoded(1, "PNG")]
     assert find_bad([np.frombuffer(part, np.uint8) for part in content], CPU) == [1, 3, 4]

@@ -29,7 +29,7 @@ from support.releases.affectnet import (
     shown,
     write_face,
 )
-from support.releases.made import Maker, Release, picture, seen
+from support.releases.made import Maker, Release, image, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources.affectnet import PUBLISHED, code_in
@@ -77,7 +77,7 @@ def one_row(root: Path, text: str) -> Sample:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_every_picture_comes_out_with_its_emotion_and_every_other_with_its_reason(tmp_path: Path, make: Maker) -> None:
+def test_every_image_comes_out_with_its_emotion_and_every_other_with_its_reason(tmp_path: Path, make: Maker) -> None:
     release = make(tmp_path)
     source = opened(release)
     entries = list(source.samples())
@@ -90,7 +90,7 @@ def test_every_picture_comes_out_with_its_emotion_and_every_other_with_its_reaso
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_each_picture_read_shows_the_emotion_it_is_labelled_with(tmp_path: Path, make: Maker) -> None:
+def test_each_image_read_shows_the_emotion_it_is_labelled_with(tmp_path: Path, make: Maker) -> None:
     source = opened(make(tmp_path))
     for sample in samples_of(source).values():
         assert seen(Image.open(io.BytesIO(source.read(sample).content))) == sample.emotion
@@ -139,11 +139,11 @@ def test_a_damaged_label_is_a_value_error_whatever_its_bytes(noise: bytes, at: i
 
 def test_the_npy_files_beside_a_face_become_facts(tmp_path: Path) -> None:
     sample = one_face(tmp_path)
-    picture = open_source("affectnet", str(tmp_path)).read(sample)
+    image = open_source("affectnet", str(tmp_path)).read(sample)
     assert sample.facts == {"id": "train_set/images/7.jpg", "code": "1"}
     points = [[2 * i + 0.25, 2 * i + 1.25] for i in range(68)]
-    assert picture.facts == {"landmarks": points, "valence": -0.25, "arousal": 0.5}
-    assert picture.mended == ""
+    assert image.facts == {"landmarks": points, "valence": -0.25, "arousal": 0.5}
+    assert image.mended == ""
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_a_missing_or_damaged_npy_file_costs_its_fact_and_not_the_face(
     tmp_path: Path, files: dict[str, bytes | None], names: set[str], mended: str
 ) -> None:
     sample = one_face(tmp_path, **files)
-    picture = open_source("affectnet", str(tmp_path)).read(sample)
-    assert (set(picture.facts), picture.mended) == (names, mended)
-    assert picture.facts.get("valence") in (None, -0.25, 0.1)
+    image = open_source("affectnet", str(tmp_path)).read(sample)
+    assert (set(image.facts), image.mended) == (names, mended)
+    assert image.facts.get("valence") in (None, -0.25, 0.1)
 
 
 def test_a_row_becomes_the_facts_of_its_sample(tmp_path: Path) -> None:
@@ -190,16 +190,16 @@ def test_a_row_becomes_the_facts_of_its_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "landmarks", "rest", "mended"),
     [
-        ("NULL,NULL,NULL,NULL", LANDMARKS, "0,0", "face box is NULL: the whole picture is used"),
-        (",,,", LANDMARKS, "0,0", "face box is NULL: the whole picture is used"),
-        ("1,2,3,x", LANDMARKS, "0,0", "face box is not four numbers: the whole picture is used"),
-        ("1,2,3,inf", LANDMARKS, "0,0", "face box is not four numbers: the whole picture is used"),
+        ("NULL,NULL,NULL,NULL", LANDMARKS, "0,0", "face box is NULL: the whole image is used"),
+        (",,,", LANDMARKS, "0,0", "face box is NULL: the whole image is used"),
+        ("1,2,3,x", LANDMARKS, "0,0", "face box is not four numbers: the whole image is used"),
+        ("1,2,3,inf", LANDMARKS, "0,0", "face box is not four numbers: the whole image is used"),
         ("1,2,3,4", "NULL", "0,0", "landmarks are missing"),
         ("1,2,3,4", "1;2;3", "0,0", "landmarks are not 68 points: dropped"),
         ("1,2,3,4", LANDMARKS.replace("7.254", "nan"), "0,0", "landmarks are not 68 points: dropped"),
         ("1,2,3,4", LANDMARKS, "NULL,0", "valence is missing"),
         ("1,2,3,4", LANDMARKS, "0,up", "arousal is not from -1 to 1: dropped"),
-        ("NULL,2,3,4", "", "9,0", "face box is NULL: the whole picture is used; landmarks are missing; "
+        ("NULL,2,3,4", "", "9,0", "face box is NULL: the whole image is used; landmarks are missing; "
          "valence is not from -1 to 1: dropped"),
     ],
 )  # fmt: skip
@@ -218,7 +218,7 @@ def test_a_box_is_x_y_width_and_height(tmp_path: Path) -> None:
     emotions = ["happiness", "anger", "surprise"]
     for number, (box, emotion) in enumerate(zip(boxes, emotions, strict=True)):
         photograph = Image.new("RGB", (160, 120))
-        photograph.paste(picture(emotion, number), box[:2])
+        photograph.paste(image(emotion, number), box[:2])
         path = tmp_path / "raw" / "Manually_Annotated_Images" / "1" / f"{emotion}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         photograph.save(path)
@@ -247,13 +247,13 @@ def test_shards_hold_the_labels_the_facts_and_the_account_of_the_rest(tmp_path: 
         "no emotion: none (code 8)": 3,
         "no emotion: uncertain (code 9)": 4,
         "path is missing": 1,
-        "path leaves the picture folder": 4,
+        "path leaves the image folder": 4,
         "unknown code": 2,
     }
     assert train.built["mended"] == {
-        "face box is NULL: the whole picture is used; landmarks are missing": 2,
-        "face box is not four numbers: the whole picture is used; landmarks are not 68 points: dropped": 1,
-        "face box reached beyond the picture: cut at its edge": 2,
+        "face box is NULL: the whole image is used; landmarks are missing": 2,
+        "face box is not four numbers: the whole image is used; landmarks are not 68 points: dropped": 1,
+        "face box reached beyond the image: cut at its edge": 2,
         "face box without an area: dropped": 1,
     }
     facts = {key: json.loads(text) for key, text in shard_members(tmp_path / "out" / "train", "json").items()}
@@ -279,7 +279,7 @@ def test_the_lists_that_are_asked_for_are_read_and_named(tmp_path: Path, chosen:
     assert splits_of(source) == ({"train"} if chosen == "automatic" else {"train", "test"})
 
 
-def test_the_same_path_in_both_kinds_of_lists_is_two_pictures(tmp_path: Path) -> None:
+def test_the_same_path_in_both_kinds_of_lists_is_two_images(tmp_path: Path) -> None:
     lists(tmp_path, row("1/a.jpg", 1))
     write(tmp_path / "automatically_annotated.csv", f"{HEADER}\n{row('1/a.jpg', 2)}".encode())
     write(tmp_path / "Automatically_Annotated_Images" / "1" / "a.jpg", shown(2, "a"))
@@ -317,7 +317,7 @@ def test_class_folders_made_beside_the_release_are_not_read_with_it(tmp_path: Pa
     ]
 
 
-def test_numbered_picture_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
+def test_numbered_image_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
     write(tmp_path / "Manually_Annotated_Images" / "3" / "a.jpg", shown(3, "a"))
     with pytest.raises(InputError, match="no AffectNet here"):
         open_source("affectnet", str(tmp_path))
@@ -345,7 +345,7 @@ def test_listing_a_long_csv_takes_no_more_memory_than_a_short_one(tmp_path: Path
         (
             ["training.csv"],
             {"lists": "both"},
-            r"the pictures of training\.csv are missing; looked for the folder Manually_Annotated_Images or .* found: ",
+            r"the images of training\.csv are missing; looked for the folder Manually_Annotated_Images or .* found: ",
         ),
         (
             ["training.csv", "Manually_Annotated_Images/1/a.jpg"],

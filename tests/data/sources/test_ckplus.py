@@ -62,7 +62,7 @@ def test_the_variant_and_the_emotions_say_what_was_found(tmp_path: Path) -> None
     source = open_source("ckplus", str(ckplus_48(tmp_path / "classes").raw))
     assert source.emotions == CODE_ORDER[1:]
     assert source.variant == (
-        "CK+48, class folders of 48x48 pictures without neutral; no official split, all of it train"
+        "CK+48, class folders of 48x48 images without neutral; no official split, all of it train"
     )
 
 
@@ -174,7 +174,7 @@ def test_landmarks_are_those_of_the_frame(tmp_path: Path) -> None:
         landmark_text(0).replace(b"\n", b" 1.0\n"),
     ],
 )
-def test_damaged_landmarks_are_told_and_the_picture_stays(tmp_path: Path, text: bytes) -> None:
+def test_damaged_landmarks_are_told_and_the_image_stays(tmp_path: Path, text: bytes) -> None:
     last = Path(one_sequence(tmp_path, 9)[-1])
     write(tmp_path / "Landmarks" / f"{last.with_suffix('')}_landmarks.txt", text)
     source = open_source("ckplus", str(tmp_path), last=1, first_neutral=False)

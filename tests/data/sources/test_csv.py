@@ -56,7 +56,7 @@ def test_emotions_stand_in_the_order_of_the_codes(tmp_path: Path) -> None:
 
 def test_the_variant_says_which_columns_were_taken_and_how_labels_are_read(tmp_path: Path) -> None:
     assert opened(words_and_splits(tmp_path / "a")).variant == (
-        "csv, picture in Image, emotion in Label, split in Split, subject in Subject; labels are words"
+        "csv, image in Image, emotion in Label, split in Split, subject in Subject; labels are words"
     )
     source = opened(codes_of_a_table(tmp_path / "b"))
     assert source.variant.endswith("labels by affectnet; no column of splits, all of it train")
@@ -198,17 +198,17 @@ def test_blanks_behind_delimiters_change_nothing(tmp_path: Path) -> None:
             {},
             r"no column for the emotion; looked for emotion, .* names: image, mood; say",
         ),
-        (["a.jpg,fear"], {}, r"no column for the picture; looked for path, image, .* names: a\.jpg, fear; say which"),
-        ([""], {}, r"no column for the picture; .* names: nothing; say which with --picture-column"),
+        (["a.jpg,fear"], {}, r"no column for the image; looked for path, image, .* names: a\.jpg, fear; say which"),
+        ([""], {}, r"no column for the image; .* names: nothing; say which with --image-column"),
         (
             ["path,image,label", "a,b,fear"],
             {},
-            r"path and image could each be the picture; say which with --picture-col",
+            r"path and image could each be the image; say which with --image-col",
         ),
         (["path,label", "a,fear"], {"split_column": "fold"}, r"no column for the split; looked for fold; the first"),
         (
             ["image,pixels,label", "a,1 2,3"],
-            {"picture_column": "file"},
+            {"image_column": "file"},
             r"names: image, pixels, label; .* source fer2013\)$",
         ),
         ([",image,label", "0,a.jpg,fear"], {"emotion_column": "###"}, r"no column for the emotion; looked for ###; "),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.faces import write
 from support.releases.expw import MAKERS, expw_flat, expw_official
-from support.releases.made import Maker, picture, seen
+from support.releases.made import Maker, image, seen
 from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
@@ -44,8 +44,8 @@ def test_top_comes_first_in_the_list_and_left_first_in_the_facts(tmp_path: Path)
 
 def test_each_face_of_a_photograph_is_cut_out_with_its_own_label(tmp_path: Path) -> None:
     photograph = Image.new("RGB", (200, 100))
-    photograph.paste(picture("fear", 1, side=60), (10, 20))
-    photograph.paste(picture("happiness", 2, side=60), (120, 30))
+    photograph.paste(image("fear", 1, side=60), (10, 20))
+    photograph.paste(image("happiness", 2, side=60), (120, 30))
     photograph.save(tmp_path / "two.png")
     # The last line says the first once more.
     rows = "two.png 0 20 10 70 80 90 2\ntwo.png 1 30 120 180 90 90 3\ntwo.png 0 20 10 70 80 90 2\n"

@@ -16,11 +16,11 @@ from support.releases.ferplus import (
     COLUMNS,
     MAKERS,
     labels_with_boxes,
-    table_beside_pictures,
+    table_beside_images,
     table_beside_table,
     votes,
 )
-from support.releases.made import Maker, picture_bytes, seen
+from support.releases.made import Maker, image_bytes, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
@@ -45,9 +45,9 @@ def counts(line: str) -> list[int]:
 
 
 def labels(root: Path, *lines: str) -> Path:
-    """A release of one folder; every picture that a line names is there."""
+    """A release of one folder; every image that a line names is there."""
     for line in lines:
-        write(root / "FER2013Train" / line.partition(",")[0], picture_bytes("fear", 1, "PNG"))
+        write(root / "FER2013Train" / line.partition(",")[0], image_bytes("fear", 1, "PNG"))
     write(root / "FER2013Train" / "label.csv", "\n".join(lines).encode())
     return root
 
@@ -124,7 +124,7 @@ def test_rules_differ_on_votes_worked_by_hand(line: str, by_rule: list[str]) -> 
     assert [judge(counts(line), rule).emotion for rule in RULES] == by_rule
 
 
-def test_each_rule_says_why_it_leaves_a_picture_out() -> None:
+def test_each_rule_says_why_it_leaves_an_image_out() -> None:
     lines = (votes(fear=2, anger=2, sadness=2, disgust=2, NF=2), votes(unknown=8, fear=2), votes(NF=8, fear=2))
     reasons = {rule: [judge(counts(line), rule).reason for line in lines] for rule in RULES}
     top = ["top vote says unknown", "top vote says not a face"]
@@ -137,7 +137,7 @@ def test_each_rule_says_why_it_leaves_a_picture_out() -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_each_layout_gives_every_picture_its_label_and_names_what_it_leaves_out(tmp_path: Path, make: Maker) -> None:
+def test_each_layout_gives_every_image_its_label_and_names_what_it_leaves_out(tmp_path: Path, make: Maker) -> None:
     release = make(tmp_path)
     source = pickle.loads(pickle.dumps(open_source(release.source, str(release.raw), **release.options)))
     found = {split: {} for split in release.truth}
@@ -186,13 +186,13 @@ def test_seven_emotions_leave_contempt_out_and_share_its_votes_among_the_others(
     assert source.emotions == ORDER[:7]
 
 
-def test_another_rule_keeps_other_pictures(tmp_path: Path) -> None:
+def test_another_rule_keeps_other_images(tmp_path: Path) -> None:
     raw = labels(tmp_path, f"a.png,{votes(anger=5, fear=5)}", f"b.png,{votes(fear=5, unknown=5)}")
     found = {rule: set(samples_of(open_source("ferplus", str(raw), votes=rule))) for rule in RULES}
     assert found == {"majority": set(), "probability": {"a"}, "crossentropy": {"a"}, "multi_target": {"a", "b"}}
 
 
-def test_a_box_that_is_the_whole_picture_says_nothing_and_any_other_is_left_top_width_height(tmp_path: Path) -> None:
+def test_a_box_that_is_the_whole_image_says_nothing_and_any_other_is_left_top_width_height(tmp_path: Path) -> None:
     boxes = ("(0, 0, 48, 48)", "(4, 6, 40, 46)", "(a, 6, 40, 46)")
     raw = labels(tmp_path, *(f'{i}.png,"{box}",{votes(fear=10)}' for i, box in enumerate(boxes)))
     found = samples_of(open_source("ferplus", str(raw)))
@@ -213,18 +213,18 @@ def test_wrong_lines_are_left_out_each_with_its_reason(tmp_path: Path) -> None:
     table = tmp_path / "table"
     write(table / "fer2013new.csv", (HEADER + "\n".join(lines)).encode())
     for place in ("one", "two", "__MACOSX", ".hidden"):
-        write(table / place / "b.png", picture_bytes("fear", 1, "PNG"))
+        write(table / place / "b.png", image_bytes("fear", 1, "PNG"))
     source = open_source("ferplus", str(table))
     assert set(samples_of(source)) == {"b"}
     assert left_out_of(source) == {
         ("", "a.png", "unknown Usage"),
         ("", "fer2013new.csv row 1", "columns are missing"),
-        ("", "two/b.png", "another picture has this name"),
+        ("", "two/b.png", "another image has this name"),
     }
 
 
 def test_columns_of_the_table_are_found_by_their_names(tmp_path: Path) -> None:
-    write(tmp_path / "fer0000000.png", picture_bytes("fear", 1, "PNG"))
+    write(tmp_path / "fer0000000.png", image_bytes("fear", 1, "PNG"))
     header = "NF,unknown,contempt,fear,disgust,anger,sadness,surprise,happiness,neutral,Image name,Usage"
     write(tmp_path / "fer2013new.csv", f"\ufeff{header}\r\n0,0,0,1,0,0,9,0,0,0,fer0000000.png,Training\r\n".encode())
     (sample,) = samples_of(open_source("ferplus", str(tmp_path))).values()
@@ -232,12 +232,12 @@ def test_columns_of_the_table_are_found_by_their_names(tmp_path: Path) -> None:
 
 
 def test_the_table_above_the_data_folder_counts_and_not_the_older_label_files(tmp_path: Path) -> None:
-    release = table_beside_pictures(tmp_path)
+    release = table_beside_images(tmp_path)
     source = open_source("ferplus", str(tmp_path / "data"))
     assert {sample.facts["id"]: sample.emotion for sample in samples_of(source).values()} == {
         name: emotion for split in release.truth.values() for name, emotion in split.items()
     }
-    assert source.variant == "fer2013new.csv and the pictures that it names"
+    assert source.variant == "fer2013new.csv and the images that it names"
 
 
 @pytest.mark.parametrize(("longer", "word"), [("fer2013new.csv", "more"), ("fer2013.csv", "fewer")])
@@ -295,7 +295,7 @@ def test_what_is_not_understood_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no FER\+ here; looked for fer2013new\.csv .* found: label\.csv$"):
         open_source("ferplus", str(tmp_path))
     write(tmp_path / "fer2013new.csv", HEADER.encode())
-    with pytest.raises(InputError, match=r"labels without pictures; looked for fer2013new\.csv with fer2013\.csv"):
+    with pytest.raises(InputError, match=r"labels without images; looked for fer2013new\.csv with fer2013\.csv"):
         open_source("ferplus", str(tmp_path))
     write(tmp_path / "fer2013new.csv", b"a,b\n")
     with pytest.raises(InputError, match=r"fer2013new\.csv: not FER\+'s table; .* NF, each once; found: a,b$"):
@@ -309,7 +309,7 @@ def test_shards_hold_the_soft_label_and_say_what_was_left_out(tmp_path: Path) ->
     assert (train.samples, val.samples, test.samples) == (25, 25, 25)
     assert train.left_out == {
         "no one, two or three emotions lead": 1,
-        "no picture of this name": 1,
+        "no image of this name": 1,
         "no row in label.csv": 1,
         "top vote says not a face": 1,
         "top vote says unknown": 1,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from support.faces import write
 from support.releases.jaffe import MAKERS, jaffe_copy, jaffe_tiff
-from support.releases.made import Maker, picture, picture_bytes
+from support.releases.made import Maker, image, image_bytes
 from test_sources import samples_as_released, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
@@ -26,24 +26,24 @@ def test_samples_and_what_is_left_out_are_those_of_the_release(tmp_path: Path, m
 
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_a_tiff_becomes_a_png_with_the_same_pixels(tmp_path: Path, mode: str) -> None:
-    picture("fear", 1, 256, mode).save(write(tmp_path / "KA.FE1.45.tiff", b""))
+    image("fear", 1, 256, mode).save(write(tmp_path / "KA.FE1.45.tiff", b""))
     source = open_source("jaffe", str(tmp_path))
     (sample,) = samples_of(source)
     read = source.read(sample)
     assert (read.extension, read.original) == ("png", "KA.FE1.45.tiff")
     assert np.array_equal(
-        Image.open(io.BytesIO(read.content)).convert("RGB"), picture("fear", 1, 256, mode).convert("RGB")
+        Image.open(io.BytesIO(read.content)).convert("RGB"), image("fear", 1, 256, mode).convert("RGB")
     )
 
 
-def test_facts_say_who_is_in_the_picture(tmp_path: Path) -> None:
-    write(tmp_path / "jaffe" / "ka.fe4.48.TIF", picture_bytes("fear", 1, "TIFF"))
+def test_facts_say_who_is_in_the_image(tmp_path: Path) -> None:
+    write(tmp_path / "jaffe" / "ka.fe4.48.TIF", image_bytes("fear", 1, "TIFF"))
     (sample,) = samples_of(open_source("jaffe", str(tmp_path)))
     assert sample.facts == {"id": "ka.fe4.48.TIF", "code": "FE", "subject": "KA", "gender": "female"}
     assert sample.key == "KA%2EFE4%2E48"
 
 
-def test_the_published_counts_are_those_of_the_213_pictures() -> None:
+def test_the_published_counts_are_those_of_the_213_images() -> None:
     assert PUBLISHED == {
         "train": {
             "anger": 30,
@@ -65,10 +65,10 @@ def test_jaffe_becomes_shards_of_both_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         manifest = load_manifest(tmp_path / "out" / split)
         assert manifest.counts == dict.fromkeys(source.emotions, 4)
-        assert manifest.built["variant"] == "one folder of pictures; fold 2 of 2 by subject is test"
+        assert manifest.built["variant"] == "one folder of images; fold 2 of 2 by subject is test"
 
 
-def test_a_folder_without_a_picture_of_jaffe_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_without_an_image_of_jaffe_says_what_was_looked_for(tmp_path: Path) -> None:
     write(tmp_path / "face.tiff", b"")
     with pytest.raises(InputError, match=r"no JAFFE here; looked for .* KA\.AN1\.39\.tiff .* found: face\.tiff$"):
         open_source("jaffe", str(tmp_path))
@@ -77,7 +77,7 @@ def test_a_folder_without_a_picture_of_jaffe_says_what_was_looked_for(tmp_path: 
 def test_without_folds_all_is_train_and_the_variant_says_so(tmp_path: Path) -> None:
     source = open_source("jaffe", str(jaffe_tiff(tmp_path).raw))
     assert {sample.split for sample in samples_of(source)} == {"train"}
-    assert source.variant == "one folder of pictures; no official split, all of it train"
+    assert source.variant == "one folder of images; no official split, all of it train"
 
 
 def test_subjects_are_sorted_and_dealt_to_the_folds_in_turn() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.faces import write
 from support.releases.kdef import MAKERS, kdef_flat, kdef_folders
-from support.releases.made import Maker, picture_bytes
+from support.releases.made import Maker, image_bytes
 from test_sources import samples_as_released, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
@@ -18,7 +18,7 @@ from fer_dist.errors import InputError
 
 
 def black() -> bytes:
-    """A picture as dark as those that are black in the release: their mean brightness is 0.6."""
+    """An image as dark as those that are black in the release: their mean brightness is 0.6."""
     stream = io.BytesIO()
     Image.new("RGB", (562, 762), (1, 0, 1)).save(stream, "JPEG")
     return stream.getvalue()
@@ -31,7 +31,7 @@ def test_samples_and_what_is_left_out_are_those_of_the_release(tmp_path: Path, m
 
 def test_facts_say_what_the_name_says(tmp_path: Path) -> None:
     for name in ("AF01AFFL", "BF01ANHL", "AM35DIS", "BM35SUHR", "AM35NEFR"):
-        write(tmp_path / name[:4] / f"{name}.JPG", picture_bytes("fear", 1))
+        write(tmp_path / name[:4] / f"{name}.JPG", image_bytes("fear", 1))
     samples = {sample.key: sample.facts for sample in samples_of(open_source("kdef", str(tmp_path)))}
     assert samples["AF01AFFL"] == {
         "id": "AF01/AF01AFFL.JPG",
@@ -72,25 +72,25 @@ def test_angles_choose_the_views(tmp_path: Path, angles: str, views: set[str]) -
     samples = samples_of(source)
     assert {sample.facts["view"] for sample in samples} == views
     assert len(samples) == 3 * 2 * 7 * len(views)
-    assert source.variant == f"one folder of pictures; angles: {angles}; no official split, all of it train"
+    assert source.variant == f"one folder of images; angles: {angles}; no official split, all of it train"
 
 
-def test_black_pictures_are_left_out_while_building_and_the_others_keep_their_bytes(tmp_path: Path) -> None:
-    content = picture_bytes("fear", 1)
+def test_black_images_are_left_out_while_building_and_the_others_keep_their_bytes(tmp_path: Path) -> None:
+    content = image_bytes("fear", 1)
     write(tmp_path / "raw/AF10/AF10AFS.JPG", content)
     write(tmp_path / "raw/AF10/AF10AFFR.JPG", black())
     build_shards(open_source("kdef", str(tmp_path / "raw")), tmp_path / "out", BuildOptions(workers=1))
     manifest = load_manifest(tmp_path / "out" / "train")
-    assert (manifest.samples, manifest.left_out) == (1, {"black picture": 1})
+    assert (manifest.samples, manifest.left_out) == (1, {"black image": 1})
     assert content in (tmp_path / "out/train" / manifest.shards[0].file).read_bytes()
 
 
-def test_a_picture_that_lies_in_its_folder_and_outside_becomes_one_sample(tmp_path: Path) -> None:
+def test_an_image_that_lies_in_its_folder_and_outside_becomes_one_sample(tmp_path: Path) -> None:
     for name in ("KDEF/AF01/AF01ANS.JPG", "KDEF/AF01ANS.JPG", "KDEF/AF01/AF01HAS.JPG"):
-        write(tmp_path / "raw" / name, picture_bytes("anger", 1))
+        write(tmp_path / "raw" / name, image_bytes("anger", 1))
     build_shards(open_source("kdef", str(tmp_path / "raw")), tmp_path / "out", BuildOptions(workers=1))
     manifest = load_manifest(tmp_path / "out" / "train")
-    assert (manifest.samples, manifest.left_out) == (2, {"another picture has this name": 1})
+    assert (manifest.samples, manifest.left_out) == (2, {"another image has this name": 1})
 
 
 def test_the_published_counts_are_700_for_each_emotion() -> None:

@@ -1,6 +1,6 @@
 """Labels by name from a release's files to a predictions table, for every source and variant.
 
-The pictures show their emotion, the truth is typed by hand beside each release, and a network that has learned to see
+The images show their emotion, the truth is typed by hand beside each release, and a network that has learned to see
 it is asked: an error in any table of codes, in shards, loader, checkpoint or predictions makes the names disagree.
 """
 
@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from support.faces import write
-from support.releases.made import EMOTIONS, Maker, Release, picture_bytes
+from support.releases.made import EMOTIONS, Maker, Release, image_bytes
 from support.runs import command
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig
@@ -49,7 +49,7 @@ def fer2013(root: Path) -> Release:
             ("PrivateTest", "test", "test"),
         ):
             name = f"{folder}/{word}/{usage}_{number}.jpg"
-            write(root / name, picture_bytes(emotion, number, mode="L"))
+            write(root / name, image_bytes(emotion, number, mode="L"))
             truth[split][name] = emotion
     return Release("fer2013", root, truth)
 
@@ -63,7 +63,7 @@ def fer2013_table(root: Path) -> Release:
     rows, truth = ["emotion,pixels,Usage"], {split: {} for split in usages.values()}  # type: ignore[var-annotated]
     for number in range(21):
         code, usage = number % 7, list(usages)[number // 7]
-        image = Image.open(io.BytesIO(picture_bytes(EMOTIONS_OF_WORDS[code], number, "PNG", mode="L")))
+        image = Image.open(io.BytesIO(image_bytes(EMOTIONS_OF_WORDS[code], number, "PNG", mode="L")))
         rows.append(f"{code},{' '.join(map(str, np.asarray(image).ravel().tolist()))},{usage}")
         truth[usages[usage]][str(number)] = EMOTIONS_OF_WORDS[code]
     return Release("fer2013", write(root / "fer2013.csv", "\n".join(rows).encode()), truth)
@@ -73,7 +73,7 @@ def folder(root: Path) -> Release:
     truth = {}
     for number, emotion in enumerate(EMOTIONS):
         name = f"train/{emotion}/{number}.png"
-        write(root / name, picture_bytes(emotion, number, "PNG"))
+        write(root / name, image_bytes(emotion, number, "PNG"))
         truth[name] = emotion
     return Release("folder", root, {"train": truth})
 
@@ -94,7 +94,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("seeing")
     for number in range(480):
         emotion = EMOTIONS[number % 8]
-        write(root / "raw" / "train" / emotion / f"{number}.png", picture_bytes(emotion, number, "PNG"))
+        write(root / "raw" / "train" / emotion / f"{number}.png", image_bytes(emotion, number, "PNG"))
     build_shards(open_source("folder", str(root / "raw")), root / "shards", BuildOptions(workers=1))
     flags = {
         "data.train": root / "shards" / "train",
@@ -167,7 +167,7 @@ def tally(truth: dict[str, str]) -> dict[str, int]:
     return {emotion: list(truth.values()).count(emotion) for emotion in truth.values()}
 
 
-def test_the_loader_gives_each_picture_with_the_output_of_its_emotion(built: Built, model: Path) -> None:
+def test_the_loader_gives_each_image_with_the_output_of_its_emotion(built: Built, model: Path) -> None:
     network, _ = load_network(str(model))
     for split, truth in built.release.truth.items():
         names = {key: name for key, (name, *_) in told(built.out / split).items()}

@@ -24,7 +24,7 @@ from test_sources import left_out_of, samples_of
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources.rafdb import PUBLISHED
-from fer_dist.data.sources.source import Picture, Source, open_source
+from fer_dist.data.sources.source import EncodedImage, Source, open_source
 from fer_dist.errors import InputError
 
 
@@ -32,7 +32,7 @@ def opened(release: Release) -> Source:
     return open_source(release.source, str(release.raw), **release.options)
 
 
-def read_by_id(source: Source) -> dict[str, Picture]:
+def read_by_id(source: Source) -> dict[str, EncodedImage]:
     return {sample.facts["id"]: source.read(sample) for sample in samples_of(source)}
 
 
@@ -48,23 +48,21 @@ def test_every_row_of_rafdb_comes_out_with_its_split_and_label_or_is_left_out(tm
     assert left_out_of(source) == release.left_out
 
 
-def test_official_pictures_are_aligned_or_original_as_asked(tmp_path: Path) -> None:
+def test_official_images_are_aligned_or_original_as_asked(tmp_path: Path) -> None:
     release = official_aligned(tmp_path)
-    for pictures, side in (("aligned", 100), ("original", 150)):
-        source = open_source("rafdb", str(release.raw), pictures=pictures)
-        assert {Image.open(io.BytesIO(picture.content)).size for picture in read_by_id(source).values()} == {
-            (side, side)
-        }
-        assert pictures in source.variant
+    for images, side in (("aligned", 100), ("original", 150)):
+        source = open_source("rafdb", str(release.raw), images=images)
+        assert {Image.open(io.BytesIO(image.content)).size for image in read_by_id(source).values()} == {(side, side)}
+        assert images in source.variant
 
 
-def test_both_layouts_give_a_picture_the_same_key(tmp_path: Path) -> None:
+def test_both_layouts_give_an_image_the_same_key(tmp_path: Path) -> None:
     sources = [opened(maker(tmp_path / maker.__name__)) for maker in (official_aligned, kaggle_folders)]
     keys = [{(sample.split, sample.key) for sample in samples_of(source)} for source in sources]
     assert keys[0] == keys[1]
 
 
-def test_attributes_are_words_and_landmarks_and_box_go_with_original_pictures_only(tmp_path: Path) -> None:
+def test_attributes_are_words_and_landmarks_and_box_go_with_original_images_only(tmp_path: Path) -> None:
     # Number 8 has gender 2, race 2, age group 3; number 10 has 1, 0, 0.
     words = {
         "train_00008.jpg": {"gender": "unsure", "race": "Asian", "age_group": "40-69"},
@@ -74,7 +72,7 @@ def test_attributes_are_words_and_landmarks_and_box_go_with_original_pictures_on
     for name, expected in words.items():
         assert original[name].facts == {**expected, "landmarks": LANDMARKS, "box": BOX}
         assert read_by_id(aligned)[name].facts == expected
-    assert {picture.mended for picture in original.values()} == {""}
+    assert {image.mended for image in original.values()} == {""}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +87,7 @@ def test_attributes_are_words_and_landmarks_and_box_go_with_original_pictures_on
         ("boundingbox/{}_boundingbox.txt", b"1 2 3 nan\n", "the face box's numbers are damaged"),
     ],
 )
-def test_a_file_beside_a_picture_that_is_missing_or_damaged_costs_its_facts_only(
+def test_a_file_beside_an_image_that_is_missing_or_damaged_costs_its_facts_only(
     tmp_path: Path, file: str, content: bytes | None, mended: str
 ) -> None:
     release = official_original(tmp_path)
@@ -97,10 +95,10 @@ def test_a_file_beside_a_picture_that_is_missing_or_damaged_costs_its_facts_only
     path.unlink()
     if content is not None:
         write(path, content)
-    pictures = read_by_id(opened(release))
-    assert pictures["train_00003.jpg"].mended == mended
-    assert set(pictures["train_00003.jpg"].facts) < set(pictures["train_00004.jpg"].facts)
-    assert pictures["train_00004.jpg"].mended == ""
+    images = read_by_id(opened(release))
+    assert images["train_00003.jpg"].mended == mended
+    assert set(images["train_00003.jpg"].facts) < set(images["train_00004.jpg"].facts)
+    assert images["train_00004.jpg"].mended == ""
 
 
 def test_a_release_without_annotation_folders_has_nothing_to_mend_and_its_variant_says_so(tmp_path: Path) -> None:
@@ -108,8 +106,8 @@ def test_a_release_without_annotation_folders_has_nothing_to_mend_and_its_varian
     shutil.move(release.raw / "Annotation" / "boundingbox", release.raw / "boundingbox")
     shutil.rmtree(release.raw / "Annotation")
     source = opened(release)
-    assert source.variant == "the official layout, original pictures, no attribute files, face boxes"
-    assert all((picture.facts, picture.mended) == ({"box": BOX}, "") for picture in read_by_id(source).values())
+    assert source.variant == "the official layout, original images, no attribute files, face boxes"
+    assert all((image.facts, image.mended) == ({"box": BOX}, "") for image in read_by_id(source).values())
     shutil.rmtree(release.raw / "boundingbox")
     assert opened(release).variant.endswith("no attribute files, no face boxes")
 
@@ -135,18 +133,18 @@ def test_a_name_with_two_labels_in_kaggles_csv_is_left_out(tmp_path: Path) -> No
     assert ("train", "train/6/train_00001_aligned.jpg", "folder and csv disagree") in left_out_of(opened(release))
 
 
-def test_pictures_that_are_not_there_are_answered_with_the_flag_for_those_that_are(tmp_path: Path) -> None:
+def test_images_that_are_not_there_are_answered_with_the_flag_for_those_that_are(tmp_path: Path) -> None:
     raw = official_aligned(tmp_path).raw
     images = raw / "RAF-DB" / "basic" / "Image"
     shutil.rmtree(images / "aligned")
-    with pytest.raises(InputError, match=r"Image: has no aligned pictures .* build with --pictures original$"):
+    with pytest.raises(InputError, match=r"Image: has no aligned images .* build with --images original$"):
         open_source("rafdb", str(raw))
     shutil.rmtree(images / "original")
     write(images / "aligned.zip", b"")
     with pytest.raises(InputError, match=r"looked for Image/aligned/.*; found: aligned\.zip; unpack"):
         open_source("rafdb", str(raw))
-    with pytest.raises(InputError, match=r"aligned pictures only; leave --pictures original out"):
-        open_source("rafdb", str(kaggle_folders(tmp_path / "kaggle").raw), pictures="original")
+    with pytest.raises(InputError, match=r"aligned images only; leave --images original out"):
+        open_source("rafdb", str(kaggle_folders(tmp_path / "kaggle").raw), images="original")
 
 
 def test_the_compound_release_whose_codes_mean_something_else_is_refused(tmp_path: Path) -> None:

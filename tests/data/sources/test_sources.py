@@ -32,7 +32,7 @@ def left_out_of(source: Source) -> set[tuple[str, str, str]]:
 
 
 def samples_as_released(name: str, release: Release) -> list[Sample]:
-    """The samples of a made release, once they, their pictures and what is left out are seen to be what it holds."""
+    """The samples of a made release, once they, their images and what is left out are seen to be what it holds."""
     source = open_source(name, str(release.raw), **release.options)
     samples = samples_of(source)
     found: dict[str, dict[str, str]] = {split: {} for split in release.truth}
@@ -46,13 +46,13 @@ def samples_as_released(name: str, release: Release) -> list[Sample]:
 
 
 def pixels_of(source: Source) -> dict[tuple[str, str], list[bytes]]:
-    """By split and emotion, the decoded pixels of all pictures, in any order."""
+    """By split and emotion, the decoded pixels of all images, in any order."""
     found: dict[tuple[str, str], list[bytes]] = {}
     for sample in samples_of(source):
         image = Image.open(io.BytesIO(source.read(sample).content))
         assert (image.mode, image.size) == ("L", (48, 48))
         found.setdefault((sample.split, sample.emotion), []).append(np.asarray(image).tobytes())
-    return {key: sorted(pictures) for key, pictures in found.items()}
+    return {key: sorted(images) for key, images in found.items()}
 
 
 def test_both_variants_of_fer2013_give_the_same_pixels_splits_and_labels(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_strange_files_in_the_folders_of_fer2013_are_left_out(tmp_path: Path) ->
     for name in ("train/angry/notes.txt", "train/angry/mine.jpg", "train/readme.txt"):
         write(tmp_path / name, b"?")
     assert left_out_of(open_source("fer2013", str(tmp_path))) == {
-        ("", "train/angry/notes.txt", "not a picture by its extension"),
+        ("", "train/angry/notes.txt", "not an image by its extension"),
         ("", "train/angry/mine.jpg", "unknown Usage"),
         ("", "train/readme.txt", "not in a class folder"),
     }
@@ -345,7 +345,7 @@ def test_images_beside_a_hubs_table_are_answered_with_the_command_that_reads_it(
             open_source("folder", str(root))
 
 
-def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: Path) -> None:
+def test_files_that_are_no_images_and_links_to_folders_are_left_out(tmp_path: Path) -> None:
     folder_release(tmp_path, 3)
     for name in ("labels.csv", "train/labels.csv", "train/happy/notes.txt"):
         write(tmp_path / name, b"")
@@ -355,7 +355,7 @@ def test_files_that_are_no_pictures_and_links_to_folders_are_left_out(tmp_path: 
     assert left_out_of(source) == {
         ("", "labels.csv", "not in a class folder"),
         ("train", "train/labels.csv", "not in a class folder"),
-        ("train", "train/happy/notes.txt", "not a picture by its extension"),
+        ("train", "train/happy/notes.txt", "not an image by its extension"),
         ("train", "train/happy/up", "a link to a folder"),
     }
 
@@ -411,8 +411,8 @@ def test_a_folder_that_is_absent_or_a_name_that_is_no_name_is_refused(tmp_path: 
 def test_jpeg_and_png_bytes_pass_unchanged_whatever_their_name_says(tmp_path: Path, form: str, extension: str) -> None:
     for name in ("a.jpg", "a.png", "a.bmp"):
         content = encoded(1, form)
-        picture = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
-        assert (picture.content, picture.extension, picture.original) == (content, extension, "")
+        stored = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
+        assert (stored.content, stored.extension, stored.original) == (content, extension, "")
 
 
 @pytest.mark.parametrize(
@@ -424,10 +424,10 @@ def test_other_formats_become_png_with_the_same_pixels_and_keep_their_name(
     options = {"lossless": True} if form == "WEBP" else {}
     path = tmp_path / f"face.{form.lower()}"
     face(1, mode=mode).save(path, **options)
-    picture = read_whole(Sample("a", "train", "fear", str(path)))
-    assert (picture.extension, picture.original) == ("png", path.name)
+    stored = read_whole(Sample("a", "train", "fear", str(path)))
+    assert (stored.extension, stored.original) == ("png", path.name)
     with Image.open(path) as before:
-        after = Image.open(io.BytesIO(picture.content))
+        after = Image.open(io.BytesIO(stored.content))
         assert after.format == "PNG"
         assert np.array_equal(np.asarray(after.convert("RGB")), np.asarray(before.convert("RGB")))
 
@@ -465,9 +465,9 @@ def pgm(values: np.ndarray, largest: int) -> bytes:
 def test_grey_of_sixteen_bits_keeps_its_values_in_any_order_of_bytes(
     tmp_path: Path, name: str, content: bytes, near: int
 ) -> None:
-    picture = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
-    image = Image.open(io.BytesIO(picture.content))
-    assert (image.format, image.mode, picture.original) == ("PNG", "I;16", name)
+    stored = read_whole(Sample("a", "train", "fear", str(write(tmp_path / name, content))))
+    image = Image.open(io.BytesIO(stored.content))
+    assert (image.format, image.mode, stored.original) == ("PNG", "I;16", name)
     assert np.abs(np.asarray(image).astype(int) - RAMP).max() <= near
 
 
@@ -494,23 +494,23 @@ def test_deep_grey_is_made_upright_and_resized_by_its_upper_eight_bits(tmp_path:
     tags = Image.Exif()
     tags[0x0112] = 6
     Image.fromarray(RAMP[:24]).save(tmp_path / "a.tif", exif=tags)
-    picture = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.tif")))
-    turned = np.asarray(Image.open(io.BytesIO(picture.content)))
+    stored = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.tif")))
+    turned = np.asarray(Image.open(io.BytesIO(stored.content)))
     assert np.array_equal(turned, np.rot90(RAMP[:24], -1))
-    small = Image.open(io.BytesIO(fitted(picture, FaceFlags(resize=24, quality=100)).content))
+    small = Image.open(io.BytesIO(fitted(stored, FaceFlags(resize=24, quality=100)).content))
     assert abs(float(np.asarray(small).mean()) - 127) < 2
 
 
-def test_a_turned_picture_is_upright_after_its_change_into_png(tmp_path: Path) -> None:
+def test_a_turned_image_is_upright_after_its_change_into_png(tmp_path: Path) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
     face(1, mode="RGB").resize((20, 10)).save(tmp_path / "a.webp", exif=tags)
-    picture = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.webp")))
-    assert Image.open(io.BytesIO(picture.content)).size == (10, 20)
+    stored = read_whole(Sample("a", "train", "fear", str(tmp_path / "a.webp")))
+    assert Image.open(io.BytesIO(stored.content)).size == (10, 20)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's words for a TIFF that is cut in its table of contents
-@pytest.mark.parametrize("content", [b"", b"not a picture", encoded(1, "BMP")[:200], encoded(1, "TIFF")[:60]])
+@pytest.mark.parametrize("content", [b"", b"not an image", encoded(1, "BMP")[:200], encoded(1, "TIFF")[:60]])
 def test_what_does_not_become_a_png_is_a_value_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ValueError, match="does not"):
         read_whole(Sample("a", "train", "fear", str(write(tmp_path / "a.bmp", content))))

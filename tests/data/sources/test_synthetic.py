@@ -25,23 +25,23 @@ def pixels_of(source: Source, sample: Sample) -> np.ndarray:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_picture_has_the_same_bytes_in_any_order_in_any_process_and_in_a_larger_set(style):
+def test_an_image_has_the_same_bytes_in_any_order_in_any_process_and_in_a_larger_set(style):
     source = open_source("synthetic", style, count=6, test_count=3)
     samples = listed(source)
     forward = [source.read(sample).content for sample in samples]
     backward = [source.read(sample).content for sample in reversed(samples)]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        elsewhere = [picture.content for picture in pool.map(source.read, samples)]
+        elsewhere = [stored.content for stored in pool.map(source.read, samples)]
     larger = open_source("synthetic", style, count=50, test_count=30)
     assert forward == backward[::-1] == elsewhere == [larger.read(sample).content for sample in samples]
     assert len(set(forward)) == len(samples)
 
 
-def test_a_picture_is_a_jpeg_of_the_side_that_was_asked_for():
+def test_an_image_is_a_jpeg_of_the_side_that_was_asked_for():
     source = open_source("synthetic", "wild", count=1, test_count=0, pixels=48)
-    picture = source.read(listed(source)[0])
-    image = Image.open(io.BytesIO(picture.content))
-    assert (picture.extension, image.format, image.size, image.mode) == ("jpg", "JPEG", (48, 48), "RGB")
+    stored = source.read(listed(source)[0])
+    image = Image.open(io.BytesIO(stored.content))
+    assert (stored.extension, image.format, image.size, image.mode) == ("jpg", "JPEG", (48, 48), "RGB")
 
 
 def test_another_seed_gives_other_faces_and_other_labels():
@@ -103,7 +103,7 @@ def test_the_emotion_cannot_be_told_from_the_border_or_the_mean_colour(style):
 def test_what_there_is_not_is_named_with_what_there_is():
     with pytest.raises(InputError, match="unknown style 'studio'; RAW is one of: wild, lab"):
         open_source("synthetic", "studio")
-    with pytest.raises(InputError, match="pixels 4: the side of a picture is from 16 to 1024"):
+    with pytest.raises(InputError, match="pixels 4: the side of an image is from 16 to 1024"):
         open_source("synthetic", "lab", pixels=4)
     with pytest.raises(InputError, match="count 0 and test_count 0"):
         open_source("synthetic", "lab", count=0, test_count=0)

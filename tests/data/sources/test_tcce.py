@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.faces import write
-from support.releases.made import Maker, picture_bytes, seen
+from support.releases.made import Maker, image_bytes, seen
 from support.releases.tcce import HEADER, MAKERS, performed_seven, performed_six, rated, table_row, write_xls
 
 from fer_dist.data.build.build import BuildOptions, build_shards
@@ -26,12 +26,12 @@ def left_out_of(source: Source) -> set[tuple[str, str, str]]:
 
 def faces(root: Path, *names: str) -> Path:
     for name in names:
-        write(root / name, picture_bytes("fear", 1))
+        write(root / name, image_bytes("fear", 1))
     return root
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_each_layout_gives_every_picture_its_label_and_names_what_it_leaves_out(tmp_path: Path, make: Maker) -> None:
+def test_each_layout_gives_every_image_its_label_and_names_what_it_leaves_out(tmp_path: Path, make: Maker) -> None:
     release = make(tmp_path)
     source = pickle.loads(pickle.dumps(open_source(release.source, str(release.raw), **release.options)))
     found = {}
@@ -90,10 +90,10 @@ def test_the_table_may_be_written_as_excel_writes_it_in_any_country(tmp_path: Pa
     assert {key: sample.emotion for key, sample in samples_of(source).items()} == {"0111b02": "happiness"}
 
 
-def test_the_same_picture_in_two_formats_comes_into_the_shards_once(tmp_path: Path) -> None:
+def test_the_same_image_in_two_formats_comes_into_the_shards_once(tmp_path: Path) -> None:
     faces(tmp_path / "raw", "faces/0111b02.tif", "faces_256x256/0111b02.jpg", "faces_256x256/0111c03.jpg")
     (test,) = build_shards(open_source("tcce", str(tmp_path / "raw")), tmp_path / "out", BuildOptions(workers=1))
-    assert (test.split, test.samples, test.left_out) == ("test", 2, {"another picture has this name": 1})
+    assert (test.split, test.samples, test.left_out) == ("test", 2, {"another image has this name": 1})
 
 
 def test_shards_count_what_was_mended(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from support.faces import write
-from support.releases.made import Maker, Release, picture_bytes
+from support.releases.made import Maker, Release, image_bytes
 
 # The readme of AffectNet: "0: Neutral, 1: Happiness, 2: Sadness, 3: Surprise, 4: Fear, 5: Disgust, 6: Anger,
 # 7: Contempt, 8: None, 9: Uncertain, 10: No-Face".
@@ -34,8 +34,8 @@ Left = set[tuple[str, str, str]]
 
 
 def shown(code: int, name: str, form: str = "JPEG") -> bytes:
-    """The picture of a code under a name; one without an emotion shows contempt, which must then not come out."""
-    return picture_bytes(EIGHT.get(code, "contempt"), zlib.crc32(name.encode()), form)
+    """The image of a code under a name; one without an emotion shows contempt, which must then not come out."""
+    return image_bytes(EIGHT.get(code, "contempt"), zlib.crc32(name.encode()), form)
 
 
 def npy(value: object) -> bytes:
@@ -72,7 +72,7 @@ def write_faces(folder: Path, start: int = 0, forms: slice = slice(2)) -> dict[s
 
 
 def expected(found: dict[str, dict[str, int]], contempt: bool) -> tuple[dict[str, dict[str, str]], Left]:
-    """Truth and left out of splits whose pictures are given as id -> code."""
+    """Truth and left out of splits whose images are given as id -> code."""
     reasons = NO_EMOTION if contempt else {**NO_EMOTION, 7: NO_CONTEMPT}
     truth = {
         split: {name: EIGHT[code] for name, code in faces.items() if code not in reasons}
@@ -111,11 +111,11 @@ def affectnet_2021(root: Path) -> Release:
     write(folder / "images" / "more" / "913.jpg", b"?")
     left_out |= {
         ("train", "train_set/images/910.jpg", "_exp.npy is missing"),
-        ("train", "train_set/annotations/911_exp.npy", "picture is missing"),
-        ("train", "train_set/images/notes.txt", "not a picture by its extension"),
-        ("train", "train_set/images/more", "a folder among the pictures"),
+        ("train", "train_set/annotations/911_exp.npy", "image is missing"),
+        ("train", "train_set/images/notes.txt", "not an image by its extension"),
+        ("train", "train_set/images/more", "a folder among the images"),
     }
-    # The release's own test set: pictures without labels.
+    # The release's own test set: images without labels.
     write(root / "test_set" / "images" / "1.jpg", shown(1, "test"))
     write(root / "test_set" / "annotations" / "1_lnd.npy", npy(np.arange(136)))
     return Release("affectnet", root, truth, left_out=left_out)
@@ -155,8 +155,8 @@ def _class_folders(root: Path, names: dict[str, str], contempt: bool) -> Release
         (split, f"{first}/labels.csv", "not in a class folder"),
         (split, f"{first}/11", "unknown code"),
         (split, f"{first}/7x", "unknown code"),
-        (split, f"{first}/3/notes.txt", "not a picture by its extension"),
-        (split, f"{first}/3/more", "a folder among the pictures"),
+        (split, f"{first}/3/notes.txt", "not an image by its extension"),
+        (split, f"{first}/3/more", "a folder among the images"),
     }
     return Release("affectnet", root, truth, {"emotions": "eight" if contempt else "seven"}, left_out)
 
@@ -176,14 +176,14 @@ def row(path: str, code: int | str, box: str = "2,1,40,44", landmarks: str = LAN
     return f"{path},{box},{landmarks},{code},{rest}"
 
 
-def write_rows(pictures: Path, start: int) -> tuple[list[str], dict[str, int]]:
+def write_rows(images: Path, start: int) -> tuple[list[str], dict[str, int]]:
     """Rows with every code, each three times, in all formats; returns the rows and path -> code."""
     rows, faces = [], {}
     for code in range(11):
         for number in range(3):
             extension, form = FORMS[(code + number * 2) % len(FORMS)]
             path = f"{start + code}/{zlib.crc32(bytes((start, code, number))):08x}.{extension}"
-            write(pictures / path, shown(code, path, form))
+            write(images / path, shown(code, path, form))
             rows.append(row(path, code))
             faces[path] = code
     return rows, faces
@@ -191,9 +191,9 @@ def write_rows(pictures: Path, start: int) -> tuple[list[str], dict[str, int]]:
 
 def affectnet_2017(root: Path) -> Release:
     """training.csv with its known bad rows, and validation.csv without a header."""
-    pictures, lists = root / "Manually_Annotated_Images", root / "Manually_Annotated_file_lists"
-    training, train = write_rows(pictures, 1)
-    validation, test = write_rows(pictures, 100)
+    images, lists = root / "Manually_Annotated_Images", root / "Manually_Annotated_file_lists"
+    training, train = write_rows(images, 1)
+    validation, test = write_rows(images, 100)
     truth, left_out = expected({"train": train, "test": test}, contempt=False)
     for name, box, landmarks in (
         ("null.jpg", "NULL,NULL,NULL,NULL", "NULL"),
@@ -203,7 +203,7 @@ def affectnet_2017(root: Path) -> Release:
         ("size.jpg", "70,35,-1,-1", LANDMARKS),
         ("beyond.jpg", "20,20,900,900", LANDMARKS),
     ):
-        write(pictures / "50" / name, shown(4, name))
+        write(images / "50" / name, shown(4, name))
         training.append(row(f"50/{name}", 4, box, landmarks))
         truth["train"][f"50/{name}"] = "fear"
     for name in ("secret.jpg", "Manually_Annotated_Images_2/secret.jpg"):
@@ -215,7 +215,7 @@ def affectnet_2017(root: Path) -> Release:
         "../Manually_Annotated_Images_2/secret.jpg",
     )
     training += [row(path, 1) for path in outside]
-    left_out |= {("train", path, "path leaves the picture folder") for path in outside}
+    left_out |= {("train", path, "path leaves the image folder") for path in outside}
     training += [
         row("60/a.jpg", 10, "NULL,NULL,NULL,NULL", "NULL", "-2,-2"),
         row("60/e.jpg", 9, "NULL,NULL,NULL,NULL", "NULL", "-2,-2"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.faces import write
-from support.releases.made import EMOTIONS, Maker, Release, picture_bytes
+from support.releases.made import EMOTIONS, Maker, Release, image_bytes
 
 WORDS = {
     "surprise": ("surprise", "Surprised"),
@@ -38,7 +38,7 @@ def words_and_splits(root: Path) -> Release:
                 name = f"faces/{split}_{number}_{which}.png"
                 rows.append(f"{name},{WORDS[emotion][which]},{spellings[which]},s{number},4,5,30,31,{which}")
                 truth[split][name] = emotion
-                write(root / name, picture_bytes(emotion, 10 * number + which, "PNG"))
+                write(root / name, image_bytes(emotion, 10 * number + which, "PNG"))
     rows += [
         "faces/a.png,bored,train,s1,4,5,30,31,1",
         "faces/b.png,happy,somewhere,s1,4,5,30,31,1",
@@ -54,7 +54,7 @@ def words_and_splits(root: Path) -> Release:
         ("", "faces/b.png", "unknown split"),
         ("train", "../c.png", "path leaves the root"),
         ("val", "/etc/d.png", "path leaves the root"),
-        ("train", "labels.csv line 54", "no picture is named"),
+        ("train", "labels.csv line 54", "no image is named"),
         ("", "labels.csv line 55", "columns are missing"),
         ("", "labels.csv line 56", "more fields than columns"),
     }
@@ -62,18 +62,18 @@ def words_and_splits(root: Path) -> Release:
 
 
 def codes_of_a_table(root: Path) -> Release:
-    """Codes of AffectNet without a column of splits; the pictures lie elsewhere; some codes went through floats."""
+    """Codes of AffectNet without a column of splits; the images lie elsewhere; some codes went through floats."""
     truth, rows = {}, ["subDirectory_filePath,face_x,face_y,face_width,face_height,expression,valence,arousal"]
     for number in range(16):
         name = f"{number % 3}/{number:03d}.JPG"
         code = f"{number % 8}.0" if number == 9 else f"{number % 8}"
         rows.append(f"{name},4,5,30,31,{code},0.25,-2")
         truth[name] = AFFECTNET[number % 8]
-        write(root / "pictures" / name, picture_bytes(AFFECTNET[number % 8], number))
+        write(root / "images" / name, image_bytes(AFFECTNET[number % 8], number))
     rows += [f"{code}/none.jpg,4,5,30,31,{code},-2,-2" for code in (8, 9, 10)]
     raw = write(root / "lists" / "My Faces.csv", "\n".join(rows).encode())
     left_out = {("train", f"{code}/none.jpg", "unknown code") for code in (8, 9, 10)}
-    options = {"codes": "affectnet", "root": str(root / "pictures"), "dataset": "like-affectnet"}
+    options = {"codes": "affectnet", "root": str(root / "images"), "dataset": "like-affectnet"}
     return Release("csv", raw, {"train": truth}, options=options, left_out=left_out)
 
 
@@ -85,12 +85,12 @@ def codes_of_a_list(root: Path) -> Release:
         name = f"{number}.png"
         rows.append(f'{number:03d}\t{number % 5}\t{root / name}\t{number % 8 + 1}\t"says ""so""\tand more"')
         truth[str(root / name)] = order[number % 8]
-        write(root / name, picture_bytes(order[number % 8], number, "PNG"))
+        write(root / name, image_bytes(order[number % 8], number, "PNG"))
     rows.append(f"016\t1\t{root}/16.png\t0\t")
     raw = write(root / "faces.tsv", "\n".join(rows).encode())
     options = {
         "codes": "-, contempt, sad, neutral, fear, happy, anger, surprise, disgust",
-        "picture_column": "photograph",
+        "image_column": "photograph",
         "emotion_column": "felt",
         "subject_column": "who",
         "key_column": "no",
@@ -100,7 +100,7 @@ def codes_of_a_list(root: Path) -> Release:
 
 
 def usage_of_fer2013(root: Path) -> Release:
-    """FER2013's codes and splits beside the names of pictures, with semicolons between the columns."""
+    """FER2013's codes and splits beside the names of images, with semicolons between the columns."""
     truth: dict[str, dict[str, str]] = {"train": {}, "val": {}, "test": {}}
     rows = ["emotion;path;Usage"]
     for usage, split in {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}.items():
@@ -108,7 +108,7 @@ def usage_of_fer2013(root: Path) -> Release:
             name = f"{usage}_{number}.png"
             rows.append(f"{number % 7};{name};{usage}")
             truth[split][name] = FER2013[number % 7]
-            write(root / name, picture_bytes(FER2013[number % 7], number, "PNG", mode="L"))
+            write(root / name, image_bytes(FER2013[number % 7], number, "PNG", mode="L"))
     raw = write(root / "fer.csv", "\n".join(rows).encode())
     return Release("csv", raw, truth, options={"codes": "fer2013"})
 

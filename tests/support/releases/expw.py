@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.faces import write
-from support.releases.made import Maker, Release, picture_bytes
+from support.releases.made import Maker, Release, image_bytes
 
 LABELS = {
     "0": "anger",
@@ -39,13 +39,13 @@ def expw_trusted(root: Path) -> Release:
 
 
 def _release(photographs: Path, listing: Path) -> dict[str, dict[str, str]]:
-    """Two photographs of each code; in one of them two faces of the same expression, for all of it is one picture."""
+    """Two photographs of each code; in one of them two faces of the same expression, for all of it is one image."""
     truth, rows = {}, []
     for number in range(14):
         code = str(number % 7)
         # A blank in a name must not move the columns.
         name = f"amazed_teacher_{number}.jpg" if number else "böser mann_0.jpg"
-        write(photographs / name, picture_bytes(LABELS[code], number, side=96))
+        write(photographs / name, image_bytes(LABELS[code], number, side=96))
         for face in range(2 if number < 7 else 1):
             # Top, left, right, bottom.
             rows.append(f"{name} {face} {10 + face} {20 + face} {70 + face} {60 + face} {80.5 - 20 * face} {code}")

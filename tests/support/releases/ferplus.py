@@ -1,4 +1,4 @@
-"""FER+ in its layouts: label.csv in Microsoft's folders, and fer2013new.csv beside fer2013.csv or beside pictures."""
+"""FER+ in its layouts: label.csv in Microsoft's folders, and fer2013new.csv beside fer2013.csv or beside images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from support.faces import write
-from support.releases.made import Maker, Release, picture, picture_bytes
+from support.releases.made import Maker, Release, image, image_bytes
 
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 """Order of the votes, from the readme of microsoft/FERPlus."""
@@ -19,7 +19,7 @@ FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTes
 
 @dataclass(frozen=True)
 class Face:
-    """One line of votes. emotion: what the picture shows. reason: why the majority rule leaves it out."""
+    """One line of votes. emotion: what the image shows. reason: why the majority rule leaves it out."""
 
     usage: str
     name: str
@@ -75,22 +75,22 @@ def release(raw: Path, left_out: set[tuple[str, str, str]]) -> Release:
     return Release("ferplus", raw, truth, left_out=left_out)
 
 
-def write_pictures(data: Path) -> None:
+def write_images(data: Path) -> None:
     for number, face in enumerate(faces()):
-        write(data / FOLDERS[face.usage] / face.name, picture_bytes(face.emotion, number, "PNG", mode="L"))
+        write(data / FOLDERS[face.usage] / face.name, image_bytes(face.emotion, number, "PNG", mode="L"))
 
 
 def write_labels(data: Path, box: str) -> set[tuple[str, str, str]]:
-    """label.csv in each folder, with one line that has no picture and one picture that has no line."""
+    """label.csv in each folder, with one line that has no image and one image that has no line."""
     left_out = set()
     for usage, folder in FOLDERS.items():
         split = SPLITS[usage]
         lines = [f"{face.name}{box},{face.votes}" for face in faces() if face.usage == usage]
         lines.append(f"fer0035000.png{box},{votes(fear=10)}")
         write(data / folder / "label.csv", "\r\n".join(lines).encode() + b"\r\n")
-        write(data / folder / "fer0035001.png", picture_bytes("fear", 900, "PNG"))
+        write(data / folder / "fer0035001.png", image_bytes("fear", 900, "PNG"))
         left_out |= {
-            (split, "fer0035000.png", "no picture of this name"),
+            (split, "fer0035000.png", "no image of this name"),
             (split, "fer0035001.png", "no row in label.csv"),
         }
     return left_out
@@ -98,22 +98,22 @@ def write_labels(data: Path, box: str) -> set[tuple[str, str, str]]:
 
 def labels_with_boxes(root: Path) -> Release:
     """The label.csv files of the repository; RAW is the folder above data/."""
-    write_pictures(root / "data")
+    write_images(root / "data")
     return release(root, write_labels(root / "data", ',"(0, 0, 48, 48)"'))
 
 
 def labels_as_generated(root: Path) -> Release:
     """What generate_training_data.py writes: no boxes; RAW is data/ itself."""
-    write_pictures(root / "data")
+    write_images(root / "data")
     return release(root / "data", write_labels(root / "data", ""))
 
 
-def table_beside_pictures(root: Path) -> Release:
+def table_beside_images(root: Path) -> Release:
     """fer2013new.csv above data/, whose label.csv files hold other votes, as in the repository."""
-    write_pictures(root / "data")
+    write_images(root / "data")
     for folder in FOLDERS.values():
         write(root / "data" / folder / "label.csv", f'fer0000007.png,"(0, 0, 48, 48)",{votes(fear=10)}\n'.encode())
-    write(root / "FER+vsFER.png", picture_bytes("fear", 900, "PNG"))
+    write(root / "FER+vsFER.png", image_bytes("fear", 900, "PNG"))
     write(root / "README.md", b"# FER+\n")
     lines = [f"{face.usage},{face.name},{face.votes}" for face in faces()]
     # As in the release: rows without a name, and a name that comes again with other votes.
@@ -125,7 +125,7 @@ def table_beside_pictures(root: Path) -> Release:
         {
             ("train", "fer2013new.csv row 3", "without an image name: dropped by the authors"),
             ("train", "fer0000007.png", "image name comes twice"),
-            ("test", "fer0035887.png", "no picture of this name"),
+            ("test", "fer0035887.png", "no image of this name"),
             ("", "FER+vsFER.png", "no row in fer2013new.csv"),
         },
     )
@@ -136,7 +136,7 @@ def table_beside_table(root: Path) -> Release:
     new, old = [f"Usage,Image name,{','.join(COLUMNS)}"], ["emotion,pixels,Usage"]
 
     def add(usage: str, name: str, line: str, emotion: str) -> None:
-        pixels = np.asarray(picture(emotion, len(new), mode="L")).ravel().tolist()
+        pixels = np.asarray(image(emotion, len(new), mode="L")).ravel().tolist()
         new.append(f"{usage},{name},{line}")
         old.append(f"{len(new) % 7},{' '.join(map(str, pixels))},{usage}")
 
@@ -155,4 +155,4 @@ def table_beside_table(root: Path) -> Release:
     )
 
 
-MAKERS: tuple[Maker, ...] = (labels_with_boxes, labels_as_generated, table_beside_pictures, table_beside_table)
+MAKERS: tuple[Maker, ...] = (labels_with_boxes, labels_as_generated, table_beside_images, table_beside_table)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.faces import write
-from support.releases.made import Maker, Release, picture_bytes
+from support.releases.made import Maker, Release, image_bytes
 
 # The readme of JAFFE: "NE neutral, HA happy, SA sad, SU surprise, AN anger, DI disgust, FE fear".
 CODES = {
@@ -18,26 +18,26 @@ CODES = {
 
 
 def jaffe_tiff(root: Path) -> Release:
-    """Two women, 256x256; the second one's pictures have a palette, as some of the release's have."""
+    """Two women, 256x256; the second one's images have a palette, as some of the release's have."""
     truth = {}
     number = 39
     for subject, mode in (("KA", "L"), ("YM", "P")):
         for code, emotion in CODES.items():
             for i in (1, 2):
                 name = f"{subject}.{code}{i}.{number}.tiff"
-                write(root / "jaffedbase" / name, picture_bytes(emotion, number, "TIFF", 256, mode))
+                write(root / "jaffedbase" / name, image_bytes(emotion, number, "TIFF", 256, mode))
                 truth[name] = emotion
                 number += 1
     left_out = {
-        ("", "README", "not a picture by its extension"),
-        ("", "a_names.dat", "not a picture by its extension"),
-        ("", "KA.XX1.39.tiff", "not named as a picture of JAFFE"),
-        ("", "KA.AN.1.39.tiff", "not named as a picture of JAFFE"),
-        ("", "KA.AN1.39 copy.tiff", "not named as a picture of JAFFE"),
-        ("", "AN1.39.tiff", "not named as a picture of JAFFE"),
+        ("", "README", "not an image by its extension"),
+        ("", "a_names.dat", "not an image by its extension"),
+        ("", "KA.XX1.39.tiff", "not named as an image of JAFFE"),
+        ("", "KA.AN.1.39.tiff", "not named as an image of JAFFE"),
+        ("", "KA.AN1.39 copy.tiff", "not named as an image of JAFFE"),
+        ("", "AN1.39.tiff", "not named as an image of JAFFE"),
     }
     for _, name, _ in left_out:
-        write(root / "jaffedbase" / name, picture_bytes("contempt", 0, "TIFF"))
+        write(root / "jaffedbase" / name, image_bytes("contempt", 0, "TIFF"))
     return Release("jaffe", root, {"train": truth}, left_out=left_out)
 
 
@@ -50,7 +50,7 @@ def jaffe_copy(root: Path) -> Release:
         for code, emotion in CODES.items():
             for i in (1, 2):
                 name = f"{subject}.{code if subject != 'ym' else code.lower()}{i}.{number}.{extension}"
-                write(root / name, picture_bytes(emotion, number, form))
+                write(root / name, image_bytes(emotion, number, form))
                 truth[split][name] = emotion
                 number += 1
     return Release("jaffe", root, truth, {"folds": 2, "fold": 2})

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.faces import write
-from support.releases.made import Maker, Release, picture_bytes
+from support.releases.made import Maker, Release, image_bytes
 
 # kdef.se: "AF = afraid, AN = angry, DI = disgusted, HA = happy, NE = neutral, SA = sad, SU = surprised".
 CODES = {
@@ -27,19 +27,19 @@ def kdef_folders(root: Path) -> Release:
             for angle_number, angle in enumerate(ANGLES):
                 name = f"{folder}/{folder}{code}{angle}.JPG"
                 seed = person * 100 + number * 10 + angle_number
-                write(root / "KDEF_and_AKDEF/KDEF" / name, picture_bytes(emotion, seed))
+                write(root / "KDEF_and_AKDEF/KDEF" / name, image_bytes(emotion, seed))
                 truth[name] = emotion
     left_out = {
-        ("", "AF31/AF31V.JPG", "not named as a picture of KDEF"),
-        ("", "AM31/AM31H.JPG", "not named as a picture of KDEF"),
-        ("", "AF31/CF31ANS.JPG", "not named as a picture of KDEF"),
-        ("", "AF31/AF31XXS.JPG", "not named as a picture of KDEF"),
-        ("", "AF31/AF31ANS copy.JPG", "not named as a picture of KDEF"),
-        ("", "readme.txt", "not a picture by its extension"),
+        ("", "AF31/AF31V.JPG", "not named as an image of KDEF"),
+        ("", "AM31/AM31H.JPG", "not named as an image of KDEF"),
+        ("", "AF31/CF31ANS.JPG", "not named as an image of KDEF"),
+        ("", "AF31/AF31XXS.JPG", "not named as an image of KDEF"),
+        ("", "AF31/AF31ANS copy.JPG", "not named as an image of KDEF"),
+        ("", "readme.txt", "not an image by its extension"),
     }
     for _, name, _ in left_out:
-        write(root / "KDEF_and_AKDEF/KDEF" / name, picture_bytes("contempt", 0))
-    write(root / "KDEF_and_AKDEF/AKDEF/FANS.JPG", picture_bytes("contempt", 0))
+        write(root / "KDEF_and_AKDEF/KDEF" / name, image_bytes("contempt", 0))
+    write(root / "KDEF_and_AKDEF/AKDEF/FANS.JPG", image_bytes("contempt", 0))
     return Release("kdef", root, {"train": truth}, left_out=left_out)
 
 
@@ -54,7 +54,7 @@ def kdef_flat(root: Path) -> Release:
                     seed = person * 1000 + number * 100 + angle_number * 10 + (session == "b")
                     file = f"{session}{name}{code}{angle}.JPG"
                     file = file.lower() if session == "b" else file
-                    write(root / file, picture_bytes(emotion, seed))
+                    write(root / file, image_bytes(emotion, seed))
                     if angle in ("FL", "FR"):
                         left_out.add((split, file, "another angle"))
                     else:

@@ -1,4 +1,4 @@
-"""Small releases in their official layouts, whose pictures show their emotion, for tests of labels.
+"""Small releases in their official layouts, whose images show their emotion, for tests of labels.
 
 Each file beside this one makes the variants of one source. What a code means is typed there by hand
 from the release's own documentation, and nothing of fer_dist.data.emotions is used: the two must agree by themselves.
@@ -36,8 +36,8 @@ class Release:
 Maker = Callable[[Path], Release]
 
 
-def picture(emotion: str, number: int, side: int = 48, mode: str = "RGB") -> Image.Image:
-    """A picture that shows its emotion as the one bright cell of three by three; each number gives other pixels."""
+def image(emotion: str, number: int, side: int = 48, mode: str = "RGB") -> Image.Image:
+    """An image that shows its emotion as the one bright cell of three by three; each number gives other pixels."""
     row, column = divmod(EMOTIONS.index(emotion), COLUMNS)
     cell = side // COLUMNS
     pixels = np.random.default_rng(number).integers(0, 60, (side, side, 3), dtype=np.uint8)
@@ -45,14 +45,14 @@ def picture(emotion: str, number: int, side: int = 48, mode: str = "RGB") -> Ima
     return Image.fromarray(pixels).convert(mode)
 
 
-def picture_bytes(emotion: str, number: int, form: str = "JPEG", side: int = 48, mode: str = "RGB") -> bytes:
+def image_bytes(emotion: str, number: int, form: str = "JPEG", side: int = 48, mode: str = "RGB") -> bytes:
     stream = io.BytesIO()
     options = {"quality": 95} if form == "JPEG" else {}
-    picture(emotion, number, side, mode).save(stream, form, **options)
+    image(emotion, number, side, mode).save(stream, form, **options)
     return stream.getvalue()
 
 
 def seen(image: Image.Image) -> str:
-    """The emotion that a picture shows, by its brightest cell."""
+    """The emotion that an image shows, by its brightest cell."""
     small = image.convert("L").resize((COLUMNS, COLUMNS), Image.Resampling.BOX)
     return EMOTIONS[int(np.asarray(small).argmax())]

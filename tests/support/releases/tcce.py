@@ -1,11 +1,11 @@
-"""TCCE: pictures whose names say what was performed, and the raters' table, in Excel's old format as in the release."""
+"""TCCE: images whose names say what was performed, and the raters' table, in Excel's old format as in the release."""
 
 import io
 from pathlib import Path
 
 import xlwt
 from support.faces import write
-from support.releases.made import Maker, Release, picture_bytes
+from support.releases.made import Maker, Release, image_bytes
 
 LETTERS = {
     "a": "neutrality",
@@ -34,16 +34,16 @@ def names() -> list[str]:
 
 def write_all(folder: Path, shown: dict[str, str]) -> None:
     for number, (name, emotion) in enumerate(shown.items()):
-        write(folder / f"{name}.jpg", picture_bytes(emotion, number, side=64))
+        write(folder / f"{name}.jpg", image_bytes(emotion, number, side=64))
 
 
 def write_strays(root: Path) -> set[tuple[str, str, str]]:
     write(root / "Readme.txt", b"Read me first")
     write(root / "__MACOSX" / "._0101a02.jpg", b"?")
     for name in ("0101h02", "3141b2", "0141b02", "0110b02", "1211002", "group"):
-        write(root / f"{name}.jpg", picture_bytes("fear", 1))
+        write(root / f"{name}.jpg", image_bytes("fear", 1))
     return {
-        ("test", "Readme.txt", "not a picture by its extension"),
+        ("test", "Readme.txt", "not an image by its extension"),
         *(
             ("test", f"{name}.jpg", "name does not fit TCCE")
             for name in ("0101h02", "3141b2", "0141b02", "0110b02", "1211002", "group")
@@ -52,7 +52,7 @@ def write_strays(root: Path) -> set[tuple[str, str, str]]:
 
 
 def performed_seven(root: Path) -> Release:
-    """All pictures in one folder, one of them with the digit 0 for the letter a; no table."""
+    """All images in one folder, one of them with the digit 0 for the letter a; no table."""
     shown = {name: LETTERS[name[4]] for name in names()} | {"1201003": "neutrality"}
     write_all(root, shown)
     truth = {"test": {f"{name}.jpg": emotion for name, emotion in shown.items()}}
@@ -97,7 +97,7 @@ def write_xls(path: Path, rows: list[list[str | float]]) -> None:
 
 
 def rated(root: Path) -> Release:
-    """What viewers saw is often not what was performed; pictures show the former. Neutral faces have ratings too."""
+    """What viewers saw is often not what was performed; images show the former. Neutral faces have ratings too."""
     codes = {name: number % 6 + 1 for number, name in enumerate(names())} | {"1201003": 2, "1201a04": 3}
     shown = {name: "neutrality" if name[4] in "a0" else RATINGS[code] for name, code in codes.items()}
     write_all(root / "faces", shown | {"1221b05": "fear", "1221b06": "fear"})

@@ -1,6 +1,6 @@
 """Draw one cartoon face from its parts: who it is, what the face does, how it is seen, in which look.
 
-Nothing random happens here: the same parts give the same picture. `synthetic.py` draws the parts by lot.
+Nothing random happens here: the same parts give the same image. `synthetic.py` draws the parts by lot.
 Face coordinates: x to the right, y down, the origin between eyes and mouth, half the width of a usual face is 1.
 """
 
@@ -17,7 +17,7 @@ Points = NDArray[np.complex128]  # x + iy, since turning, moving and measuring a
 Colour = tuple[int, int, int]
 
 SUPERSAMPLING = 2
-FACE = 0.34  # half the width of a usual face, as a share of the picture's side
+FACE = 0.34  # half the width of a usual face, as a share of the image's side
 DEPTH = 0.6  # how far the nose stands before the outline, in face units
 STEPS = np.linspace(-1.0, 1.0, 9)
 BOW = 1.0 - STEPS**2
@@ -66,7 +66,7 @@ class Actions:
 
 @dataclass(frozen=True)
 class View:
-    """How the head stands before the camera. Angles in degrees, shifts as shares of the picture's side."""
+    """How the head stands before the camera. Angles in degrees, shifts as shares of the image's side."""
 
     yaw_degrees: float
     pitch_degrees: float
@@ -105,7 +105,7 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 class Canvas:
-    """A picture to draw on in face coordinates, at SUPERSAMPLING times its final side."""
+    """An image to draw on in face coordinates, at SUPERSAMPLING times its final side."""
 
     def __init__(self, image: Image.Image, view: View) -> None:
         self.pen = ImageDraw.Draw(image)
@@ -149,7 +149,7 @@ def curve(x: Any, y: Any) -> Points:
 
 
 def draw_face(image: Image.Image, who: Identity, acts: Actions, view: View, look: Look) -> Canvas:
-    """Draw head, hair and features over what is in the picture. Returns the canvas, for what lies before the face."""
+    """Draw head, hair and features over what is in the image. Returns the canvas, for what lies before the face."""
     canvas = Canvas(image, view)
     ink = look.ink or shade(who.skin, 0.45)
     outline = head_outline(who, acts)

@@ -7,7 +7,7 @@ from fer_dist.data.sources.drawn.face import Canvas, Colour, Identity, View, cur
 
 
 def draw_background(lots: np.random.Generator, side: int, style: str) -> Image.Image:
-    """An empty picture: a plain grey wall in the lab, coloured clutter in the wild."""
+    """An empty image: a plain grey wall in the lab, coloured clutter in the wild."""
     if style == "lab":
         grey = int(lots.integers(120, 215))
         return Image.new("RGB", (side, side), (grey, grey, grey))
