@@ -1,4 +1,4 @@
-"""The search for copies side by side with a plain one, and how near copies are found."""
+"""The search for duplicates side by side with a plain one, and how near duplicates are found."""
 
 import multiprocessing
 import resource
@@ -15,7 +15,7 @@ from fer_dist.bench.shards import PROCESSES
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.images import decode, jpeg_bytes, png_bytes
 from fer_dist.data.inspection.audit import audit
-from fer_dist.data.inspection.copies import Features, near_pairs
+from fer_dist.data.inspection.duplicates import Features, near_pairs
 from fer_dist.data.inspection.fingerprint import fingerprint
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
@@ -23,19 +23,19 @@ from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 from fer_dist.errors import InputError
 
-COPIES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
-"""How the copies that an audit is tried on are made; the first is exact, the others near."""
+DUPLICATES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
+"""How the duplicates that an audit is tried on are made; the first is exact, the others near."""
 
 
-IMAGES_PER_COPY = 100
+IMAGES_PER_DUPLICATE = 100
 
 
 @dataclass(frozen=True)
 class AuditBench:
-    """An audit of drawn images, some of which are copies of others.
+    """An audit of drawn images, some of which are duplicates of others.
 
     peak_bytes: of the process that compares, its own and what it maps; each of the two that decode needs less.
-    planted, found: copies by how they were made. false_alarms: images in a group of copies that belong to none.
+    planted, found: duplicates by how they were made. false_alarms: images in a group of duplicates that belong to none.
     """
 
     images: int
@@ -48,10 +48,10 @@ class AuditBench:
 
 @dataclass(frozen=True)
 class NearBench:
-    """Near copies made of the images of a set, one kind at a time, and looked for among all of them.
+    """Near duplicates made of the images of a set, one kind at a time, and looked for among all of them.
 
-    found: how many of the images were paired with their own copy. others: pairs of an image with the copy of
-    another one, of which the image itself is no near copy: false alarms, unless a person sees the same photograph.
+    found: how many of the images were paired with their own duplicate. others: pairs of an image with the duplicate of
+    another one, of which the image itself is no near duplicate: false alarms, unless a person sees the same photograph.
     """
 
     images: int
@@ -60,7 +60,7 @@ class NearBench:
 
 
 def bench_audit(count: int, folder: Path) -> AuditBench:
-    """Draw images with copies among them, build shards, and audit these in a fresh process.
+    """Draw images with duplicates among them, build shards, and audit these in a fresh process.
 
     folder: for the shards, 5 KB an image; it must not exist yet.
     """
@@ -70,7 +70,7 @@ def bench_audit(count: int, folder: Path) -> AuditBench:
 
 
 def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
-    """Make near copies of images of a shard set, spread evenly over it, and look for them. Blank ones are not taken.
+    """Make near duplicates of images of a set, spread evenly over it, and look for them. Blank ones are not taken.
 
     place: of a shard set, or what `open_set` gave. count: how many images at most.
     """
@@ -82,7 +82,7 @@ def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
     before = near_pairs(features)
     known = set(zip(before.first.tolist(), before.second.tolist(), strict=True))
     hit, others = {}, {}
-    for how in COPIES[1:]:
+    for how in DUPLICATES[1:]:
         copies = _features_of([changed(_grey_or_rgb(decode(content)), how).content for content in originals])
         pairs = near_pairs(np.concatenate([features, copies]))
         first, second = pairs.first, pairs.second - len(originals)
@@ -95,11 +95,11 @@ def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Images of random light and shade, 40x40; after every hundredth comes a copy of it."""
+    """Images of random light and shade, 40x40; after every hundredth comes a duplicate of it."""
 
     count: int
     dataset: str = "drawn"
-    variant: str = "random images with copies among them"
+    variant: str = "random images with duplicates among them"
     emotions: tuple[str, ...] = ("happiness",)
     remarks: tuple[str, ...] = ()
 
@@ -115,12 +115,12 @@ class Drawn:
 
 def copied(number: int) -> str:
     """How the drawn image of this number was copied from the one before it; empty where it was not."""
-    turn, rest = divmod(number, IMAGES_PER_COPY)
-    return COPIES[turn % len(COPIES)] if rest == 1 else ""
+    turn, rest = divmod(number, IMAGES_PER_DUPLICATE)
+    return DUPLICATES[turn % len(DUPLICATES)] if rest == 1 else ""
 
 
 def changed(image: Image.Image, how: str) -> EncodedImage:
-    """A copy of an image, made in one of the ways of COPIES. image: grey or RGB."""
+    """A duplicate of an image, made in one of the ways of DUPLICATES. image: grey or RGB."""
     if "mirrored" in how:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if how == "smaller" or "larger" in how:
@@ -141,8 +141,8 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
     report = audit([folder], workers=PROCESSES)
     seconds = time.perf_counter() - start
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    planted = {how: sum(copied(number) == how for number in _copies(count)) for how in COPIES}
-    found = dict.fromkeys(COPIES, 0)
+    planted = {how: sum(copied(number) == how for number in _duplicates(count)) for how in DUPLICATES}
+    found = dict.fromkeys(DUPLICATES, 0)
     false_alarms = 0
     for group in report.groups:
         numbers = sorted(int(image.key) for image in group.members)
@@ -172,5 +172,5 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _copies(count: int) -> range:
-    return range(1, count, IMAGES_PER_COPY)
+def _duplicates(count: int) -> range:
+    return range(1, count, IMAGES_PER_DUPLICATE)

@@ -84,7 +84,7 @@ def _resize(arguments: Arguments) -> None:
 def _audit(arguments: Arguments) -> None:
     @dataclass(frozen=True)
     class Audit:
-        """Time, memory and what is found by an audit of drawn images with copies among them, in growing numbers."""
+        """Time, memory and what is found by an audit of drawn images with duplicates among them, in growing numbers."""
 
         counts: str = "10000,100000"
         """Numbers of images, separated by commas. A million take 5 GB in the temporary folder."""
@@ -93,7 +93,7 @@ def _audit(arguments: Arguments) -> None:
         """File for the figures as JSON as well."""
 
     flags = parse(Audit, arguments, "bench audit")
-    from fer_dist.bench.audit import COPIES, bench_audit
+    from fer_dist.bench.audit import DUPLICATES, bench_audit
 
     counts = _integers("--counts", flags.counts)
     found = []
@@ -103,11 +103,11 @@ def _audit(arguments: Arguments) -> None:
     rows = [
         [f"{one.images:,}", f"{one.seconds:.1f}", f"{1e6 * one.seconds / one.images:.0f}"]
         + [f"{one.peak_bytes / 1e6:,.0f}"]
-        + [f"{one.found[how]:,} of {one.planted[how]:,}" for how in COPIES]
+        + [f"{one.found[how]:,} of {one.planted[how]:,}" for how in DUPLICATES]
         + [str(one.false_alarms)]
         for one in found
     ]
-    header = ["images", "seconds", "microseconds each", "peak MB", *COPIES, "false alarms"]
+    header = ["images", "seconds", "microseconds each", "peak MB", *DUPLICATES, "false alarms"]
     Terminal().table(header, rows)
     if flags.json:
         write_json(flags.json, [asdict(one) for one in found])
@@ -118,7 +118,7 @@ def _near(arguments: Arguments) -> None:
 
     @dataclass(frozen=True)
     class Near:
-        """Near copies made of a set's own images: how many an audit finds, and what else it takes for a copy."""
+        """Near duplicates made of a set's own images: how many an audit finds, and its false alarms."""
 
         shards: Annotated[Place, positional()]
         """Set of shards, given as for --data.train of training."""
@@ -141,7 +141,7 @@ def _near(arguments: Arguments) -> None:
         [how, f"{found.images:,}", f"{hits:,}", f"{100 * hits / found.images:.2f}", f"{found.others[how]:,}"]
         for how, hits in found.found.items()
     ]
-    Terminal().table(["copied", "images", "found", "found %", "taken for a copy of another"], rows)
+    Terminal().table(["copied", "images", "found", "found %", "taken for a duplicate of another"], rows)
     if flags.json:
         write_json(flags.json, asdict(found))
 
@@ -297,8 +297,8 @@ BENCHES = {
     "threads": Command("SHARDS: every way to share the cores between decoding and the network, in turn", _threads),
     "shards": Command("RAW: building shards beside reading and decoding the same images with Pillow", _shards),
     "resize": Command("RAW: building shards of resized images in one process beside two", _resize),
-    "near": Command("SHARDS: near copies made of a set's own images, and how many are found", _near),
-    "audit": Command("an audit of drawn images: time, memory, and what it finds of planted copies", _audit),
+    "near": Command("SHARDS: near duplicates made of a set's own images, and how many are found", _near),
+    "audit": Command("an audit of drawn images: time, memory, and what it finds of planted duplicates", _audit),
     "order": Command("what up to a billion samples cost to open and to draw from, and a resumed loader's wait", _order),
     "shuffle": Command("how well the order mixes sets, also sorted ones, beside a true permutation", _shuffle),
     "checkpoint": Command("what a checkpoint costs the training beside which it is written", _checkpoint),

@@ -197,14 +197,14 @@ def compare(
     for _ in range(repeats):
         for name in [name for name in contestants if name not in skipped]:
             try:
-                found[name].append(_turn(contestants[name], images))
+                found[name].append(_rotate_enlarged(contestants[name], images))
             except PeerError as error:
                 skipped[name] = f"{name} is left out: {error}"
     times = {name: tuple(values) for name, values in found.items() if values}
     return Contest(title, times, references, tuple(skipped.values()))
 
 
-def _turn(start: Stream, images: int) -> float:
+def _rotate_enlarged(start: Stream, images: int) -> float:
     """Microseconds an image."""
     with closing(start()) as stream:
         for _ in range(FIRST):

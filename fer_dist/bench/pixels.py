@@ -42,8 +42,8 @@ def kinds(face: Image.Image) -> dict[str, bytes]:
 
     grey = face.convert("L")
     deep = Image.fromarray((np.asarray(grey, dtype=np.uint16) << 8) + 77)
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
     return {
         "jpeg 4:2:0": coded(face, "JPEG", quality=90, subsampling=2),
         "jpeg 4:2:2": coded(face, "JPEG", quality=90, subsampling=1),
@@ -51,7 +51,7 @@ def kinds(face: Image.Image) -> dict[str, bytes]:
         "jpeg progressive": coded(face, "JPEG", progressive=True),
         "jpeg grey": coded(grey, "JPEG"),
         "jpeg CMYK": coded(face.convert("CMYK"), "JPEG"),
-        "jpeg turned by EXIF": coded(face, "JPEG", exif=turned.tobytes()),
+        "jpeg rotated by EXIF": coded(face, "JPEG", exif=rotated.tobytes()),
         "jpeg of odd sides": coded(face.resize((face.width - 1, face.height - 3)), "JPEG"),
         "png RGB": coded(face, "PNG"),
         "png grey": coded(grey, "PNG"),

@@ -77,10 +77,12 @@ COMMANDS = {
     "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command),
     "evaluate": Command("score every model on every set", evaluate_command),
-    "study": Command("PLAN: train, cross, transfer, measure and report; paper is the published study's", study_command),
+    "study": Command(
+        "PLAN: train, evaluate across data sets, transfer, report; paper is the published one", study_command
+    ),
     "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
     "doctor": Command("what this machine, or each node of a cluster, has and what is missing", _doctor),
-    "demo": Command("the trainings, crossings and transfer of a study in small, on faces that it draws itself", _demo),
+    "demo": Command("a study in small, on faces that it draws itself", _demo),
 }
 
 

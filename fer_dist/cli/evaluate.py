@@ -17,7 +17,7 @@ def evaluate_command(arguments: Arguments) -> None:
 
         config: Annotated[EvaluateConfig, flat()]
         robustness: bool = False
-        """Test each model also on harmed images and hidden regions of the face. Writes robustness/ and a figure."""
+        """Test each model also under image corruptions and occlusions of the face. Writes robustness/ and a figure."""
 
         robustness_samples: int = RobustnessSettings.samples
         """Images of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
@@ -32,11 +32,11 @@ def evaluate_command(arguments: Arguments) -> None:
 
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
-    harmed: list[Robustness] = []
+    measured: list[Robustness] = []
     try:
         results = evaluate(flags.config, terminal.count("evaluations"), terminal)
         if flags.robustness:
-            harmed = evaluate_robustness(flags.config, robustness, terminal.count("harmed batches"))
+            measured = evaluate_robustness(flags.config, robustness, terminal.count("perturbed batches"))
     finally:
         terminal.close()
     for result in results:
@@ -53,9 +53,9 @@ def evaluate_command(arguments: Arguments) -> None:
         rows.append(
             [result.model, result.dataset, str(result.scores["samples"]), numbers[0], interval, *numbers[1:], masked]
         )
-    header = ["model", "data", "images", "accuracy %", "95 %", "mean over classes %", "macro F1 %", "ECE %", "masked"]
+    header = ["model", "data", "images", "accuracy %", "95 %", "balanced accuracy %", "macro F1 %", "ECE %", "masked"]
     terminal.table(header, rows)
-    if harmed:
-        terminal.table(*robustness_table(harmed))
+    if measured:
+        terminal.table(*robustness_table(measured))
     if flags.json:
         write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])

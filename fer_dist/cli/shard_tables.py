@@ -39,23 +39,23 @@ def set_table(report: AuditReport) -> Cells:
 
 
 def copy_table(report: AuditReport) -> Cells:
-    """A kind of copies a row."""
-    header = ["copies", "how", "images", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
+    """A kind of duplicates a row."""
+    header = ["duplicates", "how", "images", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
     return header, [
-        _copy_row(report, "exact", "same pixels", report.exact_copies),
-        _copy_row(report, "near", f"similarity {report.similar} and above", report.near_copies),
+        _duplicate_row(report, "exact", "same pixels", report.exact_copies),
+        _duplicate_row(report, "near", f"similarity {report.similar} and above", report.near_copies),
     ]
 
 
 def shared_table(report: AuditReport) -> Cells:
-    """Two sets a row: how many images of the first have a copy in the second."""
+    """Two sets a row: how many images of the first have a duplicate in the second."""
     sizes = {summary.name: summary.samples for summary in report.sets}
     rows = []
     for shared in report.shared:
         share = f"{100 * (shared.exact + shared.near) / sizes[shared.name]:.2f}"
         numbers = [f"{sizes[shared.name]:,}", f"{shared.exact:,}", f"{shared.near:,}", share]
         rows.append([shared.name, shared.other, *numbers])
-    return ["images of", "with a copy in", "images", "exact", "near", "together %"], rows
+    return ["images of", "with a duplicate in", "images", "exact", "near", "together %"], rows
 
 
 def audit_json(report: AuditReport) -> dict[str, Any]:
@@ -111,10 +111,10 @@ def _set_row(summary: SetSummary) -> list[str]:
     return [summary.name, counts, *numbers, f"{len(summary.blank):,}", f"{len(summary.undecodable):,}"]
 
 
-def _copy_row(report: AuditReport, kind: Kind, how: str, copies: int) -> list[str]:
+def _duplicate_row(report: AuditReport, kind: Kind, how: str, duplicates: int) -> list[str]:
     groups = report.of(kind)
     counts = [
-        copies,
+        duplicates,
         len(groups),
         sum(group.spans_splits for group in groups),
         sum(group.spans_datasets for group in groups),

@@ -153,20 +153,20 @@ def _describe(arguments: Arguments) -> None:
 
 def _audit(arguments: Arguments) -> None:
     from fer_dist.config.settings import CacheFlags
-    from fer_dist.data.inspection.copies import SIMILAR
+    from fer_dist.data.inspection.duplicates import SIMILAR
 
     @dataclass(frozen=True)
     class Audit:
-        """Look for what makes scores wrong: copies within and between sets, contradicting labels, blank images."""
+        """Look for what makes scores wrong: duplicates within and between sets, contradicting labels, blank images."""
 
         paths: Annotated[tuple[Place, ...], positional()]
         """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
         similar: float = SIMILAR
-        """Similarity of two images, mirrored or not, from which they are near copies: 0.9 to 1."""
+        """Similarity of two images, mirrored or not, from which they are near duplicates: 0.9 to 1."""
 
         json: Output = ""
-        """File for all of it as JSON as well, every group of copies with its keys."""
+        """File for all of it as JSON as well, every group of duplicates with its keys."""
 
         sheet: Output = ""
         """File, .png or .jpg, for a contact sheet of the worst groups as well."""
@@ -239,6 +239,6 @@ SHARD_COMMANDS = {
     "build": Command("SOURCE RAW OUT: turn a release into shards", _build),
     "index": Command("FOLDER: give tars that others made an index and a manifest", _index),
     "describe": Command("PATH...: counts beside the published ones, sizes, colours, facts; a contact sheet", _describe),
-    "audit": Command("PATH...: copies, leaks, contradicting labels and blank images in and between sets", _audit),
+    "audit": Command("PATH...: duplicates, leaks, contradicting labels and blank images in and between sets", _audit),
     "verify": Command("PATH...: compare shards with their manifest, and decode each image", _verify),
 }

@@ -16,7 +16,7 @@ usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...
        fer-dist study PLAN.yaml [--flag VALUE ...]
        fer-dist study report FOLDER
 
-Trains, crosses, transfers, measures and reports.
+Trains, evaluates across data sets, transfers, measures and reports.
 Started again, it does only what is missing.
 
 """
@@ -73,7 +73,7 @@ def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
 
     @dataclass(frozen=True)
     class Paper:
-        """The published study's plan: train on a and on b, cross both, transfer a to b, evaluate all on c as well.
+        """The published study's plan: train on a and on b, evaluate each on both and on c, transfer a to b.
 
         Its feature maps are not made.
         """

@@ -87,8 +87,8 @@ class DataConfig:
     as train.threads; at most 8."""
 
     fused: bool = True
-    """Training images are toned before they are enlarged, and turned by a faster operator that enlarges as well: two
-    to four times as fast on a CPU, and on average within one grey level of each step by itself."""
+    """Training images are colour-jittered before they are enlarged, and rotated by a faster operator that enlarges as
+    well: two to four times as fast on a CPU, and on average within one grey level of each step by itself."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from each channel after scaling to 0..1. ImageNet's."""
@@ -346,7 +346,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RobustnessSettings:
-    """How a model is tested on harmed images."""
+    """How a model is tested on corrupted images and occluded faces."""
 
     samples: int = 1000
     """Images of the set, at most: those whose keys have the smallest hashes, the same for each model and seed.
@@ -356,7 +356,7 @@ class RobustnessSettings:
     """Seed of noise, weather, directions and places."""
 
     batch_size: int = 64
-    """Images that are harmed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
+    """Images that are perturbed and predicted at once. Random fields of a batch of 64 at 224 pixels take 80 MB each."""
 
     threads: int = 0
     """Threads that decode. 0: one for each core, at most 8."""

@@ -121,10 +121,10 @@ def to_png(content: bytes) -> bytes:
     """
     image = decode(content)
     try:
-        turned = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
         if image.mode == "F" or image.mode.startswith("I"):
-            turned = _sixteen_bits(image, np.asarray(turned))
-        return png_bytes(turned if turned.mode in (*PNG_MODES, "I;16") else turned.convert("RGB"))
+            upright = _sixteen_bits(image, np.asarray(upright))
+        return png_bytes(upright if upright.mode in (*PNG_MODES, "I;16") else upright.convert("RGB"))
     except UnknownRangeError:
         raise
     except DECODE_ERRORS as error:

@@ -55,7 +55,7 @@ def transfers(study: Study) -> list[Transfer]:
     return [replace(one, test=tests.get(place)) for place, one in enumerate(found)]
 
 
-def crossing_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
+def cross_dataset_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
     """(model, set) -> the test of a model there against its own set, p after the correction over all of them."""
     names = {model.name for model in first_models(study)}
     found = {(one.model, one.set_name): one.against_own for one in study.results if one.model in names}
@@ -69,7 +69,7 @@ def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any
 
 
 def balance_tests(study: Study) -> dict[str, dict[str, Any]]:
-    """Model -> its mean over classes less its accuracy on its own set, p after the correction over all of them."""
+    """Model -> its balanced accuracy less its accuracy on its own set, p after the correction over all of them."""
     owns = {model.name: own_result(results_of(study, model), model) for model in first_models(study)}
     found = {name: (own.detail or {}).get("class_balance") for name, own in owns.items() if own}
     return _corrected({name: test for name, test in found.items() if test})

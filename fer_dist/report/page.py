@@ -103,7 +103,7 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         sections=found,
         maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
         shapes=SHAPES,
-        pale=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),
+        light=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),
         dark=_colours("#3a3a44", DARK_GAP, "#ffffff", "#000000", dark_cell_colours()),
     )
 

@@ -1,4 +1,4 @@
-"""Figures of models in a report: of their scores, classes, groups and harmed images, with words for who sees none."""
+"""Figures of models in a report: of scores, classes, groups and corruptions, with words for who sees none."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.sentences import (
     confusion_sentences,
     correlation_sentence,
-    damage_sentence,
-    hidden_sentence,
+    corruption_sentence,
     neutral_sentence,
+    occlusion_sentence,
     prior_sentence,
     seeds_sentence,
     with_interval,
@@ -23,7 +23,7 @@ from fer_dist.report.sentences import (
 from fer_dist.report.tables import CORRECTIONS
 from fer_dist.scores.figures.canvas import fix_layout
 from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.figures.curves import curves_figure, damage_figure, reliability_figure, selective_figure
+from fer_dist.scores.figures.curves import corruption_figure, curves_figure, reliability_figure, selective_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:
             yield page_figure(f"curves-{plain(model.name)}", figure, alt, f"Last points: {said}.")
 
 
-def certainty_figures(results: list[Result]) -> Iterator[PageFigure]:
-    """For each set, reliability and what is left when only certain predictions count, side by side."""
+def calibration_figures(results: list[Result]) -> Iterator[PageFigure]:
+    """For each set, reliability and what is left when only confident predictions count, side by side."""
     drawn = dict(by_set(results, lambda result: (result.detail or {}).get("reliability")))
     curves = dict(by_set(results, lambda result: (result.detail or {}).get("selective_curve")))
     for name in dict.fromkeys((*drawn, *curves)):
@@ -165,8 +165,8 @@ def _reliability_page_figure(name: str, results: list[Result]) -> PageFigure:
     return page_figure(
         f"reliability-{plain(name)}",
         figure,
-        f"Accuracy against stated probability on {name}. Calibration errors: {said}.",
-        f"Calibration errors: {said}.",
+        f"Accuracy against stated probability on {name}. Expected calibration errors: {said}.",
+        f"Expected calibration errors: {said}.",
     )
 
 
@@ -179,8 +179,8 @@ def _selective_page_figure(name: str, results: list[Result]) -> PageFigure:
         part = f"{percent(surest['coverage'])} above {100 * surest['above']:g} %"
         ends.append(f"{model} {percent(surest['accuracy'])} of the {part}")
     said = "; ".join(ends)
-    figure = selective_figure(curves, f"Certain predictions on {name}")
-    alt = f"Accuracy of the most certain predictions on {name}. Right: {said}."
+    figure = selective_figure(curves, f"Selective accuracy on {name}")
+    alt = f"Accuracy of the most confident predictions on {name}. Right: {said}."
     return page_figure(f"selective-{plain(name)}", figure, alt, f"Right: {said}.")
 
 
@@ -260,27 +260,28 @@ def attribute_figures(results: list[Result]) -> Iterator[PageFigure]:
 
 
 def corruption_figures(results: list[Result]) -> Iterator[PageFigure]:
-    """For each result, errors by severity and what hidden regions cost, side by side."""
+    """For each result, errors by severity and what occluded regions cost, side by side."""
     for result in results:
         found, title = result.robustness or {}, f"{result.model} on {result.set_name}"
         if found.get("corruptions"):
             errors = ", ".join(f"{name} {percent(entry['error'])}" for name, entry in found["corruptions"].items())
-            alt = f"Error on damaged images, {title}. Mean over severities: {errors}."
-            yield page_figure(file_name("damage", result), damage_figure(found, title), alt, damage_sentence(result))
+            alt = f"Error on corrupted images, {title}. Mean over severities: {errors}."
+            figure = corruption_figure(found, title)
+            yield page_figure(file_name("corruptions", result), figure, alt, corruption_sentence(result))
         if found.get("regions"):
             yield _region_figure(result, found["regions"], title)
 
 
 def _region_figure(result: Result, regions: dict[str, dict[str, Any]], title: str) -> PageFigure:
     rows = [name for name in regions if not name.startswith(CONTROL)]
-    series = [_drops("region hidden", [regions[name] for name in rows])]
+    series = [_drops("region occluded", [regions[name] for name in rows])]
     controls = [regions.get(CONTROL + name) for name in rows]
     if any(controls):
-        series.append(_drops("as much hidden elsewhere", controls))
+        series.append(_drops("as much occluded elsewhere", controls))
     said = ", ".join(f"{name} {signed_points(-entry['drop'])}" for name, entry in regions.items())
     figure = dots_figure(rows, series, Scale("points of accuracy lost", reference=0), title)
-    alt = f"Change of accuracy, in points, where a part of the face is hidden, {title}: {said}."
-    return page_figure(file_name("regions", result), figure, alt, hidden_sentence(result))
+    alt = f"Change of accuracy, in points, where a part of the face is occluded, {title}: {said}."
+    return page_figure(file_name("occlusions", result), figure, alt, occlusion_sentence(result))
 
 
 def _drops(name: str, regions: Sequence[dict[str, Any] | None]) -> Marks:

@@ -37,8 +37,8 @@ def sections(study: Study) -> list[Section]:
     """In the order of the page, images under names that differ. Figures stand for the first seed of each group."""
     names = {model.name for model in first_models(study)}
     first = [result for result in study.results if result.model in names]
-    parts = (_published, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _certainty)
-    found = [make(study, first) for make in (*parts, _groups, _damage, _copies, _training, _data, _models)]
+    parts = (_published, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _calibration)
+    found = [make(study, first) for make in (*parts, _groups, _robustness, _duplicates, _training, _data, _models)]
     return _distinct([section for section in found if not section.is_empty])
 
 
@@ -60,7 +60,7 @@ def _overall(study: Study, first: list[Result]) -> Section:
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
     introduction = (
         "A difference from the own set is of other images, and is tested on the emotions that both sets have; p is "
-        "after Holm's correction over all of them. So is that of accuracy against the mean over classes over the "
+        "after Holm's correction over all of them. So is that of accuracy against the balanced accuracy over the "
         "models."
     )
     return Section("overall", "Every model on every set", introduction, found, shown)
@@ -119,15 +119,15 @@ def _priors(study: Study, first: list[Result]) -> Section:
     return Section("priors", "Corrected for class frequencies", introduction, found, shown, drawn)
 
 
-def _certainty(study: Study, first: list[Result]) -> Section:
+def _calibration(study: Study, first: list[Result]) -> Section:
     introduction = (
         "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
         "model is right more often than it says, below it less often; large marks stand for many images. The second "
-        "shows how much better the certain predictions are: each mark keeps those above one threshold."
+        "shows how much better the confident predictions are: each mark keeps those above one threshold."
     )
-    drawn = tuple(plots.certainty_figures(first))
-    found = _said(sentences.certainty_sentence, first) if drawn else ()
-    return Section("certainty", "How far a probability can be trusted", introduction, found, (), drawn)
+    drawn = tuple(plots.calibration_figures(first))
+    found = _said(sentences.calibration_sentence, first) if drawn else ()
+    return Section("calibration", "How far a probability can be trusted", introduction, found, (), drawn)
 
 
 def _groups(study: Study, first: list[Result]) -> Section:
@@ -148,20 +148,20 @@ def _groups(study: Study, first: list[Result]) -> Section:
     return Section("attributes", "By attribute", introduction, found, shown, drawn)
 
 
-def _damage(study: Study, first: list[Result]) -> Section:
+def _robustness(study: Study, first: list[Result]) -> Section:
     introduction = (
-        "Errors under common corruptions in five severities (Hendrycks and Dietterich 2019), and what hiding a part of "
-        "the face costs. A region matters by itself only where it costs more than as much of the image elsewhere."
+        "Errors under common corruptions in five severities (Hendrycks and Dietterich 2019), and what occluding a part "
+        "of the face costs. A region matters by itself only where it costs more than as much of the image elsewhere."
     )
-    found = (*_said(sentences.damage_sentence, first), *_said(sentences.hidden_sentence, first))
+    found = (*_said(sentences.corruption_sentence, first), *_said(sentences.occlusion_sentence, first))
     drawn, shown = tuple(plots.corruption_figures(first)), _filled(tables.robustness_table(first))
-    return Section("damage", "Damaged and hidden images", introduction, found, shown, drawn)
+    return Section("robustness", "Corruptions and occlusions", introduction, found, shown, drawn)
 
 
-def _copies(study: Study, first: list[Result]) -> Section:
+def _duplicates(study: Study, first: list[Result]) -> Section:
     introduction = "Test images that the audit found in a training set as well, counted and left out."
-    found, shown = _said(sentences.copies_sentence, first), _filled(tables.copies_table(first))
-    return Section("copies", "With and without copies", introduction, found, shown)
+    found, shown = _said(sentences.duplicates_sentence, first), _filled(tables.duplicates_table(first))
+    return Section("duplicates", "With and without duplicates", introduction, found, shown)
 
 
 def _training(study: Study, first: list[Result]) -> Section:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.differences import Transfer, balance_tests, crossing_tests, is_shown
+from fer_dist.report.differences import Transfer, balance_tests, cross_dataset_tests, is_shown
 from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of
 from fer_dist.report.numbers import percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
@@ -20,7 +20,7 @@ def model_sentences(study: Study, model: Model) -> list[str]:
     others = [result for result in results if result.dataset != model.trained_on]
     if own is None:
         return [f"{model.name} reaches {with_interval(other)} on {other.spoken_set}." for other in others]
-    split, tests = SPLITS.get(own.split, own.split), crossing_tests(study)
+    split, tests = SPLITS.get(own.split, own.split), cross_dataset_tests(study)
     clauses = [f"{model.name} reaches {with_interval(own)} on its own {split} set"]
     clauses += [
         f"on {other.spoken_set} it reaches {with_interval(other)}"
@@ -44,15 +44,15 @@ def change_clause(own: Result, other: Result, test: dict[str, Any] | None) -> st
 
 
 def class_balance_sentence(result: Result, test: dict[str, Any] | None) -> str:
-    """Accuracy against the mean over classes: their difference has the sign of cov(images, recall) over emotions.
+    """Accuracy against the balanced accuracy: their difference has the sign of cov(images, recall) over emotions.
 
     test: of the difference, its p corrected; None: not made, and then nothing is said of rare emotions. Empty where the
-    mean over classes was not measured.
+    balanced accuracy was not measured.
     """
     mean, ends = result.scores.get("mean_over_classes"), result.scores.get("mean_over_classes_interval")
     if mean is None or not ends:
         return ""
-    start = f"{result.model}'s mean over classes on {result.spoken_set} is {percent(mean)} ({span(ends)})"
+    start = f"{result.model}'s balanced accuracy on {result.spoken_set} is {percent(mean)} ({span(ends)})"
     if test is None:
         return f"{start}."
     if not is_shown(test):
@@ -178,12 +178,13 @@ def neutral_sentence(result: Result) -> str:
     return f"{result.model} on {result.spoken_set} predicts neutrality {times}{false}."
 
 
-def certainty_sentence(result: Result) -> str:
-    """The calibration error with what chance makes of it, and what is left when only certain predictions count."""
+def calibration_sentence(result: Result) -> str:
+    """The calibration error with what chance makes of it, and what is left when only confident predictions count."""
     error, selective = result.scores.get("expected_calibration_error"), result.scores.get("selective")
     if error is None:
         return ""
-    start = f"{result.model} on {result.spoken_set}: calibration error {percent(error)}{_chance_in(result.scores)}"
+    start = f"{result.model} on {result.spoken_set}: expected calibration error {percent(error)}"
+    start += _chance_in(result.scores)
     if not selective:
         return f"{start}."
     above = f"above {100 * selective['above']:.0f} %"
@@ -222,19 +223,19 @@ def _shown_gap(test: dict[str, Any]) -> str:
     return f" ({_tested(test)}), {'shown' if is_shown(test) else 'not shown'}"
 
 
-def damage_sentence(result: Result) -> str:
-    """Errors, clean and damaged."""
+def corruption_sentence(result: Result) -> str:
+    """Errors, clean and corrupted."""
     found = result.robustness
     if not found:
         return ""
     sentence = f"{result.model} on {result.spoken_set}: error {percent(1 - found['clean'])} on clean images"
     if found.get("mean_corruption_error") is None:
         return f"{sentence}."
-    return f"{sentence}, {percent(found['mean_corruption_error'])} on damaged ones."
+    return f"{sentence}, {percent(found['mean_corruption_error'])} on corrupted ones."
 
 
-def hidden_sentence(result: Result) -> str:
-    """The hidden region that costs most, and what as much of the image costs elsewhere."""
+def occlusion_sentence(result: Result) -> str:
+    """The occluded region that costs most, and what as much of the image costs elsewhere."""
     found = (result.robustness or {}).get("regions") or {}
     regions = {name: entry for name, entry in found.items() if not name.startswith(CONTROL)}
     if not regions:
@@ -243,23 +244,23 @@ def hidden_sentence(result: Result) -> str:
     controlled = [name for name in regions if CONTROL + name in found]
     if not controlled:
         worst = max(regions, key=lambda name: regions[name]["drop"])
-        return f"{start}hiding the {worst} changes accuracy most, by {signed_points(-regions[worst]['drop'])} points."
+        return f"{start}occluding the {worst} changes accuracy most: {signed_points(-regions[worst]['drop'])} points."
     worst = max(controlled, key=lambda name: regions[name]["drop"] - found[CONTROL + name]["drop"])
     change, control = (signed_points(-entry["drop"]) for entry in (regions[worst], found[CONTROL + worst]))
     more = f"as much of the image elsewhere by {control}"
-    return f"{start}of the regions with a control, hiding the {worst} stands out most: {change} points, {more}."
+    return f"{start}of the regions with a control, occluding the {worst} stands out most: {change} points, {more}."
 
 
-def copies_sentence(result: Result) -> str:
-    """What the copies of training images were worth."""
+def duplicates_sentence(result: Result) -> str:
+    """What the duplicates of training images were worth."""
     without = result.without_copies
     if not without:
         return ""
-    copies = result.scores["samples"] - without["samples"]
-    if not copies:
-        return f"{result.model} on {result.spoken_set}: no copies."
+    duplicates = result.scores["samples"] - without["samples"]
+    if not duplicates:
+        return f"{result.model} on {result.spoken_set}: no duplicates."
     before, after = result.scores["accuracy"], without["accuracy"]
-    start = f"Without {copies:,} cop{'ies' if copies > 1 else 'y'}, {result.model} reaches {percent(after)}"
+    start = f"Without {duplicates:,} duplicate{'s' if duplicates > 1 else ''}, {result.model} reaches {percent(after)}"
     return f"{start} on {result.spoken_set} instead of {percent(before)} ({_direction(after - before)})."
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fer_dist.report.differences import crossing_tests, transfers
+from fer_dist.report.differences import cross_dataset_tests, transfers
 from fer_dist.report.findings import (
     Model,
     Result,
@@ -18,13 +18,13 @@ from fer_dist.report.numbers import listed, percent, points, span
 from fer_dist.report.sentences import SPLITS, change_clause, corrected_accuracy, transfer_sentence, with_interval
 
 MOST_NAMED = 4
-"""Models or crossings that a sentence of the summary names one by one; of more it gives the range or the mean."""
+"""Models or evaluations that a sentence of the summary names one by one; of more it gives the range."""
 
 
 def summary(study: Study) -> list[str]:
     """At most three sentences: on own sets, on other sets, and what transfer brings."""
     first = first_models(study)
-    sentences = [own_summary(study, first), crossing_summary(study, first)]
+    sentences = [own_summary(study, first), cross_dataset_summary(study, first)]
     if study.comparisons:
         sentences.append(transfer_summary(study))
     return [sentence for sentence in sentences if sentence]
@@ -49,31 +49,32 @@ def own_summary(study: Study, models: list[Model]) -> str:
     return f"{start}, the {len(owns)} kinds of models reach from {low} to {high}."
 
 
-def crossing_summary(study: Study, models: list[Model]) -> str:
-    """How accuracy, mean over classes and prior-corrected accuracy change on sets that a model never saw."""
-    crossings = list(_crossings(study, models))
-    if not crossings:
+def cross_dataset_summary(study: Study, models: list[Model]) -> str:
+    """How accuracy, balanced accuracy and prior-corrected accuracy change on sets that a model never saw."""
+    pairs = list(_cross_dataset(study, models))
+    if not pairs:
         return ""
-    if len(crossings) <= 2:
-        tests = crossing_tests(study)
-        clauses = [_one_crossing(*pair, tests.get((pair[1].model, pair[1].set_name))) for pair in crossings]
+    if len(pairs) <= 2:
+        tests = cross_dataset_tests(study)
+        clauses = [_one_cross_dataset(*pair, tests.get((pair[1].model, pair[1].set_name))) for pair in pairs]
         return f"Carried over, {'; '.join(clauses)}."
     measures: dict[str, Callable[[Result], float | None]] = {
         "accuracy": lambda result: result.scores["accuracy"],
-        "the mean over classes": lambda result: result.scores.get("mean_over_classes"),
+        "the balanced accuracy": lambda result: result.scores.get("mean_over_classes"),
         "accuracy with the training prior removed": corrected_accuracy,
     }
-    changes = {spoken: _changes(crossings, measure) for spoken, measure in measures.items()}
+    changes = {spoken: _changes(pairs, measure) for spoken, measure in measures.items()}
     clauses = [
         f"{spoken} changes by {span((min(change), max(change)))}" for spoken, change in changes.items() if change
     ]
-    own, other = min(crossings, key=lambda pair: pair[1].scores["accuracy"] - pair[0].scores["accuracy"])
+    own, other = min(pairs, key=lambda pair: pair[1].scores["accuracy"] - pair[0].scores["accuracy"])
     low = f"from {percent(own.scores['accuracy'])} to {percent(other.scores['accuracy'])}"
     extreme = f"the largest fall is that of {own.model} on {other.spoken_set}, {low}"
     if other.scores["accuracy"] >= own.scores["accuracy"]:
         extreme = f"the smallest rise is that of {own.model} on {other.spoken_set}, {low}"
     clauses[0] += " points"
-    return f"Carried over to other sets, {listed(clauses)} ({len(crossings)} crossings, each tested below); {extreme}."
+    number = f"{len(pairs)} cross-dataset evaluations, each tested below"
+    return f"Carried over to other sets, {listed(clauses)} ({number}); {extreme}."
 
 
 def transfer_summary(study: Study) -> str:
@@ -99,7 +100,7 @@ def _spoken_accuracy(study: Study, model: Model, result: Result) -> str:
     return f"{percent(values['mean'])} (mean of {seeds.values['n']} seeds, {spread})"
 
 
-def _crossings(study: Study, models: list[Model]) -> Iterator[tuple[Result, Result]]:
+def _cross_dataset(study: Study, models: list[Model]) -> Iterator[tuple[Result, Result]]:
     """A model's own result with each on a set that neither it nor its start was trained on, split by split the same."""
     for model in models:
         results = results_of(study, model)
@@ -109,19 +110,19 @@ def _crossings(study: Study, models: list[Model]) -> Iterator[tuple[Result, Resu
             yield from ((own, other) for other in results if other.dataset not in seen and other.split == own.split)
 
 
-def _one_crossing(own: Result, other: Result, test: dict[str, Any] | None) -> str:
+def _one_cross_dataset(own: Result, other: Result, test: dict[str, Any] | None) -> str:
     clauses = [f"{own.model} reaches {with_interval(other)} on {other.spoken_set}{change_clause(own, other, test)}"]
     before, after = own.scores.get("mean_over_classes"), other.scores.get("mean_over_classes")
     if before is not None and after is not None:
-        clauses.append(f"its mean over classes from {percent(before)} to {percent(after)}")
+        clauses.append(f"its balanced accuracy from {percent(before)} to {percent(after)}")
     before, after = corrected_accuracy(own), corrected_accuracy(other)
     if before is not None and after is not None:
         clauses.append(f"its accuracy with the training prior removed from {percent(before)} to {percent(after)}")
     return listed(clauses)
 
 
-def _changes(crossings: list[tuple[Result, Result]], measure: Callable[[Result], float | None]) -> list[float]:
-    """After - before of each crossing; none where one of them lacks the measure."""
-    values = [(measure(own), measure(other)) for own, other in crossings]
+def _changes(pairs: list[tuple[Result, Result]], measure: Callable[[Result], float | None]) -> list[float]:
+    """After - before of each cross-dataset evaluation; none where one of them lacks the measure."""
+    values = [(measure(own), measure(other)) for own, other in pairs]
     known = [after - before for before, after in values if before is not None and after is not None]
     return known if len(known) == len(values) else []

@@ -1,4 +1,4 @@
-"""A study's own tables: every model on every set, comparisons, seeds, priors, groups, damage, data, models."""
+"""A study's own tables: every model on every set, comparisons, seeds, priors, groups, corruptions, data, models."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def measures_table(study: Study) -> Table:
         masked = word(", ".join(scores.get("masked", ())) or "none")
         start = (word(result.model), word(result.set_name), count(scores["samples"]))
         rows.append((*start, *parts, *calibration, likelihood, masked))
-    columns = ("model", "tested on", "images", "accuracy", "mean over classes", "macro F1", "calibration error")
+    columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
     chance = ("of a calibrated model", "without chance")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
@@ -72,7 +72,7 @@ def seeds_table(study: Study) -> Table:
             interval = over_images.get("interval") if name == "accuracy" else None
             cells += [part(values.get("mean"), interval), Cell(values.get("deviation"), "points")]
         rows.append((word(seeds.group), word(seeds.set_name), count(seeds.values["n"]), *map(_unsigned, cells)))
-    measures = ("accuracy", "mean over classes", "macro F1")
+    measures = ("accuracy", "balanced accuracy", "macro F1")
     columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "deviation"))
     caption = (
         "Several seeds: mean and sample standard deviation, the latter in points. The interval is of what other seeds "
@@ -108,7 +108,7 @@ def prior_table(results: Sequence[Result]) -> Table:
             cells += [part(result.scores.get("mean_over_classes"))]
             cells += [part(prior[name]["mean_over_classes"]) for name in CORRECTIONS]
             rows.append((word(result.model), word(result.set_name), *cells))
-    measures = ("accuracy", "mean over classes")
+    measures = ("accuracy", "balanced accuracy")
     columns = [f"{measure}{of}" for measure in measures for of in ("", *(f", {name}" for name in CORRECTIONS.values()))]
     caption = "Scores as they are, without the training set's class frequencies, and with the test set's as estimated."
     return Table("priors", caption, ("model", "tested on", *columns), tuple(rows))
@@ -171,23 +171,23 @@ def robustness_table(results: Sequence[Result]) -> Table:
             hardest = part(means[worst] if worst else None, note=worst or "")
             start = (word(result.model), word(result.set_name), count(found["samples"]))
             rows.append((*start, part(1 - found["clean"]), error, hardest))
-    columns = ("model", "tested on", "images", "error, clean", "error, damaged", "error, worst group")
-    caption = "Errors on clean and on damaged images: the mean over corruptions and severities."
+    columns = ("model", "tested on", "images", "error, clean", "error, corrupted", "error, worst group")
+    caption = "Errors on clean and on corrupted images: the mean over corruptions and severities."
     return Table("robustness", caption, columns, tuple(rows))
 
 
-def copies_table(results: Sequence[Result]) -> Table:
+def duplicates_table(results: Sequence[Result]) -> Table:
     rows: list[Row] = []
     for result in results:
         without = result.without_copies
         if without:
-            copies = result.scores["samples"] - without["samples"]
+            duplicates = result.scores["samples"] - without["samples"]
             accuracies = [_scored(scores, "accuracy") for scores in (result.scores, without)]
             change = points(without["accuracy"] - result.scores["accuracy"])
-            rows.append((word(result.model), word(result.set_name), count(copies), *accuracies, change))
-    columns = ("model", "tested on", "copies", "accuracy, all", "accuracy, without copies", "change, points")
-    caption = "With and without the test images of which the audit found a copy in a training set."
-    return Table("copies", caption, columns, tuple(rows))
+            rows.append((word(result.model), word(result.set_name), count(duplicates), *accuracies, change))
+    columns = ("model", "tested on", "duplicates", "accuracy, all", "accuracy, without duplicates", "change, points")
+    caption = "With and without the test images of which the audit found a duplicate in a training set."
+    return Table("duplicates", caption, columns, tuple(rows))
 
 
 def counts_table(study: Study) -> Table:

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: reliability by bins, calibration error, and what chance adds to it."""
+"""Whether a model is right as often as it says: reliability by bins, its error, and what chance adds to it."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
-    """How often the model is right, by how certain it says it is."""
+    """How often the model is right, by how confident it says it is."""
     confidence, is_right, place = _binned(predictions, bins)
     samples = np.bincount(place, minlength=bins)
     means = [
@@ -50,7 +50,7 @@ def expected_calibration_error(predictions: Predictions, bins: int = CALIBRATION
 
 
 def calibration(predictions: Predictions) -> dict[str, Any]:
-    """The calibration error and what is to be made of it, ready for JSON.
+    """The expected calibration error and what is to be made of it, ready for JSON.
 
     expected_calibration_error: as found. Chance alone parts accuracy and probability in each bin, so it is never 0:
     ..._floor: what a perfectly calibrated model with as many images in each bin would have on average;
@@ -136,7 +136,7 @@ class _Gaps:
 
 
 def _floor(table: Reliability) -> float:
-    """Expected error of a model that is right as often as it says, were its images of a bin all as certain.
+    """Expected error of a model that is right as often as it says, were its images of a bin all as confident.
 
     Source: de Moivre's mean absolute deviation of the binomial distribution.
     """

@@ -115,7 +115,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def over_seeds(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample deviation (n - 1; None for one) of accuracy, mean over classes and macro F1, ready for JSON.
+    """Mean and sample deviation (n - 1; None for one) of accuracy, balanced accuracy and macro F1, ready for JSON.
 
     values: the scores of models that differ in their seed alone, as metrics.scores gives them.
     Raises InputError where there are none.
@@ -207,7 +207,7 @@ def holm(ps: dict[str, float]) -> dict[str, float]:
 
 
 def without(predictions: Predictions, keys: Collection[str]) -> Predictions:
-    """The table less the images of these keys, such as copies that an audit lists; keys that it lacks do nothing."""
+    """The table less the images of these keys, as duplicates that an audit lists; keys that it lacks do nothing."""
     left_out = set(keys)
     return select(predictions, np.array([str(key) not in left_out for key in predictions.keys], dtype=bool))
 

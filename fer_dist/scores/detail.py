@@ -1,4 +1,4 @@
-"""What a study tells of a predictions table beyond its scores: certainty, priors, favoured emotions, groups."""
+"""What a study tells of a predictions table beyond its scores: confidence, priors, favoured emotions, groups."""
 
 from collections.abc import Collection
 from dataclasses import asdict

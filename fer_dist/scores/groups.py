@@ -9,10 +9,10 @@ import numpy as np
 from fer_dist.scores.intervals import LEVEL, Array, contrast, contrast_tail, joint_degrees, wilson
 from fer_dist.scores.metrics import (
     accuracy,
+    balanced_accuracy,
     confusion,
     known_accuracy,
     mean_interval,
-    mean_over_classes,
     plain,
     recall,
     support,
@@ -149,8 +149,8 @@ def _group(predictions: Predictions) -> dict[str, Any]:
         "samples": int(matrix.sum()),
         "accuracy": float(accuracy(matrix)),
         "accuracy_interval": known.interval,
-        "mean_over_classes": float(mean_over_classes(matrix)),
-        "mean_over_classes_interval": mean_interval(mean_over_classes, predictions),
+        "mean_over_classes": float(balanced_accuracy(matrix)),
+        "mean_over_classes_interval": mean_interval(balanced_accuracy, predictions),
         **unit(known.subjects),
         "independent": known.samples,
         "degrees": None if known.subjects is None else known.degrees,

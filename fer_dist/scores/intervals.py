@@ -101,7 +101,7 @@ def joint_degrees(right: tuple[float, float], samples: tuple[float, float], degr
 
 
 def interval(measure: Measure, matrix: Array) -> tuple[Array, Array]:
-    """Low and high end [...] for a measure of confusion matrices [..., K, K], such as the mean over classes.
+    """Low and high end [...] for a measure of confusion matrices [..., K, K], such as the balanced accuracy.
 
     The measure must be smooth, from 0 to 1, and the same for a matrix and its multiple. The standard error is the
     delta method's, where each emotion with images has been given one more, half of it right: so an emotion of few

@@ -17,7 +17,7 @@ from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
 SELECTIVE_ABOVE = 0.9
-"""The probability above which the study calls a prediction certain. Source: Huang et al. 2023, feature maps."""
+"""The probability above which the study calls a prediction confident. Source: Huang et al. 2023, feature maps."""
 
 
 def confusion(predictions: Predictions) -> Array:
@@ -60,7 +60,7 @@ def f1(matrix: Array) -> Array:
     return _ratio(2 * _right(matrix), support(matrix) + matrix.sum(axis=-2))
 
 
-def mean_over_classes(matrix: Array) -> Array:
+def balanced_accuracy(matrix: Array) -> Array:
     """[...]: mean recall of the emotions that have images (balanced accuracy)."""
     return _mean_of_defined(recall(matrix))
 
@@ -85,12 +85,12 @@ def negative_log_likelihood(predictions: Predictions) -> float:
 def selective(predictions: Predictions, above: float = SELECTIVE_ABOVE) -> dict[str, Any]:
     """What is left when only predictions of a higher top probability count. coverage: their part of all images."""
     chosen = labelled(predictions)
-    is_certain = chosen.probabilities.max(axis=1) > above
-    is_right = (predicted(chosen) == chosen.labels)[is_certain]
+    is_confident = chosen.probabilities.max(axis=1) > above
+    is_right = (predicted(chosen) == chosen.labels)[is_confident]
     return {
         "above": above,
-        "samples": int(is_certain.sum()),
-        "coverage": float(is_certain.mean()),
+        "samples": int(is_confident.sum()),
+        "coverage": float(is_confident.mean()),
         "accuracy": float(is_right.mean()) if is_right.size else None,
     }
 
@@ -139,14 +139,14 @@ def mean_interval(measure: Measure, predictions: Predictions) -> list[float]:
 
 
 def class_balance(predictions: Predictions) -> dict[str, Any]:
-    """The mean over classes less the accuracy: its sign is that of cov(images, recall) over emotions; ready for JSON.
+    """The balanced accuracy less the accuracy: its sign is that of cov(images, recall) over emotions; ready for JSON.
 
     difference; interval: 95 %; p: of no difference, below 0.05 just where the interval leaves 0 out. By subject where
     subjects are known. Raises InputError as scores does.
     """
 
     def balance(cells: Array) -> Array:
-        halved: Array = (1 + mean_over_classes(cells) - accuracy(cells)) / 2
+        halved: Array = (1 + balanced_accuracy(cells) - accuracy(cells)) / 2
         return halved
 
     chosen = labelled(predictions)
@@ -187,7 +187,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
     measures["accuracy"] = float(accuracy(matrix))
     known = known_accuracy(predictions)
     measures["accuracy_interval"] = known.interval
-    means: dict[str, Measure] = {"mean_over_classes": mean_over_classes, "macro_f1": macro_f1}
+    means: dict[str, Measure] = {"mean_over_classes": balanced_accuracy, "macro_f1": macro_f1}
     for name, measure in means.items():
         measures[name] = float(measure(matrix))
         measures[f"{name}_interval"] = mean_interval(measure, predictions)

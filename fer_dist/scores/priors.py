@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_dist.errors import InputError
 from fer_dist.scores.intervals import Array
-from fer_dist.scores.metrics import accuracy, confusion, macro_f1, mean_over_classes, support
+from fer_dist.scores.metrics import accuracy, balanced_accuracy, confusion, macro_f1, support
 from fer_dist.scores.table import Predictions, labelled
 
 TOLERANCE = 1e-6
@@ -107,6 +107,6 @@ def _headline(predictions: Predictions) -> dict[str, float]:
     matrix = confusion(predictions)
     return {
         "accuracy": float(accuracy(matrix)),
-        "mean_over_classes": float(mean_over_classes(matrix)),
+        "mean_over_classes": float(balanced_accuracy(matrix)),
         "macro_f1": float(macro_f1(matrix)),
     }

@@ -32,7 +32,7 @@ EPOCHS = {
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Draw faces in two styles, train on each, cross them, transfer one to the other, and write a report.
+    """Draw faces in two styles, train on each, evaluate across them, transfer one to the other, and write a report.
 
     Takes minutes on two cores. Started again, it does only what is missing.
     """

@@ -46,7 +46,7 @@ def measure(running: Running, job: Job) -> None:
 
 
 def _audit(running: Running, job: Job) -> dict[str, Any]:
-    """Which images of a test set have a copy in the train or val split of which set."""
+    """Which images of a test set have a duplicate in the train or val split of which set."""
     places = [below(running.setup.plan.data[data].shards, split) for data, split in running.setup.manifests]
     settings = next(iter(running.setup.configs.values())).data
     sets = [open_set(place, settings) for place in places]
@@ -61,13 +61,13 @@ def _audit(running: Running, job: Job) -> dict[str, Any]:
         seen = sorted({member.set for member in group.members if member.split != "test"})
         for member in group.members:
             if member.split == "test" and seen:
-                _note_copies(copies, member, seen)
+                _note_duplicates(copies, member, seen)
     running.terminal.say(f"audit: {len(rows):,} images to leave out, listed in {running.setup.out / LIST}")
     found = {"exact": report.exact_copies, "near": report.near_copies}
     return {"copies": copies, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
 
 
-def _note_copies(copies: dict[str, dict[str, list[str]]], image: Found, seen: list[str]) -> None:
+def _note_duplicates(copies: dict[str, dict[str, list[str]]], image: Found, seen: list[str]) -> None:
     held = copies.setdefault(image.set, {})
     held[image.key] = sorted({*held.get(image.key, []), *seen})
 
@@ -145,7 +145,7 @@ def _measures(running: Running, job: Job) -> dict[str, Any]:
     own = setup.data_of(model)
     if job.data != own and (model, own) in setup.evaluations:
         found["against_own"] = separate(predictions, predictions_of(running, job.model, own))
-    copies = _copies(running, job)
+    copies = _duplicates(running, job)
     if copies is not None:
         rest = without(predictions, copies)
         left_out = len(predictions.keys) - len(rest.keys)
@@ -153,7 +153,7 @@ def _measures(running: Running, job: Job) -> dict[str, Any]:
     return found
 
 
-def _copies(running: Running, job: Job) -> set[str] | None:
+def _duplicates(running: Running, job: Job) -> set[str] | None:
     """Keys of a test set that the model, or one that it starts from, may have seen; None where nobody looked."""
     setup = running.setup
     audits = [one for one in running.jobs.values() if one.kind == "audit"]

@@ -49,7 +49,7 @@ class PaperConfig:
     """List of images to leave out of training, as fer-dist shards audit --write-clean writes it."""
 
     robustness: bool = False
-    """Measure what noise, blur, weather and covered parts of the face cost."""
+    """Measure what noise, blur, weather and occluded parts of the face cost."""
 
     robustness_samples: int = Robustness.samples
     """Images of each set for that at most. 0: all."""

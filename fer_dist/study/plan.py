@@ -79,7 +79,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Robustness:
-    """How much is lost to noise, blur, weather and covered parts of the face."""
+    """How much is lost to noise, blur, weather and occluded parts of the face."""
 
     run: bool = False
     """Whether to measure it: of each training with its first seed, on the test split of its own set."""
@@ -138,7 +138,7 @@ class Plan:
     """What the report splits scores by, as view or gender. Empty: all that the sets say and that has few values."""
 
     robustness: Robustness = field(default_factory=Robustness)
-    """How much is lost to noise, blur, weather and covered parts of the face."""
+    """How much is lost to noise, blur, weather and occluded parts of the face."""
 
     @property
     def training_splits(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Train, cross, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
+    """Train, evaluate, transfer, measure and report, as a plan says. Started again, it does only what is missing."""
 
     out: OnDisk = "study"
     """Folder for all that the study makes."""

@@ -72,7 +72,7 @@ class Monitor:
             figure = confusion_figure(scores["confusion"], scores["emotions"], f"epoch {epoch}", scores["masked"])
             self._writer.add_image("confusion", figure_pixels(figure), step, dataformats="HWC")
         accuracy, mean = 100 * scores["accuracy"], 100 * scores["mean_over_classes"]
-        self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, mean over classes {mean:.2f} %"))
+        self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, balanced accuracy {mean:.2f} %"))
         self._since = time.perf_counter()
 
     def flush(self) -> None:

@@ -118,7 +118,7 @@ def test_standard_output_that_is_closed_or_on_a_full_disk_is_no_trace():
         assert len(ended.stderr.splitlines()) == code
 
 
-HEADER = ["model", "data", "images", "accuracy %", "95 %", "mean over classes %"]
+HEADER = ["model", "data", "images", "accuracy %", "95 %", "balanced accuracy %"]
 ROW = ["runs/a [bold]name[/bold] of more words", "rafdb-test", "3,068", "86.13", "84.11 to 88.77", "77.12"]
 
 
@@ -147,10 +147,10 @@ def test_without_a_terminal_a_table_is_at_most_120_wide(capsys, monkeypatch, wid
 
 
 def test_headings_wrap_only_where_they_must(capsys, monkeypatch):
-    assert "mean over classes %" in table(capsys, monkeypatch, "200")
-    assert "mean over classes %" not in table(capsys, monkeypatch, "85")
+    assert "balanced accuracy %" in table(capsys, monkeypatch, "200")
+    assert "balanced accuracy %" not in table(capsys, monkeypatch, "85")
     # Where not even the numbers fit beside each other, each has a line of its own.
-    assert "mean over classes %: 77.12" in table(capsys, monkeypatch, "40")
+    assert "balanced accuracy %: 77.12" in table(capsys, monkeypatch, "40")
 
 
 def test_words_are_cut_only_where_a_table_would_not_fit_and_else_get_the_room_that_is_left(capsys, monkeypatch):

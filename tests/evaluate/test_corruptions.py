@@ -1,4 +1,4 @@
-"""The corruptions against references, and the hidden regions against boxes by hand."""
+"""The corruptions against references, and the occluded regions against boxes by hand."""
 
 import io
 
@@ -22,7 +22,7 @@ from fer_dist.evaluate.robustness.corruptions import (
     shot_noise,
 )
 from fer_dist.evaluate.robustness.draws import Draws
-from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, REGIONS, hide, share_of
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, REGIONS, occlude, share_of
 from fer_dist.evaluate.robustness.weather import plasma
 
 IDS = np.array([7, 2**63 + 11, 2**64 - 1, 123456789], dtype=np.uint64)
@@ -63,15 +63,15 @@ def test_a_higher_severity_is_farther_from_the_clean_image(name, side):
 def test_shape_type_and_input_are_kept_at_any_size(name, side):
     clean = images(side, 1)
     before = clean.clone()
-    harmed = corrupt(name, 5, clean, IDS[:1], 0)
-    assert harmed.shape == clean.shape
-    assert harmed.dtype == torch.uint8
+    corrupted = corrupt(name, 5, clean, IDS[:1], 0)
+    assert corrupted.shape == clean.shape
+    assert corrupted.dtype == torch.uint8
     assert torch.equal(clean, before)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("severity", [1, 5])
-def test_an_image_is_harmed_alike_in_any_batch(name, severity):
+def test_an_image_is_corrupted_alike_in_any_batch(name, severity):
     clean = images(48)
     whole = corrupt(name, severity, clean, IDS, 0)
     assert torch.equal(whole, corrupt(name, severity, clean, IDS, 0))
@@ -177,7 +177,7 @@ def test_displacing_is_the_interpolation_of_scipy():
 @pytest.mark.parametrize(
     "name", ["glass_blur", "elastic_transform", "motion_blur", "defocus_blur", "gaussian_blur", "snow"]
 )
-def test_a_face_is_harmed_by_the_same_share_of_its_width_at_any_size(name):
+def test_a_face_is_corrupted_by_the_same_share_of_its_width_at_any_size(name):
     small, large = (
         torch.from_numpy(np.asarray(face(1, side, "RGB")).copy()).permute(2, 0, 1)[None].expand(4, -1, -1, -1)
         for side in (112, 224)
@@ -237,11 +237,11 @@ def test_a_cloud_fills_its_range_and_is_smoother_where_its_roughness_falls_faste
 @pytest.mark.parametrize("name", ALL_REGIONS)
 def test_a_region_covers_its_share_with_the_mean_colour_and_nothing_else(name):
     clean = images(100)
-    hidden = hide(name, clean, IDS, 0)
-    changed = (hidden != clean).any(dim=1)
+    occluded = occlude(name, clean, IDS, 0)
+    changed = (occluded != clean).any(dim=1)
     mean = clean.float().mean(dim=(2, 3)).round().to(torch.uint8)
     for i in range(4):
-        assert (hidden[i][:, changed[i]] == mean[i][:, None]).all()
+        assert (occluded[i][:, changed[i]] == mean[i][:, None]).all()
     # What has the mean colour already does not change, and two boxes at random places may overlap.
     least = 0.5 if name == CONTROL + "ears" else 0.95
     assert least * share_of(name) < float(changed.float().mean()) <= share_of(name) + 0.001
@@ -250,7 +250,7 @@ def test_a_region_covers_its_share_with_the_mean_colour_and_nothing_else(name):
 def test_the_halves_are_halves_and_a_control_lies_elsewhere_in_each_image():
     clean = torch.zeros(4, 3, 50, 50, dtype=torch.uint8)
     clean[..., ::2] = 200
-    changed = {name: (hide(name, clean, IDS, 0) != clean).any(dim=1) for name in ALL_REGIONS}
+    changed = {name: (occlude(name, clean, IDS, 0) != clean).any(dim=1) for name in ALL_REGIONS}
     assert changed["left half"][:, :, :25].all()
     assert not changed["left half"][:, :, 25:].any()
     assert torch.equal(changed["left half"], ~changed["right half"])
@@ -259,4 +259,6 @@ def test_the_halves_are_halves_and_a_control_lies_elsewhere_in_each_image():
     control = changed[CONTROL + "mouth"]
     assert control.sum(dim=(1, 2)).tolist() == [(bottom - top) * (right - left)] * 4
     assert len({tuple(place.nonzero()[0].tolist()) for place in control}) == 4
-    assert torch.equal(hide(CONTROL + "mouth", clean[2:3], IDS[2:3], 0), hide(CONTROL + "mouth", clean, IDS, 0)[2:3])
+    assert torch.equal(
+        occlude(CONTROL + "mouth", clean[2:3], IDS[2:3], 0), occlude(CONTROL + "mouth", clean, IDS, 0)[2:3]
+    )

@@ -1,4 +1,4 @@
-"""From shards to robustness.json: the same evaluation, on harmed crops."""
+"""From shards to robustness.json: the same evaluation, on corrupted crops."""
 
 import json
 
@@ -22,8 +22,8 @@ from fer_dist.evaluate.predict import evaluation_data
 from fer_dist.evaluate.results import load_scores
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
-from fer_dist.evaluate.robustness.measure import all_harms, robustness, summary, to_crops, to_pixels
-from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, hide
+from fer_dist.evaluate.robustness.measure import all_perturbations, robustness, summary, to_crops, to_pixels
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, CONTROL, occlude
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 from fer_dist.runs.network import Network, build, on_device
 from fer_dist.scores.figures.canvas import figure_pixels
@@ -101,7 +101,7 @@ def test_a_model_that_sees_nothing_loses_nothing(drawn):
     assert values["mean_corruption_error"] == pytest.approx(1 - values["clean"])
 
 
-def test_each_harm_is_done_to_the_crop_that_the_network_sees(tmp_path):
+def test_each_perturbation_is_done_to_the_crop_that_the_network_sees(tmp_path):
     folder = shard_set(tmp_path / "train", [faces(30, emotions=2)])
     reader = Reader(folder, SEVEN)
     values = robustness(Brightness(), NETWORK, reader, RobustnessSettings(samples=0, seed=4, batch_size=7, threads=1))
@@ -111,15 +111,15 @@ def test_each_harm_is_done_to_the_crop_that_the_network_sees(tmp_path):
         pixels.append(to_pixels(batch.crops, NETWORK))
     whole, ids = torch.cat(pixels), np.array(ids, dtype=np.uint64)
 
-    def accuracy(harmed: torch.Tensor) -> float:
-        return float((Brightness()(to_crops(harmed, NETWORK)).argmax(1).numpy() == labels).mean())
+    def accuracy(corrupted: torch.Tensor) -> float:
+        return float((Brightness()(to_crops(corrupted, NETWORK)).argmax(1).numpy() == labels).mean())
 
     assert values["clean"] == accuracy(whole)
     for name in ("fog", "impulse_noise", "motion_blur"):
         expected = [accuracy(corrupt(name, severity, whole, ids, 4)) for severity in SEVERITIES]
         assert values["corruptions"][name]["accuracy"] == expected
     for name in ("left half", CONTROL + "eyes"):
-        assert values["regions"][name]["accuracy"] == accuracy(hide(name, whole, ids, 4))
+        assert values["regions"][name]["accuracy"] == accuracy(occlude(name, whole, ids, 4))
     # A region that the model does not look at costs nothing.
     assert values["regions"]["right half"]["drop"] == values["regions"]["mouth"]["drop"] == 0
 
@@ -167,12 +167,12 @@ def test_progress_ends_at_its_total(drawn):
 
 
 def test_drops_and_their_intervals_come_from_pairs():
-    harms = list(all_harms())
+    perturbations = list(all_perturbations())
     labels = np.arange(400) % 2
-    winners = np.tile(labels[:, None], (1, 1 + len(harms)))
-    winners[:100, 1 + harms.index(("eyes", 0))] ^= 1
+    winners = np.tile(labels[:, None], (1, 1 + len(perturbations)))
+    winners[:100, 1 + perturbations.index(("eyes", 0))] ^= 1
     winners[:20, 0] ^= 1
-    values = summary(labels, winners, harms)
+    values = summary(labels, winners, perturbations)
     eyes, nose = values["regions"]["eyes"], values["regions"]["nose"]
     assert (values["clean"], eyes["accuracy"], eyes["drop"]) == pytest.approx((0.95, 0.75, 0.2))
     # 80 of 400 lost and none won: a binomial share of 0.2, of which 1.96 deviations are 0.039.

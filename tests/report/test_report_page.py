@@ -87,7 +87,7 @@ def test_text_and_lines_can_be_read_in_both_schemes(browser, scheme):
 def test_every_figure_of_the_study_is_in_the_page(browser):
     # Three groups of two seeds on two sets; figures but for confusions and curves are of the first seed.
     expected = {
-        "Confusion matrix of": 12, "Training curves of": 6, "Error on damaged images": 6, "Change of accuracy": 6,
+        "Confusion matrix of": 12, "Training curves of": 6, "Error on corrupted images": 6, "Change of accuracy": 6,
         "Recall against training images": 3, "Images of each emotion": 2, "How often each emotion": 2,
         "Accuracy against stated": 2, "Accuracy of the most certain": 2, "Accuracy as it is": 1,
         "Accuracy with its": 1, "Accuracy of each seed": 1, "Accuracy on affectnet-test, by gender": 1,
@@ -100,8 +100,8 @@ def test_every_figure_of_the_study_is_in_the_page(browser):
 
 def test_every_section_of_a_whole_study_is_there_in_order(path):
     assert Page(path.read_text()).values("h2", "id") == [
-        "contents", "published", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "certainty",
-        "attributes", "damage", "copies", "training", "data", "models", "made", "reading",
+        "contents", "published", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "calibration",
+        "attributes", "robustness", "duplicates", "training", "data", "models", "made", "reading",
     ]  # fmt: skip
 
 

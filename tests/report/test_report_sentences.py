@@ -77,7 +77,7 @@ def test_what_is_said_of_another_set_follows_the_test_of_the_difference(other, t
     assert clause == expected.format(span(there.scores["accuracy_interval"]))
 
 
-def test_of_many_crossings_none_is_shown_by_a_p_that_one_of_them_would_have_by_chance():
+def test_of_many_cross_dataset_evaluations_none_is_shown_by_a_p_that_one_of_them_would_have_by_chance():
     others = tuple(
         Result("wild", name, scored(830), against_own=against_own(-0.02, p))
         for name, p in (("b", 0.03), ("c", 0.2), ("d", 0.4))
@@ -179,7 +179,7 @@ def test_the_summary_is_three_sentences_on_own_sets_on_other_sets_and_on_transfe
     ]
     assert all(text.endswith(".") for text in found)
     assert "Carried over, wild reaches 51.0 %" in found[1]
-    assert "its mean over classes from 85.0 % to 51.0 %" in found[1]
+    assert "its balanced accuracy from 85.0 % to 51.0 %" in found[1]
 
 
 def test_a_model_is_not_said_to_be_carried_over_to_what_its_start_was_trained_on():
@@ -190,15 +190,15 @@ def test_a_model_is_not_said_to_be_carried_over_to_what_its_start_was_trained_on
     assert "on film" in next(text for text in summary(study) if "Carried" in text)
 
 
-def test_of_many_crossings_the_summary_gives_the_range_and_the_largest_fall():
+def test_of_many_cross_dataset_evaluations_the_summary_gives_the_range_and_the_largest_fall():
     detail = {"prior": {"uniform": {"accuracy": 0.6}}}
     own = Result("wild", "wild", scored(800), detail={"prior": {"uniform": {"accuracy": 0.7}}})
     others = tuple(Result("wild", name, scored(n), detail=detail) for name, n in (("b", 860), ("c", 500), ("d", 660)))
     text = summary(Study("S", (Model("wild", "wild"),), (own, *others)))[1]
     assert text == (
-        "Carried over to other sets, accuracy changes by −30.0 to 6.0 points, the mean over classes changes by −30.0 "
-        "to 6.0 and accuracy with the training prior removed changes by −10.0 to −10.0 (3 crossings, each tested "
-        "below); the largest fall is that of wild on c, from 80.0 % to 50.0 %."
+        "Carried over to other sets, accuracy changes by −30.0 to 6.0 points, the balanced accuracy changes by −30.0 "
+        "to 6.0 and accuracy with the training prior removed changes by −10.0 to −10.0 (3 cross-dataset "
+        "evaluations, each tested below); the largest fall is that of wild on c, from 80.0 % to 50.0 %."
     )
 
 
@@ -329,7 +329,7 @@ def test_a_gap_without_a_test_stands_in_the_table_and_nothing_is_claimed_of_it()
     assert [cell.text for cell in row[5:]] == ["+5.0", "–", "–", "–"]
 
 
-def test_the_hidden_region_is_judged_by_its_control():
+def test_the_occluded_region_is_judged_by_its_control():
     regions = {
         "left half": {"drop": 0.3},
         "mouth": {"drop": 0.2},
@@ -337,20 +337,20 @@ def test_the_hidden_region_is_judged_by_its_control():
         "nose": {"drop": 0.1},
         "random place, as nose": {"drop": -0.01},
     }
-    text = remarks.hidden_sentence(remarked(robustness={"clean": 0.8, "regions": regions}))
-    assert "hiding the nose stands out most: −10.0 points, as much of the image elsewhere by +1.0." in text
+    text = remarks.occlusion_sentence(remarked(robustness={"clean": 0.8, "regions": regions}))
+    assert "occluding the nose stands out most: −10.0 points, as much of the image elsewhere by +1.0." in text
 
 
 @pytest.mark.parametrize(
     ("accuracy", "samples", "expected"),
     [
-        (0.78, 990, "Without 10 copies, wild reaches 78.0 % on lab instead of 80.0 % (2.0 points less)."),
-        (0.8, 999, "Without 1 copy, wild reaches 80.0 % on lab instead of 80.0 % (no change)."),
-        (0.8, 1000, "wild on lab: no copies."),
+        (0.78, 990, "Without 10 duplicates, wild reaches 78.0 % on lab instead of 80.0 % (2.0 points less)."),
+        (0.8, 999, "Without 1 duplicate, wild reaches 80.0 % on lab instead of 80.0 % (no change)."),
+        (0.8, 1000, "wild on lab: no duplicates."),
     ],
 )
-def test_the_copies_sentence_follows_the_numbers(accuracy, samples, expected):
-    assert remarks.copies_sentence(remarked(without_copies={"samples": samples, "accuracy": accuracy})) == expected
+def test_the_duplicates_sentence_follows_the_numbers(accuracy, samples, expected):
+    assert remarks.duplicates_sentence(remarked(without_copies={"samples": samples, "accuracy": accuracy})) == expected
 
 
 def test_the_other_remarks_follow_the_numbers():
@@ -366,16 +366,19 @@ def test_the_other_remarks_follow_the_numbers():
     certain = {"above": 0.9, "samples": 5, "coverage": 0.45, "accuracy": 0.93}
     name = "expected_calibration_error"
     older = dict.fromkeys((f"{name}_floor", f"{name}_debiased", f"{name}_interval"))
-    assert remarks.certainty_sentence(remarked(scores={"selective": certain, name: 0.1} | older)) == (
-        "wild on lab: calibration error 10.0 %; 45.0 % of the predictions are above 90 %, 93.0 % of them right."
+    assert remarks.calibration_sentence(remarked(scores={"selective": certain, name: 0.1} | older)) == (
+        "wild on lab: expected calibration error 10.0 %; 45.0 % of the predictions are above 90 %, 93.0 % of them "
+        "right."
     )
     chance = {f"{name}_floor": 0.02, f"{name}_debiased": 0.085, f"{name}_interval": [0.07, 0.1]}
-    assert remarks.certainty_sentence(remarked(scores={"selective": None, name: 0.1} | chance)) == (
-        "wild on lab: calibration error 10.0 % where a calibrated model would have 2.0 % by chance, 8.5 % without "
-        "chance (7.0 to 10.0)."
+    assert remarks.calibration_sentence(remarked(scores={"selective": None, name: 0.1} | chance)) == (
+        "wild on lab: expected calibration error 10.0 % where a calibrated model would have 2.0 % by chance, 8.5 % "
+        "without chance (7.0 to 10.0)."
     )
-    damaged = {"clean": 0.8, "mean_corruption_error": 0.42, "regions": {}}
-    assert "error 20.0 % on clean images, 42.0 % on damaged" in remarks.damage_sentence(remarked(robustness=damaged))
+    corrupted = {"clean": 0.8, "mean_corruption_error": 0.42, "regions": {}}
+    assert "error 20.0 % on clean images, 42.0 % on corrupted" in remarks.corruption_sentence(
+        remarked(robustness=corrupted)
+    )
     seeds = several_seeds().seeds[0]
     assert remarks.seeds_sentence(seeds, Model("lab-0", "lab")).endswith("deviation 1.4 points, from 74.0 to 76.0 %.")
 
@@ -385,10 +388,10 @@ def test_what_was_not_measured_is_not_said():
     said = (
         remarks.prior_sentence,
         remarks.neutral_sentence,
-        remarks.certainty_sentence,
-        remarks.damage_sentence,
-        remarks.hidden_sentence,
-        remarks.copies_sentence,
+        remarks.calibration_sentence,
+        remarks.corruption_sentence,
+        remarks.occlusion_sentence,
+        remarks.duplicates_sentence,
     )
     assert [sentence(result) for sentence in said] == [""] * len(said)
     assert remarks.correlation_sentence(result, None) == ""

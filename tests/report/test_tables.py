@@ -234,8 +234,8 @@ def test_the_labels_of_the_asian_set_are_known_by_what_its_source_says(tmp_path)
 def test_on_other_data_no_value_is_marked_and_the_table_says_where_it_was_measured():
     study = published(a="synthetic_wild", b="rafdb", c="tcce")
     assert stand_in_sentence(study).startswith("Here synthetic_wild stands for AffectNet")
-    crossings = rows_of(study, "table-2-crossings")
-    assert crossings["small"][AGAINST].text == "the study's value was measured on AffectNet, trained on RAF-DB"
+    crossed = rows_of(study, "table-2-cross-dataset")
+    assert crossed["small"][AGAINST].text == "the study's value was measured on AffectNet, trained on RAF-DB"
     own = rows_of(study, "table-3-own-sets")
     assert own["big"][AGAINST].text == "the study's value was measured on AffectNet"
     assert own["small"][AGAINST].mark == "within"

@@ -11,7 +11,7 @@ from support.page import contrast
 
 from fer_dist.scores.figures import canvas
 from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.figures.curves import MOST_POINTS, curves_figure, damage_figure
+from fer_dist.scores.figures.curves import MOST_POINTS, corruption_figure, curves_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
 PALE_PAGE, DARK_PAGE = "#ffffff", "#17171b"
@@ -113,9 +113,9 @@ def test_a_figure_of_curves_has_only_the_parts_that_were_written():
     assert [axes.get_ylabel() for axes in only.axes] == ["accuracy, %"]
 
 
-def test_damage_is_drawn_as_the_mean_error_of_a_group_from_clean_to_the_worst():
+def test_corruption_is_drawn_as_the_mean_error_of_a_group_from_clean_to_the_worst():
     found = made_robustness(0.8, 100)
-    lines = {line.get_label(): line.get_ydata() for line in damage_figure(found, "t").axes[0].lines}
+    lines = {line.get_label(): line.get_ydata() for line in corruption_figure(found, "t").axes[0].lines}
     noise = [found["corruptions"][name]["accuracy"] for name in ("gaussian_noise", "shot_noise")]
     expected = [20.0, *(100 - 100 * (one + other) / 2 for one, other in zip(*noise, strict=True))]
     np.testing.assert_allclose(lines["noise"], expected)

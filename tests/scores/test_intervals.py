@@ -34,7 +34,7 @@ def truth_of(counts, recalls):
 
 
 def coverage(case, runs, seed, by_design=False):
-    """Part of the runs whose interval holds the truth: of accuracy, mean over classes and macro F1."""
+    """Part of the runs whose interval holds the truth: of accuracy, balanced accuracy and macro F1."""
     counts, recalls, samples = CASES[case]
     truth, rng = truth_of(counts, recalls), np.random.default_rng(seed)
     if by_design:

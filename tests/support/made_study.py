@@ -107,7 +107,7 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
         test = paired(*(tables[name, "drawn-lab"] for name in names), bootstrap=100)
         comparisons.append(Comparison(*names, "drawn-lab", paired=test))
     return Study(
-        title="Faces from four sources: training, crossing and transfer",
+        title="Faces from four sources: training, evaluation and transfer",
         models=tuple(models),
         results=tuple(results),
         comparisons=tuple(comparisons),

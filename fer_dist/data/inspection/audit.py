@@ -1,4 +1,4 @@
-"""Look over shard sets for what makes scores wrong: copies across splits, labels that contradict, blank images."""
+"""Look over shard sets for what makes scores wrong: duplicates across splits, labels that contradict, blank images."""
 
 import tempfile
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
+from fer_dist.data.inspection.duplicates import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.scan import Origin, Scan, scan_sets
 from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.errors import InputError
@@ -39,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Group:
-    """Images that are copies of each other, in the order of the sets. kind: by their pixels, or nearly."""
+    """Images that are duplicates of each other, in the order of the sets. kind: by their pixels, or nearly."""
 
     kind: Kind
     members: tuple[Found, ...]
@@ -84,7 +84,7 @@ class SetSummary:
 
 @dataclass(frozen=True)
 class Shared:
-    """How many images of the set `name` have a copy in the set `other`. near: near ones that are not exact."""
+    """How many images of the set `name` have a duplicate in the set `other`. near: near ones that are not exact."""
 
     name: str
     other: str
@@ -96,9 +96,10 @@ class Shared:
 class AuditReport:
     """What was found.
 
-    similar: the similarity from which two images count as near copies.
+    similar: the similarity from which two images count as near duplicates.
     exact_copies: images with the pixels of an earlier one. near_copies: images with other pixels than all earlier
-    ones that are near copies of one of those. mirrored_pairs: pairs of near copies of which one is the other mirrored.
+    ones that are near duplicates of one of those. mirrored_pairs: pairs of near duplicates of which one is the other
+    mirrored.
     """
 
     similar: float
@@ -153,7 +154,7 @@ def _compared(scan: Scan, similar: float) -> AuditReport:
     near = everywhere.copy()
     near[firsts] = near_firsts
     near = near[exact]
-    # Several copies of one image, and nothing near them, are no near group.
+    # Several duplicates of one image, and nothing near them, are no near group.
     in_near_group = np.isin(near, near_firsts[near_firsts != firsts])
     in_exact_group = (np.bincount(exact, minlength=len(scan)) > 1)[exact]
     found = _named(scan, np.flatnonzero(in_exact_group | in_near_group | ~scan.decodes | scan.is_blank))
@@ -198,7 +199,7 @@ def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
 
 
 def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
-    """For each two sets the images of the one with a copy in the other; sets that share none are left away."""
+    """For each two sets the images of the one with a duplicate in the other; sets that share none are left away."""
     everywhere = np.arange(len(scan))
     sets = scan.sets_of(everywhere)
     holds_exact, holds_near = (_holders(roots, sets, len(scan.manifests)) for roots in (exact, near))

@@ -1,4 +1,4 @@
-"""Which images to leave out so that scores can be trusted, and which groups of copies a person should look at."""
+"""Which images to leave out so that scores can be trusted, and which groups of duplicates a person should look at."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,11 @@ MOST_ROWS, MOST_TILES = 30, 10
 
 
 def images_to_leave_out(report: AuditReport) -> list[LeaveOut]:
-    """The images to leave out of each set, in the order of the sets' copies; an image once, with its first reason.
+    """The images to leave out of each set, in the order of the sets' duplicates; an image once, with its first reason.
 
-    An image that has no content or does not decode. Of each group of copies, exact ones first: in train and val all
-    that have a copy in a later split (train before val before test) of any set. Of exact copies also: in train all
-    whose label is contradicted within their data set, and of those that are left in one set all but the first.
+    An image that has no content or does not decode. Of each group of duplicates, exact ones first: in train and val all
+    that have a duplicate in a later split (train before val before test) of any set. Of exact duplicates also: in train
+    all whose label is contradicted within their data set, and of those that are left in one set all but the first.
     """
     reasons: dict[Found, str] = {}
     for summary in report.sets:
@@ -29,8 +29,8 @@ def images_to_leave_out(report: AuditReport) -> list[LeaveOut]:
 
 
 def worst_groups(report: AuditReport) -> list[Row]:
-    """Rows for a contact sheet: the groups that harm most, then blank images, then what does not decode."""
-    order = sorted(report.groups, key=_harm, reverse=True)
+    """Rows for a contact sheet: the worst groups, then blank images, then what does not decode."""
+    order = sorted(report.groups, key=_severity, reverse=True)
     rows = [_row(_title(group), group.members) for group in order[:MOST_ROWS]]
     blank = [image for summary in report.sets for image in summary.blank]
     broken = [image for summary in report.sets for image in summary.undecodable]
@@ -39,7 +39,7 @@ def worst_groups(report: AuditReport) -> list[Row]:
 
 
 def _too_many(group: Group) -> Iterable[tuple[Found, str]]:
-    name = "copy" if group.kind == "exact" else "near copy"
+    name = "duplicate" if group.kind == "exact" else "near duplicate"
     kept: set[str] = set()
     for image in group.members:
         later = [other for other in group.members if _rank(other) > _rank(image)]
@@ -61,13 +61,13 @@ def _rank(image: Found) -> int:
     return HELD_OUT.index(image.split) + 1 if image.split in HELD_OUT else 0
 
 
-def _harm(group: Group) -> tuple[bool, bool, bool, int]:
-    """What makes a group worse than another: a leak and a contradiction, a leak, a contradiction, many copies."""
+def _severity(group: Group) -> tuple[bool, bool, bool, int]:
+    """What makes a group worse than another: a leak and a contradiction, a leak, a contradiction, many duplicates."""
     return group.spans_splits, group.conflicts, group.kind == "exact", len(group.members)
 
 
 def _title(group: Group) -> str:
-    words = [f"{len(group.members)} {'copies' if group.kind == 'exact' else 'near copies'}"]
+    words = [f"{len(group.members)} {'duplicates' if group.kind == 'exact' else 'near duplicates'}"]
     sets = sorted({image.set for image in group.members})
     words.append(f"in {', '.join(sets)}")
     if group.conflicts:

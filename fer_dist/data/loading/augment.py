@@ -1,4 +1,4 @@
-"""How each sample is turned, toned, mirrored and cut: drawn from a hash of (seed, epoch, sample id, what is drawn)."""
+"""How each sample is rotated, colour-jittered, flipped and cropped, by a hash of (seed, epoch, sample id, what)."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -15,7 +15,7 @@ from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import CORNERS, Augmentation
 from fer_dist.errors import InputError
 
-TONE = ("brightness", "contrast", "saturation", "hue")
+COLOUR_JITTER = ("brightness", "contrast", "saturation", "hue")
 
 MOST_ENLARGED, LEAST_ENLARGED = 1.5, 128
 """How many times a fused graph's warp may enlarge an image, and the side below which it enlarges none: a small image
@@ -31,7 +31,7 @@ class DecodeError(Exception):
 class Graph:
     """What a graph does.
 
-    augment:    tone, rotation and mirroring are applied; off for evaluation.
+    augment:    colour jitter, rotation and mirroring are applied; off for evaluation.
     batch_size: the most samples of a batch; batches may be smaller.
     device:     where images are decoded (nvJPEG on CUDA) and crops end up.
     half:       crops are float16 instead of float32.
@@ -138,10 +138,16 @@ def augmented(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
 def steps(graph: Graph) -> dict[str, Callable[[Any, dict[str, Any], Graph], Any]]:
     """What is done to a decoded image, in order: the study's steps, or those of the fused graph."""
     if not (graph.augment and graph.data.rotate_degrees):
-        return {"resize": _resize, "tone": _tone, "crop": _crop}
+        return {"resize": _resize, "colour jitter": _jitter, "crop": _crop}
     if graph.data.fused:
-        return {"shrink": _shrink, "tone": _tone, "enlarge": _enlarge, "turn": _turn, "crop": _crop}
-    return {"resize": _resize, "tone": _tone, "rotate": _rotate, "crop": _crop}
+        return {
+            "shrink": _shrink,
+            "colour jitter": _jitter,
+            "enlarge": _enlarge,
+            "rotate": _rotate_enlarged,
+            "crop": _crop,
+        }
+    return {"resize": _resize, "colour jitter": _jitter, "rotate": _rotate, "crop": _crop}
 
 
 def _resize(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
@@ -151,7 +157,7 @@ def _resize(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
 
 
 def _shrink(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
-    """Where a side is too long. The others keep their size, so that the tone has few pixels to change."""
+    """Where a side is too long. The others keep their size, so that colour jitter has few pixels to change."""
     from nvidia.dali import fn, math, types
 
     wanted = math.min(images.shape(dtype=types.FLOAT)[0:2], float(graph.data.size))
@@ -159,14 +165,14 @@ def _shrink(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     return fn.resize(images, size=wanted, mag_filter=types.INTERP_NN)
 
 
-def _tone(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _jitter(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Brightness, contrast, saturation, hue. color_twist costs four times brightness_contrast on a CPU."""
     from nvidia.dali import fn
 
-    tone = {name: drawn[name] for name in TONE if name in drawn}
-    if "hue" in tone or "saturation" in tone:
-        return fn.color_twist(images, **tone)
-    return fn.brightness_contrast(images, **tone, contrast_center=128.0) if tone else images
+    jitter = {name: drawn[name] for name in COLOUR_JITTER if name in drawn}
+    if "hue" in jitter or "saturation" in jitter:
+        return fn.color_twist(images, **jitter)
+    return fn.brightness_contrast(images, **jitter, contrast_center=128.0) if jitter else images
 
 
 def _rotate(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
@@ -188,7 +194,7 @@ def _enlarge(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     return fn.resize(images, size=keep * sides + (1 - keep) * size, interp_type=how)
 
 
-def _turn(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
+def _rotate_enlarged(images: Any, drawn: dict[str, Any], graph: Graph) -> Any:
     """Rotate, and enlarge to the size in the same step."""
     from nvidia.dali import fn, types
 
@@ -241,7 +247,7 @@ def draws_of(graph: Graph) -> list[str]:
     data = graph.data
     used = []
     if graph.augment:
-        used += [name for name in TONE if getattr(data, name)]
+        used += [name for name in COLOUR_JITTER if getattr(data, name)]
         used += ["angle"] if data.rotate_degrees else []
         used += ["mirror"] if data.flip else []
     return used + (["corner"] if data.views == "random_one" else [])

@@ -1,1 +1,1 @@
-"""Models on harmed images and on covered faces."""
+"""Models on corrupted images and on occluded faces."""

@@ -37,7 +37,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corrupt(name: str, severity: int, images: Tensor, ids: Hashes, seed: int) -> Tensor:
-    """The images, harmed.
+    """The images, corrupted.
 
     name: of CORRUPTIONS; severity: 1 to 5; images: uint8 [B, 3, H, W], H = W, on any device.
     ids:  uint64 [B], what stands for each sample in its draws.
@@ -45,8 +45,8 @@ def corrupt(name: str, severity: int, images: Tensor, ids: Hashes, seed: int) ->
     """
     corruption = CORRUPTIONS[name]
     draws = Draws(seed, zlib.crc32(name.encode()), severity, ids, images.device)
-    harmed = corruption.apply(images.float() / 255, corruption.constants[severity - 1], draws)
-    return (harmed.clamp(0, 1) * 255).round().to(torch.uint8)
+    corrupted = corruption.apply(images.float() / 255, corruption.constants[severity - 1], draws)
+    return (corrupted.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def gaussian_noise(images: Tensor, deviation: float, draws: Draws) -> Tensor:
@@ -106,7 +106,7 @@ def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to harm images. constants: of each severity; apply: (images from 0 to 1, constants, draws)."""
+    """One way to corrupt images. constants: of each severity; apply: (images from 0 to 1, constants, draws)."""
 
     group: Literal["noise", "blur", "weather", "digital"]
     apply: Callable[[Tensor, Any, Draws], Tensor]

@@ -1,4 +1,4 @@
-"""Random numbers for whole images, drawn from a hash of (seed, what is harmed and how, sample id, place)."""
+"""Random numbers for whole images, drawn from a hash of (seed, the corruption, sample id, place)."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The figure of a model's robustness: accuracy by severity of each corruption, and the drop for each covered region."""
+"""The figure of a model's robustness: accuracy by severity of each corruption, and the drop for each occlusion."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -66,4 +66,4 @@ def _draw_regions(axes: "Axes", regions: dict[str, Any]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     dress(axes)
-    name_axes(axes, "", "points of accuracy lost when the region is covered, with its 95 % interval", "")
+    name_axes(axes, "", "points of accuracy lost when the region is occluded, with its 95 % interval", "")

@@ -1,6 +1,6 @@
-"""What a model makes of harmed images and of faces with a part covered: accuracy under each, in one pass over a set.
+"""What a model makes of corrupted images and of occluded faces: accuracy under each, in one pass over a set.
 
-Each image is decoded once, and the crop that the network would see is harmed. Nothing here trains or tunes.
+Each image is decoded once, and the crop that the network would see is perturbed. Nothing here trains or tunes.
 """
 
 import json
@@ -26,15 +26,15 @@ from fer_dist.evaluate.evaluate import reading
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
-from fer_dist.evaluate.robustness.regions import ALL_REGIONS, hide, share_of
+from fer_dist.evaluate.robustness.regions import ALL_REGIONS, occlude, share_of
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import entered
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.storage.writing import write_atomically
 
-Harm = Callable[[Tensor, Hashes, int], Tensor]
-"""From images (uint8 [B, 3, H, W]), ids and seed to the same images harmed."""
+Perturbation = Callable[[Tensor, Hashes, int], Tensor]
+"""From images (uint8 [B, 3, H, W]), ids and seed to the same images perturbed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def robustness(
     settings: RobustnessSettings,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on clean images, under each corruption and severity, and with each region covered; ready for JSON.
+    """Accuracy on clean images, under each corruption and severity, and with each region occluded; ready for JSON.
 
     model: on its device. "error" of a corruption is the mean over its severities, "mean_corruption_error" that over all
     corruptions: plain errors, not divided by AlexNet's as ImageNet-C's mCE is. A region's "drop" is the clean accuracy
@@ -66,23 +66,23 @@ def robustness(
     data = evaluation_data(network, DataConfig(on_bad="skip" if settings.on_bad == "skip" else "stop"))
     loader = evaluation_loader(data, reader, placement, settings.batch_size, cut(chosen, settings.batch_size))
     mask = mask_of(network, reader).to(device)
-    harms = all_harms()
-    total = -(-len(chosen) // settings.batch_size) * len(harms)
+    perturbations = all_perturbations()
+    total = -(-len(chosen) // settings.batch_size) * len(perturbations)
     labels: list[NDArray[np.int64]] = []
     winners: list[NDArray[np.int64]] = []
     with evaluating(model):
         for batch in loader:
             pixels, ids = to_pixels(batch.crops, network), batch.samples.ids
             found = [_winners(model, batch.crops.float(), mask)]
-            for harm in harms.values():
-                found.append(_winners(model, to_crops(harm(pixels, ids, settings.seed), network), mask))
+            for perturbation in perturbations.values():
+                found.append(_winners(model, to_crops(perturbation(pixels, ids, settings.seed), network), mask))
                 if progress:
-                    progress(len(winners) * len(harms) + len(found) - 1, total)
+                    progress(len(winners) * len(perturbations) + len(found) - 1, total)
             labels.append(batch.samples.labels)
             winners.append(np.stack(found, axis=1))
     if not labels:
         raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} images decodes")
-    values = summary(np.concatenate(labels), np.concatenate(winners), list(harms))
+    values = summary(np.concatenate(labels), np.concatenate(winners), list(perturbations))
     return values | {"seed": settings.seed}
 
 
@@ -121,10 +121,10 @@ def save_robustness(run: str | Path, name: str, values: dict[str, Any]) -> None:
 
 
 def robustness_table(results: list[Robustness]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: errors by group of corruptions, and what covering a part of the face costs, in points."""
+    """Header and rows: errors by group of corruptions, and what occluding a part of the face costs, in points."""
     groups = list(dict.fromkeys(corruption.group for corruption in CORRUPTIONS.values()))
     parts = ["eyes", "nose", "mouth"]
-    header = ["model", "data", "images", "error %", "harmed %", *(f"{group} %" for group in groups)]
+    header = ["model", "data", "images", "error %", "corrupted %", *(f"{group} %" for group in groups)]
     header += [f"without {part}" for part in parts]
     rows = []
     for result in results:
@@ -138,24 +138,29 @@ def robustness_table(results: list[Robustness]) -> tuple[list[str], list[list[st
     return header, rows
 
 
-def all_harms() -> dict[tuple[str, int], Harm]:
+def all_perturbations() -> dict[tuple[str, int], Perturbation]:
     """Every corruption in every severity, and every region (with severity 0)."""
-    harms: dict[tuple[str, int], Harm] = {
+    perturbations: dict[tuple[str, int], Perturbation] = {
         (name, severity): partial(corrupt, name, severity) for name in CORRUPTIONS for severity in SEVERITIES
     }
-    return harms | {(name, 0): partial(hide, name) for name in ALL_REGIONS}
+    return perturbations | {(name, 0): partial(occlude, name) for name in ALL_REGIONS}
 
 
-def summary(labels: NDArray[np.int64], winners: NDArray[np.int64], harms: list[tuple[str, int]]) -> dict[str, Any]:
-    """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + harms], of the clean images first."""
+def summary(
+    labels: NDArray[np.int64], winners: NDArray[np.int64], perturbations: list[tuple[str, int]]
+) -> dict[str, Any]:
+    """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + perturbations], clean images first."""
     is_right = winners == labels[:, None]
-    clean, accuracy = float(is_right[:, 0].mean()), dict(zip(harms, is_right[:, 1:].mean(axis=0).tolist(), strict=True))
+    clean, accuracy = (
+        float(is_right[:, 0].mean()),
+        dict(zip(perturbations, is_right[:, 1:].mean(axis=0).tolist(), strict=True)),
+    )
     corruptions = {}
     for name, corruption in CORRUPTIONS.items():
         values = [accuracy[name, severity] for severity in SEVERITIES]
         corruptions[name] = {"group": corruption.group, "accuracy": values, "error": 1 - float(np.mean(values))}
     regions = {}
-    for column, (name, severity) in enumerate(harms, 1):
+    for column, (name, severity) in enumerate(perturbations, 1):
         if severity == 0:
             interval = _drop_interval(is_right[:, 0], is_right[:, column])
             value = accuracy[name, 0]

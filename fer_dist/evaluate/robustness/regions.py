@@ -1,4 +1,4 @@
-"""Parts of a face that are covered, and places of the same size to compare with.
+"""Parts of a face that are occluded, and places of the same size to compare with.
 
 A box is filled with its image's mean colour. Places are shares of the crop, for faces that are cut out and aligned as
 the releases do it; measured on the mean of 600 images each of FER2013 and of press photographs, whose eyes lie at
@@ -36,14 +36,14 @@ other's control."""
 ALL_REGIONS = (*REGIONS, *(CONTROL + name for name in REGIONS if not name.endswith("half")))
 
 
-def hide(name: str, images: "Tensor", ids: Hashes, seed: int) -> "Tensor":
-    """The images with a region covered. name: of ALL_REGIONS; images: uint8 [B, 3, H, W]; ids: uint64 [B]."""
+def occlude(name: str, images: "Tensor", ids: Hashes, seed: int) -> "Tensor":
+    """The images with a region occluded. name: of ALL_REGIONS; images: uint8 [B, 3, H, W]; ids: uint64 [B]."""
     import torch
 
     height, width = images.shape[-2:]
     rows = torch.arange(height, device=images.device)[:, None]
     columns = torch.arange(width, device=images.device)
-    covered = torch.zeros(len(images), 1, height, width, dtype=torch.bool, device=images.device)
+    occluded = torch.zeros(len(images), 1, height, width, dtype=torch.bool, device=images.device)
     for number, box in enumerate(REGIONS[name.removeprefix(CONTROL)]):
         left, right = (round(share * width) for share in box[::2])
         top, bottom = (round(share * height) for share in box[1::2])
@@ -54,9 +54,9 @@ def hide(name: str, images: "Tensor", ids: Hashes, seed: int) -> "Tensor":
             across = (drawn[1] * (width - (right - left) + 1)).astype(np.int64) - left
         row = rows - torch.from_numpy(down).to(images.device).view(-1, 1, 1, 1)
         column = columns - torch.from_numpy(across).to(images.device).view(-1, 1, 1, 1)
-        covered |= (row >= top) & (row < bottom) & (column >= left) & (column < right)
+        occluded |= (row >= top) & (row < bottom) & (column >= left) & (column < right)
     mean = images.float().mean(dim=(2, 3), keepdim=True).round().to(torch.uint8)
-    return torch.where(covered, mean, images)
+    return torch.where(occluded, mean, images)
 
 
 def share_of(name: str) -> float:

@@ -33,7 +33,7 @@ ON_PALE, ON_DEEP = "#000001", "#fffffe"
 """Text on a cell: black and white in all but name, so that a page can swap them where its cells run the other way."""
 DARK_GAP = "#3a3a42"
 DARK_SCALE = (0.0, "#1d2530"), (0.72, "#3e78ad"), (1.0, "#d3e8fb")
-"""Cells on a dark page: part of the row -> colour. White text can be read up to where a pale page turns to it."""
+"""Cells on a dark page: part of the row -> colour. White text can be read up to where a light page turns to it."""
 CELL_STEPS = 50
 SERIES = (
     ("#2f6fb3", "o", "-"),
@@ -56,7 +56,7 @@ CSS_PIXELS_PER_POINT = 96 / 72
 
 @lru_cache(maxsize=1)
 def cell_colours() -> tuple[str, ...]:
-    """Colours of a matrix's cells on a pale page, from none of its row to all of it."""
+    """Colours of a matrix's cells on a light page, from none of its row to all of it."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -1,4 +1,4 @@
-"""Figures of lines: training curves, reliability, what is left when only certain predictions count, growing damage."""
+"""Figures of lines: training curves, reliability, selective accuracy, growing corruption."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -67,7 +67,7 @@ def reliability_figure(tables: dict[str, dict[str, Any]], title: str) -> "Figure
 
 
 def selective_figure(curves: dict[str, list[dict[str, Any]]], title: str) -> "Figure":
-    """Accuracy of the predictions that are certain enough. curves: name of a model -> selective_curve, as in detail."""
+    """Accuracy of predictions that are confident enough. curves: name of a model -> selective_curve, as in detail."""
     figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(curves) + 1) // 2))
     axes = figure.subplots()
     for (name, curve), (colour, marker, dash) in zip(curves.items(), cycle(SERIES), strict=False):
@@ -77,12 +77,12 @@ def selective_figure(curves: dict[str, list[dict[str, Any]]], title: str) -> "Fi
     axes.set_xlim(103, -3)
     axes.set_ylim(top=101)
     dress(axes, "both")
-    name_axes(axes, title, "predictions kept, the most certain first, %", "accuracy of those, %")
+    name_axes(axes, title, "predictions kept, the most confident first, %", "accuracy of those, %")
     add_legend(figure, axes)
     return figure
 
 
-def damage_figure(robustness: dict[str, Any], title: str) -> "Figure":
+def corruption_figure(robustness: dict[str, Any], title: str) -> "Figure":
     """Error by severity, a line for each group of corruptions: the mean over those of the group."""
     groups: dict[str, list[list[float]]] = {}
     for entry in robustness["corruptions"].values():

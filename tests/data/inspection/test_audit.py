@@ -162,7 +162,7 @@ def test_the_list_keeps_held_out_images_and_one_of_each_set(report: AuditReport)
         ("drawn-train", "leak-val"): "copy of an image in drawn-val",
         ("drawn-train", "leak-test"): "copy of an image in drawn-test",
         ("drawn-train", "own-0"): "copy of an image in other-test",
-        ("drawn-train", "near"): "near copy of an image in drawn-test",
+        ("drawn-train", "near"): "near duplicate of an image in drawn-test",
         ("drawn-val", "both"): "copy of an image in drawn-test",
         ("drawn-test", "twin-in-test-2"): "copy of another image of its set",
     }

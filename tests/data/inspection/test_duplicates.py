@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from support.faces import encoded, face
 from support.releases.made import image
 
-from fer_dist.data.inspection.copies import SIMILAR, exact_groups, joined, near_pairs
+from fer_dist.data.inspection.duplicates import SIMILAR, exact_groups, joined, near_pairs
 from fer_dist.data.inspection.fingerprint import FEATURES, Fingerprint, fingerprint, mirrored
 from fer_dist.data.sources.source import Sample, open_source
 

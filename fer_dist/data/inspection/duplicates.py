@@ -1,6 +1,6 @@
-"""Which of many images are copies of each other: exactly, or but for scale, compression and a mirror.
+"""Which of many images are duplicates of each other: exactly, or but for scale, compression and a mirror.
 
-Near copies are found without comparing all pairs: the signs of the features, read in several shuffled orders as one
+Near duplicates are found without comparing all pairs: the signs of the features, read in several shuffled orders as one
 long number, are sorted, and each image is compared with those that stand next to it. Time grows as n log n.
 Source: Charikar 2002, "Similarity estimation techniques from rounding algorithms", permuted sorted lists.
 """
@@ -16,12 +16,12 @@ Integers = NDArray[np.int64]
 Features = NDArray[np.float16]
 
 SIMILAR = 0.985
-"""Similarity from which two images are near copies; see RESULTS for what it finds and what it takes for a copy."""
+"""Similarity from which two images are near duplicates; see RESULTS for what it finds, and for its false alarms."""
 
 ORDERS = 16
 NEIGHBOURS = 8
 MOST_SIGNS = 14
-"""Signs, of 63, in which near copies may differ; more are not looked at closer."""
+"""Signs, of 63, in which near duplicates may differ; more are not looked at closer."""
 
 FEW = 100
 """Images below which the signs are those of the features themselves."""
@@ -32,7 +32,7 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of near copies. first, second: int64 [p], places in the features. is_mirrored: as mirror images."""
+    """Pairs of near duplicates. first, second: int64 [p], places in the features. is_mirrored: as mirror images."""
 
     first: Integers
     second: Integers
@@ -54,7 +54,7 @@ def near_pairs(features: Features, similar: float = SIMILAR) -> NearPairs:
     """Pairs whose features, or those of the one and the mirrored other, have a similarity of at least `similar`.
 
     features: [n, 63], of length 1, or zeros for an image that is compared with none. A pair comes once.
-    Most pairs are found, not all: what separates two copies in every one of the shuffled orders is overlooked.
+    Most pairs are found, not all: what separates two duplicates in every one of the shuffled orders is overlooked.
     """
     count = len(features)
     signs = _signs(features)
@@ -98,7 +98,7 @@ def _signs(features: Features) -> NDArray[np.bool_]:
 
     The mean of what a mirror turns is taken as 0: an image and its mirror image must have opposite signs there.
     """
-    # Of a few images the mean lies between two copies as easily as between two others.
+    # Of a few images the mean lies between two duplicates as easily as between two others.
     mean = features.mean(axis=0, dtype=np.float64) if len(features) >= FEW else np.zeros(FEATURES)
     levels = np.where(ODD, 0.0, mean).astype(np.float16)
     # A row a feature, since the numbers are made feature by feature.
