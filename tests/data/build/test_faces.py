@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.releases.made import encoded, seen
+from support.releases.made import image, seen
 
 from fer_dist.data.build.faces import FaceFlags, check_faces, fitted, mend_box, square_around
 from fer_dist.data.images import png_bytes
@@ -25,7 +25,7 @@ def opened(found: EncodedImage) -> Image.Image:
 
 
 def test_without_a_flag_the_bytes_stay_as_they_are() -> None:
-    given_image = png(encoded("fear", 1), box=[4, 5, 20, 20], landmarks=[[5, 6]])
+    given_image = png(image("fear", 1), box=[4, 5, 20, 20], landmarks=[[5, 6]])
     assert fitted(given_image, FaceFlags()) == given_image
 
 
@@ -54,14 +54,14 @@ def test_a_box_inside_the_image_is_left_as_it_is(box: tuple[float, ...]) -> None
 
 def test_a_mended_box_is_told_beside_what_the_source_mended() -> None:
     found = fitted(
-        EncodedImage(png_bytes(encoded("fear", 1)), "png", "", {"box": [-1, 0, 9, 9]}, "said before"), FaceFlags()
+        EncodedImage(png_bytes(image("fear", 1)), "png", "", {"box": [-1, 0, 9, 9]}, "said before"), FaceFlags()
     )
     assert found.mended == "said before; face box reached beyond the image: cut at its edge"
 
 
 def test_the_face_is_cut_out_of_the_right_place() -> None:
     wall = Image.new("RGB", (200, 100), (90, 90, 90))
-    wall.paste(encoded("anger", 7), (120, 30))
+    wall.paste(image("anger", 7), (120, 30))
     found = fitted(png(wall, box=[120, 30, 48, 48]), FaceFlags(crop_faces=True, margin=0.0))
     assert (found.extension, opened(found).size, seen(opened(found))) == ("jpg", (48, 48), "anger")
     assert found.facts == {"box": [0, 0, 48, 48], "cut": [120, 30, 48, 48]}
@@ -101,24 +101,24 @@ def test_the_square_lies_in_the_image_and_holds_the_box(box: tuple[float, ...], 
 def test_an_image_without_a_usable_box_is_left_out_where_faces_are_cut() -> None:
     for facts in ({}, {"box": [0, 0, 0, 5]}, {"box": [500, 0, 5, 5]}):
         with pytest.raises(LeftOutError, match="no usable face box to cut out"):
-            fitted(png(encoded("fear", 1), **facts), FaceFlags(crop_faces=True))
+            fitted(png(image("fear", 1), **facts), FaceFlags(crop_faces=True))
 
 
 @pytest.mark.parametrize(("mode", "after"), [("L", "L"), ("1", "L"), ("RGBA", "RGB"), ("CMYK", "RGB"), ("P", "RGB")])
 def test_every_kind_of_image_becomes_grey_or_rgb(mode: str, after: str) -> None:
     stream = io.BytesIO()
-    encoded("sadness", 3).convert(mode).save(stream, "TIFF")
+    image("sadness", 3).convert(mode).save(stream, "TIFF")
     found = opened(fitted(EncodedImage(stream.getvalue(), "tif"), FaceFlags(resize=30)))
     assert (found.mode, found.size, seen(found)) == (after, (30, 30), "sadness")
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
-    deep = np.asarray(encoded("contempt", 2, mode="L")).astype(np.uint16) * 257
+    deep = np.asarray(image("contempt", 2, mode="L")).astype(np.uint16) * 257
     stream = io.BytesIO()
     Image.fromarray(deep).save(stream, "PNG")
     flags = FaceFlags(resize=48, quality=100)
     found = np.asarray(opened(fitted(EncodedImage(stream.getvalue(), "png"), flags)), dtype=int)
-    assert np.abs(found - np.asarray(encoded("contempt", 2, mode="L"), dtype=int)).max() <= 3
+    assert np.abs(found - np.asarray(image("contempt", 2, mode="L"), dtype=int)).max() <= 3
 
 
 def test_a_turned_photograph_is_upright_before_its_box_is_looked_at() -> None:
@@ -127,7 +127,7 @@ def test_a_turned_photograph_is_upright_before_its_box_is_looked_at() -> None:
     stream = io.BytesIO()
     # Stored lying on its side; a reader turns it a quarter clockwise.
     upright = Image.new("RGB", (60, 120), (90, 90, 90))
-    upright.paste(encoded("disgust", 4), (6, 66))
+    upright.paste(image("disgust", 4), (6, 66))
     upright.transpose(Image.Transpose.ROTATE_90).save(stream, "PNG", exif=tags)
     flags = FaceFlags(crop_faces=True, margin=0.0)
     found = fitted(EncodedImage(stream.getvalue(), "png", facts={"box": [6, 66, 48, 48]}), flags)
@@ -142,11 +142,11 @@ def test_what_does_not_decode_is_left_out() -> None:
 
 
 def test_a_higher_quality_is_nearer_to_the_original() -> None:
-    image = encoded("happiness", 5, side=96)
+    face = image("happiness", 5, side=96)
     errors = []
     for quality in (30, 95):
-        found = np.asarray(opened(fitted(png(image), FaceFlags(resize=96, quality=quality))), dtype=float)
-        errors.append(np.abs(found - np.asarray(image)).mean())
+        found = np.asarray(opened(fitted(png(face), FaceFlags(resize=96, quality=quality))), dtype=float)
+        errors.append(np.abs(found - np.asarray(face)).mean())
     assert errors[1] < errors[0] / 2
 
 

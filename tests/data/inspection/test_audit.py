@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from support.faces import Face, encoded, face, shard_set
 from support.runs import command
-from test_copies import CHANGES
+from test_duplicates import CHANGES
 
 from fer_dist.cli.commands import main
 from fer_dist.data.emotions import SEVEN
