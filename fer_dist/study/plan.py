@@ -328,6 +328,6 @@ def _parent(plan: Plan, training: str, seed: int) -> str:
 
 
 def check_plan(plan: Plan) -> None:
-    """Raises InputError for the first fault. A file's plan is checked with its lines, by study_yaml."""
+    """Raises InputError for the first fault. A file's plan is checked with its lines, by `load_plan`."""
     for fault in faults_of(plan):
         raise InputError(f"plan: {fault.field}: {fault.text}")

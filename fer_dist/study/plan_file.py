@@ -4,8 +4,9 @@ A value is read as the type of its field, not as what YAML guesses: `name: no` i
 """
 
 import dataclasses
+import re
+from functools import reduce
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from fer_dist.config.settings import Config
@@ -23,7 +24,11 @@ OWN = {
 }  # fmt: skip
 """Settings that a plan gives in a field of its own: setting -> the field."""
 
-YES, NO = ("true", "yes", "on"), ("false", "no", "off")
+EXPECTED = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text",
+    "tuple": "a list ([one, another])", "dict": "fields (name: value)", "dataclass": "fields (name: value)",
+}  # fmt: skip
+"""First word of the kinds of errors that pydantic tells -> what a plan says there."""
 
 MOST_BYTES = 1 << 18
 """Of a file: a thousand trainings, with what is said of each. YAML is read at some 40 kB a second."""
@@ -42,9 +47,10 @@ def load_plan(path: str | Path) -> Plan:
     """Read a plan. Raises InputError with the file, the line, the field, what was found there and what is near."""
     import yaml
 
+    file = _File(str(path))
     try:
-        content = read_regular(path, MOST_BYTES)
-        node = yaml.compose(content.decode(), Loader=yaml.SafeLoader)
+        node = yaml.compose(read_regular(path, MOST_BYTES).decode(), Loader=yaml.BaseLoader)
+        content = file.content(node, "") if node else None
     except OSError as error:
         raise InputError(
             f"{path}: no plan there ({error.strerror}); give a file, or the built-in plan: paper"
@@ -58,12 +64,16 @@ def load_plan(path: str | Path) -> Plan:
         raise InputError(f"{path}{line}: not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if node is None:
+    if content is None:
         raise InputError(f"{path}: empty; write a plan with: fer-dist study paper --a SHARDS --b SHARDS --print")
-    read = _Reading(str(path))
-    plan: Plan = read.value(node, Plan, "")
+    plan: Plan = file.checked(Plan, content, "")
+    trainings = {
+        name: dataclasses.replace(training, set=file.settings(training.set, f"trainings.{name}.set"))
+        for name, training in plan.trainings.items()
+    }
+    plan = dataclasses.replace(plan, set=file.settings(plan.set, "set"), trainings=trainings)
     for fault in faults_of(plan):
-        raise read.wrong(fault.field, fault.text)
+        raise file.wrong(fault.field, fault.text)
     return plan
 
 
@@ -71,11 +81,14 @@ def setting(name: str, text: str, place: str) -> tuple[str, Any]:
     """One setting of a command line: its name in the configuration, and its value. place: for messages."""
     import yaml
 
+    file = _File("")
     try:
-        node = yaml.compose(text if text else "''", Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        node = yaml.ScalarNode("tag:yaml.org,2002:str", text)
-    return _Reading("").setting(name, node, place)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        content = file.content(node, "") if node else text
+    except (yaml.YAMLError, RecursionError):
+        content = text
+    (found,) = file.settings({name: content}, place).items()
+    return found
 
 
 def as_yaml(plan: Plan) -> str:
@@ -86,11 +99,11 @@ def as_yaml(plan: Plan) -> str:
     return HEAD + content
 
 
-class _Reading:
-    """The conversion of one file's nodes. lines: field -> the line that it stands on."""
+class _File:
+    """What one file says. lines: field -> the line that it stands on; values: how many there are so far."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.lines: dict[str, int] = {}
         self.values = 0
 
@@ -99,122 +112,97 @@ class _Reading:
         known = place
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
-        line = f":{self.lines[known]}" if self.file and known in self.lines else ""
-        return InputError(": ".join(part for part in (f"{self.file}{line}", place, text) if part))
+        line = f":{self.lines[known]}" if self.name and known in self.lines else ""
+        return InputError(": ".join(part for part in (f"{self.name}{line}", place, text) if part))
 
-    def value(self, node: "yaml.Node", kind: Any, place: str) -> Any:
-        self.lines[place] = node.start_mark.line + 1 if node.start_mark else 1
+    def content(self, node: "yaml.Node", place: str, around: tuple["yaml.Node", ...] = ()) -> Any:
+        """A node as texts, lists and dicts. around: the nodes that it stands in."""
+        import yaml
+
+        self.lines[place] = node.start_mark.line + 1
         self.values += 1
         if self.values > MOST_VALUES:
             raise self.wrong(place, f"more than {MOST_VALUES:,} values up to here; write fewer, without aliases")
-        if dataclasses.is_dataclass(kind):
-            return self._dataclass(node, kind, place)
-        if kind == Settings:
-            return dict(self.setting(name, child, place) for name, child in self._entries(node, place))
-        if get_origin(kind) is dict:
-            inner = get_args(kind)[1]
-            return {name: self.value(child, inner, _join(place, name)) for name, child in self._entries(node, place)}
-        if get_origin(kind) is tuple:
-            return self._tuple(node, get_args(kind), place)
-        return self._scalar(node, kind, place)
-
-    def setting(self, name: str, node: "yaml.Node", place: str) -> tuple[str, Any]:
-        """A setting of a training, of the type that it has in the configuration."""
-        name = name.replace("-", "_")
-        section = name.partition(".")[0]
-        self.lines[_join(place, name)] = node.start_mark.line + 1 if node.start_mark else 1
-        place = _join(place, name)
-        if name in OWN:
-            raise self.wrong(place, f"a plan says this with {OWN[name]}")
-        if section in ("run", "ray"):
-            raise self.wrong(place, "where it runs is no part of a plan; see fer-dist study --help for its flags")
-        known = {
-            f"{part.name}.{one.name}": get_type_hints(type(getattr(Config(), part.name)))[one.name]
-            for part in dataclasses.fields(Config)
-            if part.name not in ("run", "ray")
-            for one in dataclasses.fields(getattr(Config(), part.name))
-        }
-        if name not in known:
-            raise self.wrong(place, f"no such setting; {nearest(name, [k for k in known if k not in OWN])}")
-        return name, self.value(node, known[name], place)
-
-    def _dataclass(self, node: "yaml.Node", kind: Any, place: str) -> Any:
-        hints = get_type_hints(kind)
-        values = {}
-        for name, child in self._entries(node, place):
-            if name not in hints:
-                self.lines[_join(place, name)] = child.start_mark.line + 1
-                raise self.wrong(_join(place, name), f"no such field; {nearest(name, list(hints))}")
-            values[name] = self.value(child, hints[name], _join(place, name))
-        for item in dataclasses.fields(kind):
-            needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-            if needed and item.name not in values:
-                raise self.wrong(place, f"{item.name} is missing")
-        return kind(**values)
-
-    def _entries(self, node: "yaml.Node", place: str) -> list[tuple[str, "yaml.Node"]]:
-        import yaml
-
-        if not isinstance(node, yaml.MappingNode):
-            raise self.wrong(place, f"expected fields (name: value), found {_found(node)}")
-        seen: set[str] = set()
-        for key, _ in node.value:
+        if node in around:
+            raise self.wrong(place, "an alias of what it stands in; write it out")
+        around = (*around, node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.content(child, _join(place, str(number)), around) for number, child in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            # YAML's words for nothing, where they stand without quotation marks.
+            return "" if node.style is None and node.value in ("~", "null") else node.value
+        fields: dict[str, Any] = {}
+        for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self.wrong(place, f"line {key.start_mark.line + 1}: a field's name is one word")
-            if key.value in seen:
-                self.lines[_join(place, key.value)] = key.start_mark.line + 1
-                raise self.wrong(_join(place, key.value), "stands here a second time")
-            seen.add(key.value)
-        return [(key.value, child) for key, child in node.value]
+            inner = _join(place, key.value)
+            if key.value in fields:
+                self.lines[inner] = key.start_mark.line + 1
+                raise self.wrong(inner, "stands here a second time")
+            fields[key.value] = self.content(child, inner, around)
+        return fields
 
-    def _tuple(self, node: "yaml.Node", kinds: tuple[Any, ...], place: str) -> tuple[Any, ...]:
-        import yaml
+    def checked(self, kind: Any, content: Any, place: str) -> Any:
+        """What stands at a place, as the type of it."""
+        from pydantic import TypeAdapter, ValidationError
 
-        if not isinstance(node, yaml.SequenceNode):
-            raise self.wrong(place, f"expected a list ([one, another]), found {_found(node)}")
-        length = len(node.value)
-        if kinds[-1] is not ...:
-            if length != len(kinds):
-                raise self.wrong(place, f"expected {len(kinds)} values, found {length}")
-        else:
-            kinds = (kinds[0],) * length
-        pairs = zip(node.value, kinds, strict=True)
-        return tuple(self.value(child, kind, _join(place, str(i))) for i, (child, kind) in enumerate(pairs))
-
-    def _scalar(self, node: "yaml.Node", kind: Any, place: str) -> Any:
-        import yaml
-
-        expected = _spoken(kind)
-        if not isinstance(node, yaml.ScalarNode) or (node.tag.endswith(":null") and kind is not str):
-            raise self.wrong(place, f"expected {expected}, found {_found(node)}")
-        text = "" if node.tag.endswith(":null") and node.value in ("~", "null") else node.value
         try:
-            if kind is bool:
-                return {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}[text.lower()]
-            if get_origin(kind) is Literal:
-                if text not in get_args(kind):
-                    raise ValueError
-                return text
-            return kind(text)
-        except (ValueError, KeyError):
-            hint = f"; {nearest(text, get_args(kind))}" if get_origin(kind) is Literal else ""
-            raise self.wrong(place, f"expected {expected}, found {shown(text)[:60]!r}{hint}") from None
+            return TypeAdapter(kind).validate_python(content, extra="forbid")
+        except ValidationError as error:
+            # A name that is mistyped is missing as well, and what it is says more.
+            first = min(error.errors(include_url=False), key=lambda one: one["type"] == "missing")
+        fault, loc, value = first["type"], first["loc"], first["input"]
+        if fault == "missing":
+            *outer, name = loc
+            text = f"{name} is missing" if isinstance(name, str) else f"more than {name} values are needed"
+            raise self.wrong(reduce(_join, map(str, outer), place), text)
+        place = reduce(_join, map(str, loc), place)
+        if fault == "unexpected_keyword_argument":
+            raise self.wrong(place, f"no such field; {nearest(str(loc[-1]), _fields_at(kind, loc[:-1]))}")
+        if fault == "too_long":
+            raise self.wrong(place, f"expected {first['ctx']['max_length']} values, found {len(value)}")
+        if fault == "literal_error":
+            choices = [choice.strip("'") or "''" for choice in re.split(", | or ", first["ctx"]["expected"])]
+            near = nearest(str(value), choices)
+            raise self.wrong(place, f"expected one of {', '.join(choices)}, found {_found(value)}; {near}")
+        raise self.wrong(place, f"expected {EXPECTED[fault.partition('_')[0]]}, found {_found(value)}")
+
+    def settings(self, given: Settings, place: str) -> Settings:
+        """Settings of a training, each of the type that it has in the configuration."""
+        known = {
+            f"{part.name}.{name}": hint
+            for part in dataclasses.fields(Config)
+            if part.name not in ("run", "ray")
+            for name, hint in get_type_hints(type(getattr(Config(), part.name))).items()
+        }
+        found: Settings = {}
+        for written, content in given.items():
+            here, name = _join(place, written), written.replace("-", "_")
+            if name in OWN:
+                raise self.wrong(here, f"a plan says this with {OWN[name]}")
+            if name.partition(".")[0] in ("run", "ray"):
+                raise self.wrong(here, "where it runs is no part of a plan; see fer-dist study --help for its flags")
+            if name not in known:
+                raise self.wrong(here, f"no such setting; {nearest(name, [k for k in known if k not in OWN])}")
+            if get_origin(known[name]) is Literal and isinstance(content, str):
+                # Some choices are numbers.
+                content = {str(choice): choice for choice in get_args(known[name])}.get(content, content)
+            found[name] = self.checked(known[name], content, here)
+        return found
 
 
-def _spoken(kind: Any) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(choice or repr(choice) for choice in get_args(kind))
-    assert not isinstance(kind, UnionType), "plans hold no unions"
-    return names[kind]
+def _fields_at(kind: Any, place: tuple[int | str, ...]) -> list[str]:
+    """The names of the fields of what stands at a place in a type."""
+    for part in place:
+        inner = get_args(kind)
+        kind = get_type_hints(kind)[str(part)] if not inner else inner[get_origin(kind) is dict]
+    return list(get_type_hints(kind))
 
 
-def _found(node: "yaml.Node") -> str:
-    import yaml
-
-    if isinstance(node, yaml.ScalarNode):
-        return repr(shown(node.value)[:60]) if node.value else "nothing"
-    return "a list" if isinstance(node, yaml.SequenceNode) else "fields"
+def _found(content: Any) -> str:
+    if isinstance(content, str):
+        return repr(shown(content)[:60]) if content else "nothing"
+    return "a list" if isinstance(content, list) else "fields"
 
 
 def _join(place: str, name: str) -> str:

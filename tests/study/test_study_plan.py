@@ -33,13 +33,23 @@ WRONG = [
     ("seeds: [0]\nepochs: 3\n", ":6: epochs: no such field; There are: data, trainings"),
     ("trainngs: {}\n", ":5: trainngs: no such field; did you mean trainings?"),
     ("seeds: [0, x]\n", ":5: seeds.1: expected a whole number, found 'x'"),
-    ("seeds: 0\n", ":5: seeds: expected a list"),
+    ("seeds: 0\n", ":5: seeds: expected a list ([one, another]), found '0'"),
+    ("seeds: {first: 0}\n", ":5: seeds: expected a list ([one, another]), found fields"),
+    ("robustness:\n  samples: ~\n", ":6: robustness.samples: expected a whole number, found nothing"),
+    ("robustness: [1]\n", ":5: robustness: expected fields (name: value), found a list"),
+    ("set: 3\n", ":5: set: expected fields (name: value), found '3'"),
+    ("evaluations:\n- modles: [a]\n  data: [a]\n", ":6: evaluations.0.modles: no such field; did you mean models?"),
+    ("  b:\n    data: a\n    rule: b\n", ":7: trainings.b.rule: no such field; did you mean role?"),
+    ("  b:\n    data: a\n    set:\n      train.batch-size: x\n", ":8: trainings.b.set.train.batch-size: expected a"),
     ("seeds: [1, 1]\n", ":5: seeds: [1, 1]: seeds are whole numbers from 0, each once"),
     ("set: {train.epoch: 3}\n", ":5: set.train.epoch: no such setting; did you mean train.epochs?"),
     ("set: {train.epochs: many}\n", ":5: set.train.epochs: expected a whole number, found 'many'"),
     ("set: {data.val: x}\n", ":5: set.data.val: a plan says this with a training's data"),
     ("set: {run.device: cuda}\n", ":5: set.run.device: where it runs is no part of a plan"),
     ("set: {model.emotions: nine}\n", "expected one of seven, eight, found 'nine'"),
+    ("set: {train.zero_stage: 4}\n", ":5: set.train.zero_stage: expected one of 0, 1, 2, found '4'"),
+    ("set: {data.mean: [0, 1]}\n", ":5: set.data.mean: more than 2 values are needed"),
+    ("set: {data.mean: [0, 1, 2, 3]}\n", ":5: set.data.mean: expected 3 values, found 4"),
     ("set: {train.momentum: 2}\n", "set: train.momentum 2.0 is out of range"),
     ("preset: papr\n", ":5: preset: no preset 'papr'; did you mean paper?"),
     ("checkpoint: best\nwhole_train: yes\n", ":5: checkpoint: best is chosen by a validation split, which whole_train"),
@@ -65,7 +75,7 @@ WRONG = [
         "evaluations:\n- &e {models: [" + "a," * 1000 + "], data: [a]}\n" + "- *e\n" * 1000,
         ":6: evaluations.99.models.593: more than 100,000 values up to here; write fewer, without aliases",
     ),
-    ("attributes: &a [x, *a]\n", ":5: attributes.1: expected text, found a list"),
+    ("attributes: &a [x, *a]\n", ":5: attributes.1: an alias of what it stands in; write it out"),
     (f"seeds: [{','.join(map(str, range(1001)))}]\n", ":4: trainings: 1,001 networks, one for each seed"),
     (
         "evaluations: [{models: [" + "a," * 1000 + "], data: [" + "a," * 1000 + "]}]\n",
@@ -230,11 +240,16 @@ def test_each_seed_starts_from_the_same_seed_of_its_parent_or_from_its_only_one(
 
 
 def test_settings_of_the_command_line_have_the_type_of_their_field():
-    rest, settings = taken_settings(
-        ["--a", "x", "--set.train.batch-size", "8", "--set.data.flip=true", "--set.data.mean", "[0.1, 0.2, 0.3]"]
-    )
+    words = ["--a", "x", "--set.train.batch-size", "8", "--set.data.flip=true", "--set.data.mean", "[0.1, 0.2, 0.3]"]
+    rest, settings = taken_settings([*words, "--set.train.zero-stage", "2", "--set.train.deepspeed-config=#1: {"])
     assert rest == ["--a", "x"]
-    assert settings == {"train.batch_size": 8, "data.flip": True, "data.mean": (0.1, 0.2, 0.3)}
+    assert settings == {
+        "train.batch_size": 8,
+        "data.flip": True,
+        "data.mean": (0.1, 0.2, 0.3),
+        "train.zero_stage": 2,
+        "train.deepspeed_config": "#1: {",
+    }
     with pytest.raises(InputError, match=r"did you mean train\.lr"):
         taken_settings(["--set.train.lrr", "1"])
     with pytest.raises(InputError, match=r"^--set\.run\.device: where it runs is no part of a plan"):
