@@ -1,12 +1,11 @@
 """Who takes part: rank, size and device, and the few things that ranks tell each other."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +15,8 @@ from torch import Tensor
 
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError
+
+T = TypeVar("T")
 
 MOST_THREADS = 8
 """More threads a GPU do not decode faster (facts of DALI: 4 to 8)."""
@@ -87,22 +88,19 @@ class World:
         arrays = [part.numpy().view(rows.dtype).reshape(padded.shape) for part in parts]
         return np.concatenate([array[: int(count)] for array, count in zip(arrays, counts, strict=True)])
 
-    def texts(self, line: str) -> list[str]:
-        """The line of each rank, on every rank. line: without a line break."""
-        everything = self.gather(np.frombuffer(f"{line}\n".encode(), dtype=np.uint8))
-        return everything.tobytes().decode().splitlines()
+    def gather_objects(self, mine: T) -> list[T]:
+        """The object of each rank, on every rank."""
+        everyone = [mine] * self.size
+        if self.size > 1:
+            dist.all_gather_object(everyone, mine, group=self.host_group)
+        return everyone
 
-    def share(self, content: bytes) -> bytes:
-        """Rank 0's bytes, on every rank."""
-        if self.size == 1:
-            return content
-        length = torch.tensor([len(content)])
-        dist.broadcast(length, 0, group=self.host_group)
-        everything = torch.empty(int(length), dtype=torch.uint8)
-        if self.is_main:
-            everything = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
-        dist.broadcast(everything, 0, group=self.host_group)
-        return everything.numpy().tobytes()
+    def share(self, mine: T) -> T:
+        """Rank 0's object, on every rank."""
+        shared = [mine]
+        if self.size > 1:
+            dist.broadcast_object_list(shared, 0, group=self.host_group)
+        return shared[0]
 
     def least(self, value: int) -> int:
         """The smallest of the ranks' values."""
@@ -112,21 +110,21 @@ class World:
         if self.size > 1:
             dist.barrier(group=self.host_group)
 
-    def from_main(self, ask: Callable[[], str]) -> str:
+    def from_main(self, ask: Callable[[], T]) -> T:
         """What `ask` gives on rank 0, on every rank. Where it raises InputError there, every rank does.
 
         Only rank 0's error has its text, so that a user reads it once.
         """
-        answer = ["", ""]
+        answer, fault = None, ""
         if self.is_main:
             try:
-                answer[0] = ask()
+                answer = ask()
             except InputError as error:
-                answer[1] = str(error)
-        answer = json.loads(self.share(json.dumps(answer).encode()))
-        if answer[1]:
-            raise InputError(answer[1] if self.is_main else "")
-        return answer[0]
+                fault = str(error)
+        answer, fault = self.share((answer, fault))
+        if fault:
+            raise InputError(fault if self.is_main else "")
+        return cast(T, answer)
 
 
 def default_threads() -> int:

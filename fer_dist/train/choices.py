@@ -1,8 +1,7 @@
 """Settings that a run chooses by itself where they are left open: its arithmetic, and its threads."""
 
-import json
 import os
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from fer_dist.config.settings import Config, with_settings
 from fer_dist.data.loading.pipeline import views_of
-from fer_dist.distributed.hardware import HALF, Arithmetic, cores, cost_of, fastest, weakest
+from fer_dist.distributed.hardware import HALF, cores, cost_of, fastest, weakest
 from fer_dist.distributed.world import World
 from fer_dist.runs.network import Network, build, network_of
 
@@ -59,7 +58,7 @@ def choose(config: Config, kept: dict[str, Any], world: World) -> Chosen:
     told = f"{precision} ({why}), threads: {threads.decode} decode"
     if world.device.type == "cpu":
         told += f", {threads.torch} compute"
-    notes = tuple(text for text in (*world.texts(cost_of(precision, world.device))[:1], note) if text)
+    notes = tuple(text for text in (*world.gather_objects(cost_of(precision, world.device))[:1], note) if text)
     return Chosen(with_settings(config, settings), told, notes)
 
 
@@ -70,7 +69,7 @@ def _precision(config: Config, kept: dict[str, Any], world: World) -> tuple[str,
     if "train.precision" in kept:
         return kept["train.precision"], "as the run began"
     mine = fastest(world.device, config.train.strategy)
-    found = weakest(Arithmetic(*json.loads(line)) for line in world.texts(json.dumps(astuple(mine))))
+    found = weakest(world.gather_objects(mine))
     return found.precision, found.reason
 
 

@@ -4,7 +4,6 @@
 user can get wrong before a folder, a GPU or a cluster is touched, and then starts the loop where it is to run.
 """
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -102,7 +101,7 @@ def enter_and_train(
 ) -> None:
     """Choose what is left open, by the hardware of all ranks; make the run folder, unless it stands; and train."""
     config = from_json(payload["config"])
-    kept = json.loads(world.from_main(lambda: json.dumps(choices_kept(config))))
+    kept = world.from_main(lambda: choices_kept(config))
     chosen = choose(config, kept, world)
     world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
     train(Job(chosen, run_folder(config, world.rank), progress, stop_requested), world)

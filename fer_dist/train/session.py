@@ -1,9 +1,8 @@
 """Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from fer_dist.evaluate.results import load_scores, predictions_path, save_predic
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
-from fer_dist.runs.listing import Entry
 from fer_dist.runs.network import Network, build, check_weights, on_device
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine
@@ -111,8 +109,8 @@ class Session:
 
     def save(self, done: int, scored: bool) -> None:
         """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""
-        for found in self.world.texts(json.dumps(self.loader.bad)):
-            self.loader.bad |= json.loads(found)
+        for found in self.world.gather_objects(self.loader.bad):
+            self.loader.bad |= found
         optimizer = self.engine.state()
         if self.ledger:
             self.job.home.send_ledger()
@@ -225,13 +223,14 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
             load_scores(job.folder)
         found = checkpoints.newest_files()
     entry, contents = found or (None, {})
-    owner, entry, names = json.loads(world.share(json.dumps([owner, entry and asdict(entry), list(contents)]).encode()))
+    owner, entry, names = world.share((owner, entry, list(contents)))
     if not world.is_main:
         job.home.enter()
         job.home.adopt(owner)
     if entry is None:
         return None
-    return snapshot_of(Entry(**entry), {name: world.share(contents.get(name, b"")) for name in names})
+    # One file at a time: each is held several times over while it travels.
+    return snapshot_of(entry, {name: world.share(contents.get(name, b"")) for name in names})
 
 
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:

@@ -1,6 +1,5 @@
 """How a training starts: checked, then here, in this torchrun group, or on Ray workers."""
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -45,7 +44,7 @@ def start(
             run_on_workers(train_worker, checked(config.ray.workers), group, show, stop_requested)
         else:
             with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
-                payload = json.loads(world.from_main(lambda: json.dumps(checked(world.size))))
+                payload = world.from_main(lambda: checked(world.size))
                 enter_and_train(payload, world, show, stop_requested)
     return run_folder(config).place
 

@@ -1,8 +1,8 @@
 """What a run chooses by itself: by the weakest rank, kept when it goes on, and never over what was asked for."""
 
-import json
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from fer_dist.train import choices
 from fer_dist.train.choices import Threads, choose, threads_for
 
 CPU = torch.device("cpu")
+OLD = Arithmetic("fp32", "an old card")
 SMALL = Config(DataConfig(size=24, crop=20, views="random_one"), ModelConfig(width=16))
 
 
@@ -22,11 +23,11 @@ SMALL = Config(DataConfig(size=24, crop=20, views="random_one"), ModelConfig(wid
 class Beside(World):
     """A world of two, whose other rank says the same of itself, but for its precision and its cores."""
 
-    theirs: tuple[str, str] = ("fp32", "an old card")
+    theirs: Arithmetic = OLD
     their_cores: int = 1
 
-    def texts(self, line: str) -> list[str]:
-        return [line, json.dumps(self.theirs) if line.startswith("[") else line]
+    def gather_objects(self, mine: Any) -> list[Any]:
+        return [mine, self.theirs if isinstance(mine, Arithmetic) else mine]
 
     def least(self, value: int) -> int:
         return min(value, self.their_cores)
