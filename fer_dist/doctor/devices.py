@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import torch.distributed as dist
+from packaging.version import Version
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.images import decode, jpeg_bytes
@@ -77,8 +78,8 @@ def driver_fits(version: str, built_for: dict[str, str]) -> list[Finding]:
     """version: of the driver, as 580.65.06. built_for: name -> version of CUDA, empty for none."""
     found = f"{version}; " + ", ".join(f"{name} for CUDA {cuda}" for name, cuda in built_for.items() if cuda)
     for name, cuda in built_for.items():
-        least = LEAST_DRIVER.get(int(cuda.split(".")[0])) if cuda else None
-        if least and int(version.split(".")[0]) < least:
+        least = LEAST_DRIVER.get(Version(cuda).major) if cuda else None
+        if least and Version(version).major < least:
             return fault(
                 found,
                 f"{name} needs a driver of at least {least}: install one, or torch and fer-dist[cuda12] for CUDA 12",
@@ -99,7 +100,7 @@ def dali(asked: Asked) -> list[Finding]:
 
 def dali_fits(installed: dict[str, str], torch_cuda: str) -> list[Finding]:
     """installed: major version of CUDA -> DALI's version. torch_cuda: as 13.0; empty for a torch without."""
-    major = torch_cuda.split(".")[0]
+    major = str(Version(torch_cuda).major) if torch_cuda else ""
     wanted = major if major in ("12", "13") else "13"
     found = " and ".join(f"{version} for CUDA {cuda}" for cuda, version in installed.items())
     if not installed:
