@@ -131,13 +131,11 @@ class Checkpoints:
             self.warn(f"{path}: does not parse; the {len(found)} checkpoints beside it are taken as they are")
             return found
 
-    def newest(self) -> Snapshot | None:
-        """The newest checkpoint whose files are what the list says. Damaged ones are passed over with a warning."""
-        found = self.newest_files()
-        return snapshot_of(*found) if found else None
-
     def newest_files(self) -> tuple[Entry, dict[str, bytes]] | None:
-        """The same as its entry in the list and the content of its files."""
+        """The newest checkpoint whose files are what the list says: its entry there, and their content.
+
+        Damaged ones are passed over with a warning.
+        """
         for entry in reversed(self.entries()):
             contents = self._verified(entry)
             if contents and self._holds(entry, contents):
@@ -244,9 +242,9 @@ def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
     return Snapshot(entry.step, tensors[MODEL], tensors[OPTIMIZER], state, entry.score)
 
 
-def load_network(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, dict[str, Tensor]]:
+def load_network(run: str | Path | RunFolder) -> tuple[Network, dict[str, Tensor]]:
     """A network's description and weights. Takes and raises what `load_model` does."""
-    network, model = load_model(run, which)
+    network, model = load_model(run)
     return network, dict(model.state_dict())
 
 

@@ -309,12 +309,12 @@ def check_can_write(folder: RunFolder) -> None:
             raise InputError(f"--run.root: {error}") from None
 
 
-def entered(place: str, scratch: str = "") -> RunFolder:
+def entered(place: str) -> RunFolder:
     """The folder of a run that is read: a local one, or the local copy of one in a store.
 
     Raises InputError where there is no such run.
     """
-    folder = RunFolder(place, scratch, trains=False)
+    folder = RunFolder(place, trains=False)
     if not folder.store:
         return folder
     try:

@@ -87,11 +87,11 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def names_found(folder: Path, most: int = 8) -> str:
+def names_found(folder: Path) -> str:
     """What lies in a folder, for an error message: the first names in order, and how many more."""
     names = sorted(readable(name) for name in os.listdir(folder))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "nothing"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more if names else "nothing"
 
 
 def folder_at(raw: str) -> Path:

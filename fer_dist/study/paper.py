@@ -118,7 +118,7 @@ def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
             if not waiting or waiting[0].startswith("--"):
                 raise InputError(f"{word}: a value is missing, as --set.train.epochs 20")
             value = waiting.pop(0)
-        name, content = setting(name, value, "--set")
+        name, content = setting(name, value)
         found[name] = content
     return rest, found
 

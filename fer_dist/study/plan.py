@@ -16,7 +16,6 @@ Settings = dict[str, Any]
 """Settings of training by their flag without the dashes: {"train.epochs": 20}."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LETTERS = ("a", "b", "c")
 
 MOST_MODELS, MOST_PAIRS = 1_000, 100_000
 """Networks, and networks on sets, of one study: a network takes minutes at the least, so more is a slip."""

@@ -77,8 +77,8 @@ def load_plan(path: str | Path) -> Plan:
     return plan
 
 
-def setting(name: str, text: str, place: str) -> tuple[str, Any]:
-    """One setting of a command line: its name in the configuration, and its value. place: for messages."""
+def setting(name: str, text: str) -> tuple[str, Any]:
+    """One setting of a command line: its name in the configuration, and its value."""
     import yaml
 
     file = _File("")
@@ -87,7 +87,7 @@ def setting(name: str, text: str, place: str) -> tuple[str, Any]:
         content = file.content(node, "") if node else text
     except (yaml.YAMLError, RecursionError):
         content = text
-    (found,) = file.settings({name: content}, place).items()
+    (found,) = file.settings({name: content}, "--set").items()
     return found
 
 

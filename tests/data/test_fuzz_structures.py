@@ -33,6 +33,7 @@ import pytest
 from numpy.random import Generator
 from support import mutators
 from support.faces import environment, faces, shard_set
+from support.runs import newest
 
 ARCHIVE = Path(__file__).parents[1] / "support" / "older.tar.xz"
 SECONDS = 10
@@ -320,7 +321,7 @@ def checkpoint(rng: Generator, root: Path, taken: Taken) -> None:
         listed[-1]["files"][name] = hashlib.sha256(changed).hexdigest()
         (folder / "checkpoints" / "list.json").unlink()
         (folder / "checkpoints" / "list.json").write_text(json.dumps(listed))
-    taken.by(Checkpoints(folder).newest)
+    taken.by(lambda: newest(Checkpoints(folder)))
     found = taken.by(lambda: load_model(folder))
     taken.by(lambda: load_model(folder, "best"))
     taken.by(lambda: load_model(folder / "checkpoints" / "10" / "model.safetensors"))

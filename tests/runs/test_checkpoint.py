@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from support.faces import tree
+from support.runs import newest
 from torch import Tensor
 
 from fer_dist.config.settings import Config, ModelConfig
@@ -46,8 +47,8 @@ def warned(run: Path) -> tuple[Checkpoints, list[str]]:
 
 
 def newest_step(checkpoints: Checkpoints) -> int | None:
-    newest = checkpoints.newest()
-    return newest.step if newest else None
+    found = newest(checkpoints)
+    return found.step if found else None
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -65,7 +66,7 @@ def flip(path: Path, at: int = -1) -> None:
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     before = snapshot(5, score=0.625)
     Checkpoints(tmp_path).save(before, NETWORK)
-    after = Checkpoints(tmp_path).newest()
+    after = newest(Checkpoints(tmp_path))
     assert after is not None
     assert equal(after.model, before.model)
     assert equal(after.optimizer, before.optimizer)
@@ -80,7 +81,7 @@ def test_a_channels_last_network_and_its_momentum_come_back_bit_for_bit(tmp_path
     optimizer.step()
     momentum = {str(i): state["momentum_buffer"] for i, state in enumerate(optimizer.state.values())}
     Checkpoints(tmp_path).save(Snapshot(1, model.state_dict(), momentum), NETWORK)
-    after = Checkpoints(tmp_path).newest()
+    after = newest(Checkpoints(tmp_path))
     assert after is not None
     assert equal(after.optimizer, momentum)
     other = build(NETWORK).to(memory_format=torch.channels_last)
@@ -117,7 +118,7 @@ def test_the_metadata_says_what_one_must_know_to_use_the_weights(tmp_path: Path)
 
 def test_an_empty_run_folder_has_no_checkpoint_and_no_complaint(tmp_path: Path) -> None:
     checkpoints, warnings = warned(tmp_path)
-    assert (checkpoints.newest(), checkpoints.entries(), warnings) == (None, [], [])
+    assert (newest(checkpoints), checkpoints.entries(), warnings) == (None, [], [])
 
 
 @pytest.mark.parametrize("name", [MODEL, OPTIMIZER, STATE])
@@ -127,7 +128,7 @@ def test_a_flipped_bit_gives_the_checkpoint_before_with_a_warning(tmp_path: Path
     path = tmp_path / "checkpoints" / "2" / name
     flip(path, min(at, path.stat().st_size - 1))
     checkpoints, warnings = warned(tmp_path)
-    after = checkpoints.newest()
+    after = newest(checkpoints)
     assert after is not None
     assert after.step == 1
     assert equal(after.optimizer, snapshot(1).optimizer)
@@ -158,7 +159,7 @@ def test_where_every_checkpoint_is_damaged_there_is_none(tmp_path: Path) -> None
     for step in ("1", "2"):
         flip(tmp_path / "checkpoints" / step / STATE)
     checkpoints, warnings = warned(tmp_path)
-    assert checkpoints.newest() is None
+    assert newest(checkpoints) is None
     assert len(warnings) == 2
 
 

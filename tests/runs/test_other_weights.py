@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save, save_file
+from support.runs import newest
 from torch import Tensor
 
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
@@ -170,9 +171,9 @@ def test_a_listed_checkpoint_that_holds_something_else_is_passed_over_with_a_war
 ) -> None:
     saved(tmp_path, name, content)
     warnings: list[str] = []
-    newest = Checkpoints(tmp_path, warn=warnings.append).newest()
-    assert newest is not None
-    assert newest.step == 1
+    found = newest(Checkpoints(tmp_path, warn=warnings.append))
+    assert found is not None
+    assert found.step == 1
     (warning,) = warnings
     assert re.fullmatch(rf"{tmp_path}/checkpoints/2/{name}: {complaint}.*; checkpoint 2 is passed over", warning)
 

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 import torch
 from support.faces import tree
-from support.runs import arguments, command, drawn_shards, environment, ledger, weights
+from support.runs import arguments, command, drawn_shards, environment, ledger, newest, weights
 from support.stores import Web, s3_endpoint, s3_server
 
 from fer_dist.cli.commands import main
@@ -295,7 +295,7 @@ def test_a_process_that_loses_a_run_in_a_store_while_it_sends_changes_nothing_th
     assert {name: stored[name] for name in stored} == {name: kept[name] for name in kept if ".lock" not in name}
     third = RunFolder(place, str(tmp_path / "third"))
     third.enter()
-    found = Checkpoints(third.path, home=third).newest()
+    found = newest(Checkpoints(third.path, home=third))
     assert found.step == 2
     assert found.model["weight"].tolist() == [one_bit_more(1.0)] * 3
 
@@ -364,7 +364,7 @@ def test_a_copy_of_another_run_of_that_name_is_not_gone_on_with(tmp_path):
     anew = RunFolder("memory://again/run", str(tmp_path))
     anew.put("config.json", b'{"run": 2}')
     anew.enter()
-    assert Checkpoints(anew.path, home=anew).newest() is None
+    assert newest(Checkpoints(anew.path, home=anew)) is None
 
 
 def test_what_changes_after_a_save_is_not_in_the_checkpoint(tmp_path):
@@ -374,8 +374,8 @@ def test_what_changes_after_a_save_is_not_in_the_checkpoint(tmp_path):
     saver.save(Snapshot(1, {"weight": live}, {"weight": live}))
     live.zero_()
     saver.close()
-    assert checkpoints.newest().model["weight"].eq(1).all()
-    assert checkpoints.newest().optimizer["weight"].eq(1).all()
+    assert newest(checkpoints).model["weight"].eq(1).all()
+    assert newest(checkpoints).optimizer["weight"].eq(1).all()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted where Linux lists them")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources.source import open_source
+from fer_dist.runs.checkpoint import Checkpoints, Snapshot, snapshot_of
 
 SMALL = [
     "--data.size", "24", "--data.crop", "20", "--model.width", "16", "--train.batch-size", "24", "--train.epochs", "2",
@@ -25,6 +26,12 @@ def drawn_shards(folder: Path, count: int = 200, test_count: int = 50) -> Path:
 def arguments(shards: Path, root: Path, name: str, *more: str) -> list[str]:
     data = ["--data.train", str(shards / "train"), "--data.val", str(shards / "val")]
     return ["demo", *data, *SMALL, "--run.root", str(root), "--run.name", name, *more]
+
+
+def newest(checkpoints: Checkpoints) -> Snapshot | None:
+    """The checkpoint that a run would go on from."""
+    found = checkpoints.newest_files()
+    return snapshot_of(*found) if found else None
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from support.disks import fill, small_disk
 from support.ray_faults import Background
-from support.runs import arguments, command, drawn_shards, environment, ledger, samples, two_processes, weights
+from support.runs import arguments, command, drawn_shards, environment, ledger, newest, samples, two_processes, weights
 
 from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
@@ -120,7 +120,7 @@ def test_two_torchrun_processes_take_the_same_batches_and_reach_nearly_the_same_
 
 def ranks_of(run: Path) -> dict[str, int]:
     """First step -> ranks, as the run's newest checkpoint says."""
-    return Checkpoints(run).newest().state["worlds"]
+    return newest(Checkpoints(run)).state["worlds"]
 
 
 def test_a_second_run_with_the_same_seed_is_equal_and_with_another_is_not(whole, shards, tmp_path):
@@ -204,8 +204,8 @@ def test_the_arithmetic_of_a_run_is_its_hardwares_and_stands_wherever_its_settin
     assert saved["train"]["precision"] == expected.precision
     # Set outside and by SMALL: neither is left open.
     assert (saved["train"]["threads"], saved["data"]["threads"]) == (1, 1)
-    newest = Checkpoints(whole).newest()
-    assert newest.state["precision"] == expected.precision
+    found = newest(Checkpoints(whole))
+    assert found.state["precision"] == expected.precision
     ended = command("train", *arguments(shards, tmp_path, "told", "--train.epochs", "1"))
     assert f"on cpu, {expected.precision} ({expected.reason}), threads: 1 decode, 1 compute" in ended.stderr
 

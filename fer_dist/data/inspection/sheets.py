@@ -15,7 +15,7 @@ SIDE = 96
 """Side of a tile in pixels: twice that of FER2013's faces, and enough to judge an expression."""
 
 COLUMNS = 12
-"""Tiles beside each other; with the default side a sheet is 1,256 pixels wide, which a browser shows whole."""
+"""Tiles beside each other; a sheet is 1,256 pixels wide, which a browser shows whole."""
 
 GAP = 8
 TITLE_SIZE, CAPTION_SIZE = 15, 11
@@ -47,17 +47,17 @@ class Row:
     tiles: tuple[Tile, ...]
 
 
-def contact_sheet(rows: Iterable[Row], path: Path, side: int = SIDE, columns: int = COLUMNS) -> None:
+def contact_sheet(rows: Iterable[Row], path: Path, columns: int = COLUMNS) -> None:
     """Draw rows of images into one image file, whole or not at all.
 
     rows: any iterable; of a generator one row at a time is held with its encoded images. The sheet grows with them,
           so the caller says how many there are.
     path: its extension is one of FORMS.
-    side: width and height of a tile in pixels. Images keep their shape, are made as large as fits, and are centred.
+    Images keep their shape, are made as large as fits in a tile, and are centred.
     Raises InputError where the sheet cannot be written there, or is higher than a JPEG can be.
     """
     check_sheet_path(path)
-    strips = [_strip(row, side, columns) for row in rows] or [_strip(Row("nothing to show", ()), side, columns)]
+    strips = [_strip(row, columns) for row in rows] or [_strip(Row("nothing to show", ()), columns)]
     width = max(strip.width for strip in strips) + 2 * GAP
     height = sum(strip.height + GAP for strip in strips) + GAP
     is_jpeg = path.suffix.lower() != ".png"
@@ -82,29 +82,29 @@ def check_sheet_path(path: Path) -> None:
         raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another place")
 
 
-def _strip(row: Row, side: int, columns: int) -> Image.Image:
+def _strip(row: Row, columns: int) -> Image.Image:
     """A row's title, and below it its tiles in as many lines as they need."""
     title_font, font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(CAPTION_SIZE)
-    title = _cut_at_end(row.title, title_font, columns * (side + GAP) - GAP)
+    title = _cut_at_end(row.title, title_font, columns * (SIDE + GAP) - GAP)
     captions = [tile.caption.split("\n") for tile in row.tiles]
-    cell = side + max(map(len, captions), default=0) * _line_height(font) + GAP
+    cell = SIDE + max(map(len, captions), default=0) * _line_height(font) + GAP
     head = _line_height(title_font) + GAP // 2
-    tiles_width = min(columns, len(row.tiles)) * (side + GAP) - GAP
+    tiles_width = min(columns, len(row.tiles)) * (SIDE + GAP) - GAP
     width = max(tiles_width, round(title_font.getlength(title)) + 1)
     strip = Image.new("RGB", (width, head + -(-len(row.tiles) // columns) * cell), PAPER)
     draw = ImageDraw.Draw(strip)
     draw.text((0, 0), title, INK, title_font)
     for number, (tile, lines) in enumerate(zip(row.tiles, captions, strict=True)):
-        left, top = number % columns * (side + GAP), head + number // columns * cell
-        image = _image(tile.content, side)
-        strip.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
+        left, top = number % columns * (SIDE + GAP), head + number // columns * cell
+        image = _image(tile.content)
+        strip.paste(image, (left + (SIDE - image.width) // 2, top + (SIDE - image.height) // 2))
         for place, line in enumerate(lines):
-            y = top + side + place * _line_height(font)
-            draw.text((left + side / 2, y), _cut_at_start(line, font, side), INK, font, anchor="ma")
+            y = top + SIDE + place * _line_height(font)
+            draw.text((left + SIDE / 2, y), _cut_at_start(line, font, SIDE), INK, font, anchor="ma")
     return strip
 
 
-def _image(content: bytes, side: int) -> Image.Image:
+def _image(content: bytes) -> Image.Image:
     """The upright image, as large as fits into the tile."""
     try:
         with warnings.catch_warnings():
@@ -112,16 +112,16 @@ def _image(content: bytes, side: int) -> Image.Image:
             warnings.simplefilter("ignore")
             image = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
     except DECODE_ERRORS:
-        return _missing(side)
-    scale = side / max(image.size)
+        return _missing()
+    scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _missing(side: int) -> Image.Image:
-    tile = Image.new("RGB", (side, side), MISSING)
+def _missing() -> Image.Image:
+    tile = Image.new("RGB", (SIDE, SIDE), MISSING)
     font = ImageFont.load_default(CAPTION_SIZE)
-    ImageDraw.Draw(tile).text((side / 2, side / 2), "does not\ndecode", INK, font, anchor="mm", align="center")
+    ImageDraw.Draw(tile).text((SIDE / 2, SIDE / 2), "does not\ndecode", INK, font, anchor="mm", align="center")
     return tile
 
 

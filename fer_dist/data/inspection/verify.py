@@ -46,10 +46,6 @@ class VerifyReport:
     samples: int
     faults: tuple[Fault, ...]
 
-    @property
-    def is_whole(self) -> bool:
-        return not self.faults
-
 
 def verify_shards(place: str | Path, progress: Tally | None = None) -> VerifyReport:
     """Check sizes, hashes, indexes, labels, counts and keys, and decode each image.

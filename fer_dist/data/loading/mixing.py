@@ -101,11 +101,6 @@ def chosen_mixing(
     return replace(best, remark=_remark(best, needed, most_bytes))
 
 
-def expected_mixing(contents: Contents, batch_size: int, lanes: int, block: int) -> Mixing:
-    """What lanes and block give. Raises InputError as `Order` does."""
-    return _Outlook(contents, batch_size).at(lanes, block)
-
-
 @dataclass(frozen=True)
 class _Bounds:
     tars: int

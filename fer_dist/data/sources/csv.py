@@ -111,7 +111,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     first = files[0]
     parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.places.items())
     labels = f"labels by {options.codes}" if codes else "labels are words"
-    remarks = _remarks(path, files, seen, codes, options)
+    remarks = _remarks(path, seen, codes, options)
     if len(found) > 1:
         remarks += remarks_on_unread(path, [file.parent.name for file in found])
     variant = f"csv, {parts}; {labels}{_told_splits(files, seen)}"
@@ -345,9 +345,7 @@ def _told_splits(files: tuple[File, ...], seen: Seen) -> str:
     return f"; no column of splits, {'folders of the paths say it' if seen.splits else 'all of it train'}"
 
 
-def _remarks(
-    path: Path, files: tuple[File, ...], seen: Seen, codes: dict[str, str], options: Options
-) -> tuple[str, ...]:
+def _remarks(path: Path, seen: Seen, codes: dict[str, str], options: Options) -> tuple[str, ...]:
     remarks = []
     if seen.splits - {"train"}:
         remarks.append(

@@ -42,7 +42,7 @@ def faults_of(folder: Path) -> list[str]:
 def test_a_set_as_built_has_no_fault(shards: Path) -> None:
     calls: list[tuple[int, int | None]] = []
     report = verify_shards(shards, lambda *call: calls.append(call))
-    assert (report.shards, report.samples, report.faults, report.is_whole) == (3, 24, (), True)
+    assert (report.shards, report.samples, report.faults) == (3, 24, ())
     assert calls == [(8, 24), (16, 24), (24, 24)]
 
 

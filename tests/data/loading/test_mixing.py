@@ -14,7 +14,7 @@ from fer_dist.config.settings import Config, DataConfig, RunConfig, differences,
 from fer_dist.data.draws import Integers
 from fer_dist.data.emotions import EIGHT, SEVEN
 from fer_dist.data.loading import mixing
-from fer_dist.data.loading.mixing import MOST_ALIKE, Contents, Mixing, chosen_mixing, expected_mixing
+from fer_dist.data.loading.mixing import MOST_ALIKE, Contents, Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order, default_lanes
 from fer_dist.data.loading.reader import MOST_OPEN, Reader
 from fer_dist.data.shards.index import index_shards
@@ -82,11 +82,11 @@ def test_what_is_expected_of_sorted_tars_is_what_the_real_batches_show(
 ) -> None:
     labels = by_class(samples)
     contents = cut(labels, tars)
-    found = expected_mixing(contents, batch_size, lanes, block)
+    found = chosen_mixing(contents, batch_size, lanes, block)
     # Expected is the worst of some epochs: where a lane has few blocks they differ.
     assert -0.07 < found.correlation - measured(labels, contents, batch_size, found) < 0.2
     mixed = np.random.default_rng(0).permutation(labels)
-    assert abs(expected_mixing(cut(mixed, tars), batch_size, lanes, block).correlation) < 0.05
+    assert abs(chosen_mixing(cut(mixed, tars), batch_size, lanes, block).correlation) < 0.05
 
 
 @pytest.mark.parametrize("batch_size", [60, 64, 131, 262, 37])
@@ -94,7 +94,7 @@ def test_what_is_expected_of_sorted_tars_is_what_the_real_batches_show(
 def test_the_block_that_is_chosen_mixes_sorted_tars(small: None, batch_size: int, tars: int) -> None:
     labels = by_class(30_000)
     contents = cut(labels, tars)
-    usual = expected_mixing(contents, batch_size, default_lanes(batch_size), SMALL_BLOCK)
+    usual = chosen_mixing(contents, batch_size, default_lanes(batch_size), SMALL_BLOCK)
     found = chosen_mixing(contents, batch_size)
     assert found.correlation <= MOST_ALIKE
     assert measured(labels, contents, batch_size, found) < 1.5 * MOST_ALIKE
@@ -144,7 +144,7 @@ def test_where_no_block_within_the_bounds_mixes_the_tars_one_line_says_what_to_s
     labels = by_class(30_000)
     contents = cut(labels, 300)
     free = chosen_mixing(contents, 60)
-    usual = expected_mixing(contents, 60, 60, SMALL_BLOCK)
+    usual = chosen_mixing(contents, 60, 60, SMALL_BLOCK)
     most_bytes = float("inf")
     if bound == "bytes":
         most_bytes = free.bytes - 1
