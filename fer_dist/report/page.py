@@ -61,12 +61,6 @@ def write_report(path: str | Path, study: Study) -> None:
     write_atomically(path, page.encode())
 
 
-def render(study: Study, folder: str | Path = ".") -> str:
-    """The page as text. folder: where paths of feature maps start."""
-    check(study)
-    return _page(study, sections(study), Path(folder))
-
-
 def seeds_told(study: Study) -> str:
     """How many seeds each training has, as "3 seeds for each training"; empty where there is none."""
     seeds = Counter(model.group_name for model in study.models)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from support.faces import tree
-from support.page import Page
+from support.page import Page, rendered
 from support.runs import environment
 from support.small_studies import crossed, scored, transferred, whole_study
 
@@ -81,7 +81,7 @@ def test_the_page_holds_its_numbers_and_names(page):
 
 
 def test_the_same_study_gives_the_same_page(page):
-    assert page_module.render(whole_study()) == page
+    assert rendered(whole_study()) == page
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,20 @@ def test_the_same_study_gives_the_same_page(page):
 )
 def test_the_head_of_the_page_says_how_many_seeds_each_training_has(groups, told):
     models = tuple(Model(f"{name}-{seed}", name, group=name, seed=seed) for name in groups for seed in groups[name])
-    assert told in "".join(Page(page_module.render(Study("S", models, ()))).text)
+    assert told in "".join(Page(rendered(Study("S", models, ()))).text)
 
 
 @pytest.mark.parametrize("is_validated", [True, False])
 def test_the_page_speaks_of_validation_curves_where_there_are_some(is_validated):
     validated = {"validation/accuracy": [(4, 0.3)]} if is_validated else {}
     study = Study("S", (Model("wild", "wild", curves={"train/accuracy": [(2, 0.2), (4, 0.4)]} | validated),), ())
-    text = page_module.render(study)
+    text = rendered(study)
     assert ("validation accuracy on plain ones after each epoch" in text) == is_validated
     assert ("without a validation split nothing shows how it went on others" in text) != is_validated
 
 
 def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
-    text = page_module.render(crossed(850, 510))
+    text = rendered(crossed(850, 510))
     Page(text)
     assert "What transfer brings" not in text
     assert "Data sets" not in text
@@ -130,7 +130,7 @@ def test_a_study_that_does_not_fit_together_is_an_input_error(tmp_path, change, 
 def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
     scores = {"samples": 1000, "accuracy": 0.8, "accuracy_interval": [0.77, 0.82]}
     study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scores), Result("wild", "lab", scores)))
-    text = page_module.render(study)
+    text = rendered(study)
     parsed = Page(text)
     assert parsed.tags.count("svg") == 0
     assert "On its own test set, wild reaches 80.0" in text
@@ -138,7 +138,7 @@ def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
 
 
 def test_a_study_without_results_is_a_page_that_says_so_little():
-    parsed = Page(page_module.render(Study("nothing yet", (), ())))
+    parsed = Page(rendered(Study("nothing yet", (), ())))
     assert "0 models, 0 results" in "".join(parsed.text)
     assert not parsed.values("nav", "hidden")
 
@@ -238,7 +238,7 @@ def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "block-1_wild.png").write_bytes(page_module.PNG_START + b"rest")
     study = replace(crossed(850, 510), maps=("maps/block-1_wild.png",))
-    text = page_module.render(study, tmp_path)
+    text = rendered(study, tmp_path)
     assert "Where the network looks" in text
     assert Page(text).values("img", "alt") == ["Feature maps: block 1 wild"]
     assert Page(text).values("img", "src")[0].startswith("data:image/png;base64,iVBORw0KGgp")

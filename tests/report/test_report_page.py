@@ -5,9 +5,7 @@ import re
 import pytest
 from support.browser import Browser, browser_path
 from support.made_study import made_study
-from support.page import Page, contrast
-
-from fer_dist.report import page
+from support.page import Page, contrast, rendered
 
 TOO_SMALL = """
 [...document.querySelectorAll("svg text")].filter(text => {
@@ -29,7 +27,7 @@ UNSEEN = """
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     found = tmp_path_factory.mktemp("report") / "report.html"
-    found.write_text(page.render(made_study(seeds=2, samples=200, sets=("affectnet", "drawn-lab"))))
+    found.write_text(rendered(made_study(seeds=2, samples=200, sets=("affectnet", "drawn-lab"))))
     return found
 
 

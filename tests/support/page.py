@@ -1,8 +1,19 @@
 """An HTML page as its tests look at it, and how well its colours can be told apart."""
 
 from html.parser import HTMLParser
+from pathlib import Path
+
+from fer_dist.report.findings import check
+from fer_dist.report.page import _page
+from fer_dist.report.sections import sections
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+def rendered(study, folder="."):
+    """The page of a study as text, of which nothing is written. folder: where paths of feature maps start."""
+    check(study)
+    return _page(study, sections(study), Path(folder))
 
 
 class Page(HTMLParser):
