@@ -18,33 +18,23 @@ THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def detail(
-    predictions: Predictions,
-    trained_counts: dict[str, int] | None,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    attributes: Collection[str] | None = None,
+    predictions: Predictions, trained_counts: dict[str, int], attributes: Collection[str] | None = None
 ) -> dict[str, Any]:
     """All of it, ready for JSON; what has no value is None.
 
-    trained_counts: images of each emotion that the model was trained on; None: not known, and then "prior" and
-    "rank_correlation" are None.
-    bootstrap: orders drawn for the p of the rank correlation where more than 8 emotions have images; seed: of these.
+    trained_counts: images of each emotion that the model was trained on.
     attributes: names of those that make groups; None: all that can.
     Raises InputError where no image has an emotion, and as priors.training_prior does.
     """
     chosen = labelled(predictions)
     matrix = confusion(chosen)
-    measures: dict[str, Any] = {
+    trained = np.array([trained_counts.get(name, 0) for name in chosen.emotions])
+    return {
         "reliability": {name: plain(values) for name, values in asdict(reliability(chosen)).items()},
         "selective_curve": [selective(chosen, above) for above in THRESHOLDS],
-        "prior": None,
-        "rank_correlation": None,
+        "prior": prior_scores(chosen, trained_counts),
+        "rank_correlation": rank_correlation(trained, recall(matrix)),
         "over_predicted": over_predicted(matrix, chosen.emotions),
         "class_balance": class_balance(chosen),
         "by_attribute": by_attribute(chosen, attributes),
     }
-    if trained_counts is not None:
-        trained = np.array([trained_counts.get(name, 0) for name in chosen.emotions])
-        measures["prior"] = prior_scores(chosen, trained_counts)
-        measures["rank_correlation"] = rank_correlation(trained, recall(matrix), bootstrap, seed)
-    return measures

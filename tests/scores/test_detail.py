@@ -50,11 +50,6 @@ def test_every_part_has_the_keys_and_lengths_that_a_report_reads():
     assert list(found["by_attribute"]["gender"]["gap"]) == ["groups", "accuracy", "interval", "p", "adjusted"]
 
 
-def test_without_training_images_there_is_no_prior_and_no_rank_correlation():
-    found = detail(from_truth(0, 50), None)
-    assert (found["prior"], found["rank_correlation"]) == (None, None)
-
-
 def test_images_without_an_emotion_change_nothing():
     whole = from_truth(1, 300)
     labels = np.where(np.arange(300) < 100, -1, whole.labels)
@@ -70,7 +65,7 @@ def test_reliability_equals_scikit_learns_calibration_curve():
     top = predictions.probabilities.max(axis=1)
     is_right = predicted(predictions) == predictions.labels
     accuracy, confidence = sklearn.calibration.calibration_curve(is_right, top, n_bins=15)
-    found = detail(predictions, None)["reliability"]
+    found = detail(predictions, TRAINED)["reliability"]
     filled = [place for place, count in enumerate(found["samples"]) if count]
     assert [found["accuracy"][place] for place in filled] == pytest.approx(accuracy.tolist())
     assert [found["confidence"][place] for place in filled] == pytest.approx(confidence.tolist(), abs=1e-6)
@@ -86,7 +81,7 @@ def test_the_calibration_error_of_a_simulated_model_is_in_its_reliability(overco
     said = true**overconfidence
     said /= said.sum(axis=1, keepdims=True)
     known = (said.max(axis=1) - true.max(axis=1)).mean()
-    bins = detail(table(labels, said), None)["reliability"]
+    bins = detail(table(labels, said), TRAINED)["reliability"]
     filled = [k for k in range(15) if bins["samples"][k]]
     error = sum(bins["samples"][k] * abs(bins["accuracy"][k] - bins["confidence"][k]) for k in filled) / 100_000
     assert error == pytest.approx(known, abs=0.01)
@@ -95,7 +90,7 @@ def test_the_calibration_error_of_a_simulated_model_is_in_its_reliability(overco
 
 def test_the_selective_curve_begins_with_all_images_and_covers_ever_fewer():
     predictions = from_truth(4, 1000, sharpness=0.1)
-    curve = detail(predictions, None)["selective_curve"]
+    curve = detail(predictions, TRAINED)["selective_curve"]
     assert (curve[0]["samples"], curve[0]["coverage"]) == (1000, 1.0)
     assert curve[0]["accuracy"] == pytest.approx(metrics.scores(predictions)["accuracy"])
     samples = [point["samples"] for point in curve]
@@ -115,7 +110,7 @@ def test_the_same_table_gives_the_same_detail():
 def test_only_the_attributes_that_are_named_make_groups_and_subjects_count_all_the_same():
     whole = from_truth(6, 300)
     people = table(whole.labels, whole.probabilities, gender=np.arange(300) % 2, subject=np.arange(300) // 20)
-    assert list(detail(people, None)["by_attribute"]) == ["gender", "subject"]
-    found = detail(people, None, attributes=("gender",))["by_attribute"]
+    assert list(detail(people, TRAINED)["by_attribute"]) == ["gender", "subject"]
+    found = detail(people, TRAINED, attributes=("gender",))["by_attribute"]
     assert list(found) == ["gender"]
     assert [group["subjects"] for group in found["gender"]["groups"].values()] == [15, 15]

@@ -43,7 +43,7 @@ def test_the_rank_correlation_and_its_p_equal_scipys_exact_test(trained, recalls
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=8))
 def test_the_rank_correlation_of_any_table_equals_scipys(pairs):
     trained, recalls = np.array(pairs, dtype=float).T
     found = rank_correlation(trained, recalls / 4)
@@ -58,15 +58,6 @@ def test_an_emotion_without_images_has_no_rank():
     found = rank_correlation(np.array([1, 2, 3, 99]), np.array([0.1, 0.2, 0.3, np.nan]))
     assert found == {"spearman": 1.0, "p": pytest.approx(2 / 6), "classes": 3}
     assert rank_correlation(np.array([1, 2, 99]), np.array([0.1, 0.2, np.nan])) is None
-
-
-def test_of_more_than_8_emotions_the_p_is_drawn_and_near_the_exact_one():
-    trained, recalls = np.arange(9), np.array([1, 0, 4, 2, 6, 3, 8, 5, 7]) / 10
-    found = rank_correlation(trained, recalls, orders=50_000)
-    t_test = scipy.stats.spearmanr(trained, recalls).pvalue
-    assert found["p"] == pytest.approx(t_test, abs=0.005)
-    assert found == rank_correlation(trained, recalls, orders=50_000, seed=0)
-    assert found != rank_correlation(trained, recalls, orders=50_000, seed=1)
 
 
 @settings(deadline=None, max_examples=80)
