@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "fer-dist"
-OPTIONAL = ("deepspeed", "explain", "export", "s3", "gcs")
+OPTIONAL = ("deepspeed", "s3", "gcs")
 """Extras of pyproject.toml that a user may want. cuda12 and cuda13 have a check of their own."""
 
 FEWEST_FILES, ENOUGH_FILES = 1024, 8192
