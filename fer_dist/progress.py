@@ -8,12 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    # Commands about shards show their progress with this file and have no use for torch, which takes seconds to import.
-
-    pass
+from typing import Any, TextIO
 
 SECONDS_BETWEEN_LINES = 10.0
 COLUMNS_WITHOUT_TERMINAL = 120

@@ -91,7 +91,7 @@ def dots_figure(rows: Sequence[str], series: Sequence[Marks], scale: Scale, titl
     return figure
 
 
-def seeds_figure(rows: Sequence[str], values: Sequence[Sequence[float]], title: str = "") -> "Figure":
+def seeds_figure(rows: Sequence[str], values: Sequence[Sequence[float]]) -> "Figure":
     """Each seed's accuracy as a ring, the mean of a row as a line. values: percent, one or more for each row."""
     figure = new_figure(WIDTH, 1.0 + 0.34 * len(rows))
     axes = figure.subplots()
@@ -102,7 +102,7 @@ def seeds_figure(rows: Sequence[str], values: Sequence[Sequence[float]], title: 
     axes.set_ylim(len(rows) - 0.5, -0.5)
     dress(axes, "x")
     axes.tick_params(axis="y", length=0, labelsize=NORMAL)
-    name_axes(axes, title, "accuracy, %; a line: the mean", "")
+    name_axes(axes, "", "accuracy, %; a line: the mean", "")
     return figure
 
 
