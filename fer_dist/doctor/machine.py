@@ -117,7 +117,8 @@ def memory(asked: Asked, available: int | None = None) -> list[Finding]:
     return warning(found, remedy) if left < ENOUGH_MEMORY else ok(found)
 
 
-def _available(groups: Path = Path("/sys/fs/cgroup")) -> int:
+def _available() -> int:
+    groups = Path("/sys/fs/cgroup")
     lines = Path("/proc/meminfo").read_text().splitlines()
     left = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     try:

@@ -61,9 +61,9 @@ class _Changed(Exception):
 class Store:
     """One folder of a remote store."""
 
-    def __init__(self, location: Location, patience: Patience | None = None) -> None:
+    def __init__(self, location: Location) -> None:
         self.location = location
-        self.patience = patience or Patience()
+        self.patience = Patience()
         self.moved = time.monotonic()
         """When a byte last came."""
 

@@ -193,9 +193,9 @@ def _winners(model: nn.Module, crops: Tensor, mask: Tensor) -> NDArray[np.int64]
     return found
 
 
-def _drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_], draws: int = 1000) -> list[float]:
+def _drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> list[float]:
     """95 % interval of the drop in accuracy, from images drawn with replacement, each with both its answers."""
     lost, won = (before & ~after).mean(), (after & ~before).mean()
-    counts = np.random.default_rng(0).multinomial(len(before), [lost, won, max(0.0, 1 - lost - won)], size=draws)
+    counts = np.random.default_rng(0).multinomial(len(before), [lost, won, max(0.0, 1 - lost - won)], size=1000)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / len(before), (0.025, 0.975))
     return [float(low), float(high)]
