@@ -1,6 +1,5 @@
 """Who takes part: rank, size and device, and the few things that ranks tell each other."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fer_dist.config.torchrun import launched
+from fer_dist.distributed.hardware import cores
 from fer_dist.errors import InputError
 
 T = TypeVar("T")
@@ -128,9 +128,8 @@ class World:
 
 
 def default_threads() -> int:
-    """Threads for decoding: the cores that this process may use, shared with the other ranks of its host; at most 8."""
-    cores = len(os.sched_getaffinity(0)) // launched().local_size
-    return max(1, min(cores, MOST_THREADS))
+    """Threads for decoding: one for each core of this rank, at most 8."""
+    return min(cores(), MOST_THREADS)
 
 
 def pick_device(wanted: str) -> torch.device:
