@@ -69,7 +69,7 @@ class DataConfig:
     """File of images to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
 
     lanes: int = 0
-    """Places of the epoch's order that each batch draws from; divides the batch size, and at least one for each worker.
+    """Positions in the epoch's order that each batch draws from; divides the batch size, at least one for each worker.
     0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a prime
     number, and the tars are sorted by class. Of 290,000 sorted images 20 lanes left neighbouring batches alike
     (correlation 0.95), 128 did not."""

@@ -37,7 +37,7 @@ def resolved(config: Config, preset: str) -> Config:
     name = config.run.name or f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
     if Path(name).name != name or name in {".", ".."}:
         raise InputError(
-            f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the place"
+            f"--run.name {name!r} is not the name of a folder; leave out slashes, and use --run.root for the path"
         )
     return replace(config, run=replace(config.run, name=name))
 

@@ -229,9 +229,9 @@ def _check_output(flag: str, path: str, is_folder: bool) -> None:
     if is_folder or os.path.isdir(path):
         raise InputError(f"{flag}: a folder; name a file in it")
     if not os.path.isdir(folder):
-        raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another place")
+        raise InputError(f"{flag}: there is no folder {folder}; make it, or choose another path")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"{flag}: {folder} cannot be written; choose another place")
+        raise InputError(f"{flag}: {folder} cannot be written; choose another path")
 
 
 def _with_variables(text: str) -> str:

@@ -64,7 +64,7 @@ def test_a_fault_gives_exit_code_1_its_remedy_and_one_line(tmp_path, capsys, mon
     [
         (["--cluster"], "name the cluster with --ray.address"),
         (["--ray.address", "head"], "give HOST:PORT"),
-        (["--json", "none/found.json"], "none; make it, or choose another place"),
+        (["--json", "none/found.json"], "none; make it, or choose another path"),
         (["--clusters"], "did you mean --cluster"),
     ],
 )

@@ -71,7 +71,7 @@ def contact_sheet(rows: Iterable[Row], path: Path, columns: int = COLUMNS) -> No
     try:
         write_output(path, jpeg_bytes(sheet, JPEG_QUALITY) if is_jpeg else png_bytes(sheet))
     except OSError as error:
-        raise InputError(f"{path}: the sheet cannot be written ({error.strerror}); choose another place") from error
+        raise InputError(f"{path}: the sheet cannot be written ({error.strerror}); choose another path") from error
 
 
 def check_sheet_path(path: Path) -> None:
@@ -79,7 +79,7 @@ def check_sheet_path(path: Path) -> None:
     if path.suffix.lower() not in FORMS:
         raise InputError(f"{path}: a sheet is an image; give it one of the extensions {', '.join(FORMS)}")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another place")
+        raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another path")
 
 
 def _strip(row: Row, columns: int) -> Image.Image:
