@@ -5,7 +5,7 @@ from fer_dist.errors import InputError, nearest
 
 
 def paper() -> Config:
-    """The settings of the study as published (Huang et al. 2023), its open questions settled as the README says.
+    """The settings of the study as published (Huang et al. 2023), its open questions settled as launch/STUDY.md says.
 
     fer-dist train paper --data.train SHARDS/train --data.val SHARDS/val
     """
