@@ -38,7 +38,7 @@ def measures_table(study: Study) -> Table:
         rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
-    chance = ("of a calibrated model", "without chance")
+    chance = ("ECE by chance", "ECE without chance")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
 
 
