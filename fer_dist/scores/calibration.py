@@ -57,8 +57,8 @@ def calibration(predictions: Predictions) -> dict[str, Any]:
     ..._debiased: the error that, with what chance adds, gives the one found; 0 where that is below what chance makes;
     ..._interval: 95 % of the error without chance, over subjects where they are known. The found one may lie above it,
     and a lower end of 0 says that the model may be perfectly calibrated as far as these bins tell.
-    On 300 to 20,000 images of simulated models, calibrated or not, the interval held the truth in 93 to 97 % of 500
-    runs; of 10 to 118 people in 91 to 99 % of 400.
+    On 300 and 3,000 images of simulated models, calibrated or not, the interval held the truth in 93 to 97 % of 2,000
+    runs; of 29 people in 97 %, where the images taken for independent had held it in 88 %.
     Raises InputError where no image has an emotion.
     """
     found, name = _Gaps(predictions), "expected_calibration_error"

@@ -89,8 +89,8 @@ def test_the_interval_holds_the_true_error_in_93_to_97_percent(kind, samples, ru
         low, high = calibration.calibration(drawn(rng, samples, kind))[f"{NAME}_interval"]
         held += low <= known <= high
     report(f"calibration, {kind}, {samples} images", n=runs, error=known, coverage=held / runs)
-    # 150 runs may be 3.6 points off by chance.
-    assert 0.93 - 0.02 * (runs == SHORT) <= held / runs <= (1 if runs == SHORT else 0.975)
+    # Rounded to whole percents. 150 runs may be 3.6 points off by chance.
+    assert 0.925 - 0.02 * (runs == SHORT) <= held / runs <= (1 if runs == SHORT else 0.975)
 
 
 @pytest.mark.parametrize("runs", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)])
