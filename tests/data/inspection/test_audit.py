@@ -156,15 +156,15 @@ def test_the_list_keeps_held_out_images_and_one_of_each_set(report: AuditReport)
     assert listed == {
         ("drawn-train", "blank"): "blank",
         ("drawn-train", "broken"): "does not decode",
-        ("drawn-train", "twin-b"): "copy of another image of its set",
-        ("drawn-train", "quarrel-a"): "copy with another label",
-        ("drawn-train", "quarrel-b"): "copy with another label",
-        ("drawn-train", "leak-val"): "copy of an image in drawn-val",
-        ("drawn-train", "leak-test"): "copy of an image in drawn-test",
-        ("drawn-train", "own-0"): "copy of an image in other-test",
+        ("drawn-train", "twin-b"): "duplicate of another image of its set",
+        ("drawn-train", "quarrel-a"): "duplicate with another label",
+        ("drawn-train", "quarrel-b"): "duplicate with another label",
+        ("drawn-train", "leak-val"): "duplicate of an image in drawn-val",
+        ("drawn-train", "leak-test"): "duplicate of an image in drawn-test",
+        ("drawn-train", "own-0"): "duplicate of an image in other-test",
         ("drawn-train", "near"): "near duplicate of an image in drawn-test",
-        ("drawn-val", "both"): "copy of an image in drawn-test",
-        ("drawn-test", "twin-in-test-2"): "copy of another image of its set",
+        ("drawn-val", "both"): "duplicate of an image in drawn-test",
+        ("drawn-test", "twin-in-test-2"): "duplicate of another image of its set",
     }
 
 
@@ -224,7 +224,7 @@ def test_a_list_that_was_written_is_read_back(report: AuditReport, tmp_path: Pat
 
 def test_the_sheet_shows_the_worst_first(report: AuditReport) -> None:
     titles = [row.title for row in worst_groups(report)]
-    assert titles[0].startswith("2 copies; in drawn-")
+    assert titles[0].startswith("2 duplicates; in drawn-")
     assert titles[-2:] == ["1 blank images", "1 images that do not decode"]
     assert any("labels differ: anger, disgust" in title for title in titles)
     assert len(titles) == len(report.groups) + 2
