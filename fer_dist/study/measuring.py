@@ -14,7 +14,6 @@ from fer_dist.data.inspection.audit import Found, audit
 from fer_dist.data.inspection.clean import images_to_leave_out
 from fer_dist.data.loading.loader import Placement, open_reader
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.leave_out import save_leave_out
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.evaluate.parity import parity, predict_in_half
@@ -47,11 +46,8 @@ def measure(running: Running, job: Job) -> None:
 
 def _audit(running: Running, job: Job) -> dict[str, Any]:
     """Which images of a test set have a duplicate in the train or val split of which set."""
-    places = [below(running.setup.plan.data[data].shards, split) for data, split in running.setup.manifests]
-    settings = next(iter(running.setup.configs.values())).data
-    sets = [open_set(place, settings) for place in places]
     try:
-        report = audit(sets, progress=running.terminal.count("images compared"))
+        report = audit(list(running.setup.sets.values()), progress=running.terminal.count("images compared"))
     finally:
         running.terminal.close()
     rows = images_to_leave_out(report)

@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import Config, with_settings
 from fer_dist.config.torchrun import launched
 from fer_dist.data.loading.loader import open_reader
-from fer_dist.data.loading.shard_set import open_set
+from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.data.shards.leave_out import load_leave_out
 from fer_dist.data.shards.manifest import Manifest
 from fer_dist.distributed.cluster import LOCAL, Group, address_of
@@ -23,6 +24,7 @@ from fer_dist.storage.writing import free_bytes
 from fer_dist.study.plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study.plan_file import load_plan
 from fer_dist.train.checks import check_job
+from fer_dist.train.inputs import Opened
 
 PLAN = "plan.yaml"
 
@@ -31,18 +33,27 @@ PLAN = "plan.yaml"
 class Setup:
     """A plan that can be carried out.
 
-    out:       the study's folder, absolute.
-    manifests: (data set, split) -> what stands there, for all splits that are needed.
-    models:    every network, each after the one that it starts from.
-    configs:   model -> its configuration, less run.name and the path of train.init_from.
+    out:     the study's folder, absolute.
+    sets:    (data set, split) -> the set that is open there, for all splits that are needed.
+    models:  every network, each after the one that it starts from.
+    configs: model -> its configuration, less run.name and the path of train.init_from.
     """
 
     plan: Plan
     where: StudyConfig
     out: Path
-    manifests: dict[tuple[str, str], Manifest]
+    sets: dict[tuple[str, str], ShardSet]
     models: tuple[Model, ...]
     configs: dict[str, Config]
+
+    @cached_property
+    def manifests(self) -> dict[tuple[str, str], Manifest]:
+        return {place: found.manifest for place, found in self.sets.items()}
+
+    @property
+    def opened(self) -> Opened:
+        """The same sets, as a training takes them."""
+        return {below(self.plan.data[data].shards, split): found for (data, split), found in self.sets.items()}
 
     @property
     def evaluations(self) -> list[tuple[Model, str]]:
@@ -143,35 +154,36 @@ def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
     return settled(found, f"trainings.{model.training}.set")
 
 
-def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], Manifest]:
+def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], ShardSet]:
     config = next(iter(configs.values()))
     trained = {training.data for training in plan.trainings.values()}
     scored = {data for _, data in evaluations_of(plan)}
-    manifests: dict[tuple[str, str], Manifest] = {}
+    sets: dict[tuple[str, str], ShardSet] = {}
     for name, data in plan.data.items():
         wanted = [*(plan.training_splits if name in trained else ()), *(("test",) if name in scored else ())]
         for split in wanted:
             place = below(data.shards, split)
             try:
-                manifest = open_set(place, config.data).manifest
+                sets[name, split] = open_set(place, config.data)
             except InputError as error:
                 raise InputError(f"data.{name}: the split {split}: {error}{_remedy(split)}") from None
-            if manifest.split != split:
+            stands = sets[name, split].manifest.split
+            if stands != split:
                 raise InputError(
-                    f"data.{name}: {shown(place)} is a {manifest.split} split; a study trains on train, chooses by val "
+                    f"data.{name}: {shown(place)} is a {stands} split; a study trains on train, chooses by val "
                     f"and reads test once, at the end. Build the set with its own splits{_remedy(split)}"
                 )
-            manifests[name, split] = manifest
         if plan.whole_train and name in trained:
-            _check_whole(name, manifests[name, "train"])
+            _check_whole(name, sets[name, "train"].manifest)
     owners: dict[str, str] = {}
-    for (name, _), manifest in manifests.items():
-        if owners.setdefault(manifest.dataset, name) != name:
+    for (name, _), found in sets.items():
+        dataset = found.manifest.dataset
+        if owners.setdefault(dataset, name) != name:
             raise InputError(
-                f"data.{name}: is called {manifest.dataset} as data.{owners[manifest.dataset]} is; "
+                f"data.{name}: is called {dataset} as data.{owners[dataset]} is; "
                 "leave one out, or build one with --dataset NAME"
             )
-    return manifests
+    return sets
 
 
 def _remedy(split: str) -> str:
@@ -194,12 +206,12 @@ def _check_whole(name: str, train: Manifest) -> None:
 
 
 def _check_model(setup: Setup, model: Model) -> None:
-    config, plan = setup.configs[model.name], setup.plan
+    config = setup.configs[model.name]
     place = f"trainings.{model.training}"
     try:
-        check_job(config_with_list(setup, model), config.ray.workers)
+        check_job(config_with_list(setup, model), config.ray.workers, setup.opened)
         for data in [data for one, data in setup.evaluations if one == model]:
-            open_reader(below(plan.data[data].shards, "test"), network_of(config).emotions, config.data, f"data.{data}")
+            open_reader(setup.sets[data, "test"], network_of(config).emotions, config.data, f"data.{data}")
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     if model.parent:

@@ -80,7 +80,7 @@ def overview(setup: Setup) -> Overview:
             same = {name: value for name, value in settings_of(config).items() if name != "train.seed"}
             kind = str((job.data, same))
             if kind not in known:
-                known[kind] = estimate(config, open_inputs(config), lambda done, total: None).seconds
+                known[kind] = estimate(config, open_inputs(config, setup.opened), lambda done, total: None).seconds
             about = f"{duration(known[kind])} of steps"
             seconds += known[kind]
         rows.append([job.name, state, about])

@@ -24,7 +24,7 @@ def train(running: Running, job: Job) -> None:
     """Train one network in this process, or on Ray workers, from its newest checkpoint where there is one."""
     config = training_config(running, job)
     try:
-        start(config, preset_of(running, job), True, running.terminal, running.stop)
+        start(config, preset_of(running, job), True, running.terminal, running.stop, running.setup.opened)
     except (WorkError, InputError) as error:
         running.check_stop()
         raise type(error)(f"{job.model}: {error}") from error

@@ -8,19 +8,22 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError
-from fer_dist.train.inputs import Inputs, fitting_network, open_inputs
+from fer_dist.train.inputs import Inputs, Opened, fitting_network, open_inputs
 from fer_dist.train.zero import check_zero
 
 SOFT_LOOK = 256
 """Images in which a soft label is looked for before soft training starts."""
 
 
-def check_job(config: Config, workers: int) -> Inputs:
-    """Look at everything that a run will need, and touch nothing. Raises InputError with the flag and the remedy."""
+def check_job(config: Config, workers: int, opened: Opened | None = None) -> Inputs:
+    """Look at everything that a run will need, and touch nothing. opened: sets that are not to be opened again.
+
+    Returns what the run then trains on. Raises InputError with the flag and the remedy.
+    """
     check(config)
     if config.train.strategy == "deepspeed":
         check_zero(config.train)
-    inputs = open_inputs(config)
+    inputs = open_inputs(config, opened)
     inputs.order.share(0, max(workers, 1))
     if inputs.reader.soft:
         _check_soft(inputs.reader)

@@ -1,6 +1,7 @@
 """What goes into a training, opened from its configuration: the network's description, the sets and the order."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
+from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.errors import InputError
 from fer_dist.runs.checkpoint import load_network
 from fer_dist.runs.network import Network, network_of, shape_differences
@@ -39,12 +41,21 @@ class Inputs:
         }
 
 
-def open_inputs(config: Config) -> Inputs:
-    """Raises InputError where a set is missing or does not fit the network, or the batches do not fit the set."""
+Opened = Mapping[str, ShardSet]
+"""Sets that are open already, by the place as the settings have it."""
+
+
+def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
+    """Open what a training needs. What is in `opened` is not opened again.
+
+    Raises InputError where a set is missing or does not fit the network, or the batches do not fit the set.
+    """
     data, train = config.data, config.train
+    opened = opened or {}
     network = network_of(config)
-    reader = open_reader(data.train, network.emotions, data, "--data.train", train.loss == "soft")
-    validation = open_reader(data.val, network.emotions, data, "--data.val") if data.val else None
+    sets = [opened.get(place, place) for place in (data.train, data.val)]
+    reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft")
+    validation = open_reader(sets[1], network.emotions, data, "--data.val") if data.val else None
     most_bytes = CACHE_SHARE * data.cache_gb * 1e9 if reader.remote else math.inf
     mixing = chosen_mixing(reader.contents(), train.batch_size, data.lanes, data.block, most_bytes)
     reader.keep_open(mixing.tars)

@@ -19,6 +19,7 @@ from fer_dist.progress import Progress
 from fer_dist.runs.opening import choices_kept, open_run_folder, run_folder
 from fer_dist.storage.writing import is_full
 from fer_dist.train.choices import choose
+from fer_dist.train.inputs import Inputs
 from fer_dist.train.optimizer import learning_rate
 from fer_dist.train.session import Job, Session, open_session
 
@@ -97,11 +98,18 @@ def is_due(done: int, every: int) -> bool:
 
 
 def enter_and_train(
-    payload: dict[str, Any], world: World, progress: Progress, stop_requested: Callable[[], bool]
+    payload: dict[str, Any],
+    world: World,
+    progress: Progress,
+    stop_requested: Callable[[], bool],
+    inputs: Inputs | None = None,
 ) -> None:
-    """Choose what is left open, by the hardware of all ranks; make the run folder, unless it stands; and train."""
+    """Choose what is left open, by the hardware of all ranks; make the run folder, unless it stands; and train.
+
+    inputs: of this configuration, where this process has opened them already.
+    """
     config = from_json(payload["config"])
     kept = world.from_main(lambda: choices_kept(config))
     chosen = choose(config, kept, world)
     world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
-    train(Job(chosen, run_folder(config, world.rank), progress, stop_requested), world)
+    train(Job(chosen, run_folder(config, world.rank), progress, stop_requested, inputs), world)

@@ -23,7 +23,7 @@ from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
 from fer_dist.runs.network import Network, build, check_weights, on_device
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine
-from fer_dist.train.inputs import open_inputs, start_from
+from fer_dist.train.inputs import Inputs, open_inputs, start_from
 from fer_dist.train.monitor import Monitor
 
 VALIDATION_BATCH = 256
@@ -31,12 +31,16 @@ VALIDATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, as a worker gets it. chosen: its settings; home: its run folder, which holds them."""
+    """One training run, as a worker gets it. chosen: its settings; home: its run folder, which holds them.
+
+    inputs: where this process has opened them already, to check them.
+    """
 
     chosen: Chosen
     home: RunFolder
     progress: Progress
     stop_requested: Callable[[], bool]
+    inputs: Inputs | None = None
 
     @property
     def config(self) -> Config:
@@ -162,7 +166,7 @@ class Session:
 def open_session(job: Job, world: World) -> Session:
     """Open a run where its newest checkpoint left it, or at step 0 with fresh weights or those of train.init_from."""
     config = job.config
-    inputs = open_inputs(config)
+    inputs = job.inputs or open_inputs(config)
     network, reader, order = inputs.network, inputs.reader, inputs.order
     _stop_with(job, reader)
 

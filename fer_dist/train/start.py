@@ -11,22 +11,28 @@ from fer_dist.distributed.world import joined, pick_device
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.opening import check_run_folder, going_on, resolved, run_folder
 from fer_dist.train.checks import check_job
+from fer_dist.train.inputs import Inputs, Opened
 from fer_dist.train.loop import enter_and_train
 
 
 def start(
-    config: Config, preset: str, resume: bool, show: Progress, asked_to_stop: Callable[[], bool] | None = None
+    config: Config,
+    preset: str,
+    resume: bool,
+    show: Progress,
+    asked_to_stop: Callable[[], bool] | None = None,
+    opened: Opened | None = None,
 ) -> str:
     """Check a run, make its folder, and train: here, in this torchrun group, or on Ray workers.
 
     asked_to_stop: of a caller who listens to signals itself; without it, Ctrl-C and SIGTERM are listened to here.
+    opened: sets that this process need not open again.
     Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
     config = going_on(resolved(config, preset))
 
-    def checked(workers: int) -> dict[str, Any]:
-        """What each of the workers gets, once all is looked at."""
-        inputs = check_job(config, workers)
+    def payload_of(inputs: Inputs) -> dict[str, Any]:
+        """What each of the workers gets, once the run folder is looked at as well."""
         sets = inputs.sets()
         check_run_folder(config, sets, resume)
         if inputs.mixing.remark:
@@ -41,11 +47,18 @@ def start(
             from fer_dist.distributed.workers import run_on_workers
 
             group = Group(config.ray, config.run.device, config.run.timeout_seconds)
-            run_on_workers(train_worker, checked(config.ray.workers), group, show, stop_requested)
+            payload = payload_of(check_job(config, config.ray.workers, opened))
+            run_on_workers(train_worker, payload, group, show, stop_requested)
         else:
             with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
-                payload = world.from_main(lambda: checked(world.size))
-                enter_and_train(payload, world, show, stop_requested)
+                inputs: Inputs | None = None
+
+                def checked() -> dict[str, Any]:
+                    nonlocal inputs
+                    inputs = check_job(config, world.size, opened)
+                    return payload_of(inputs)
+
+                enter_and_train(world.from_main(checked), world, show, stop_requested, inputs)
     return run_folder(config).place
 
 

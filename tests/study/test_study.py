@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from support.faces import tree, wait_for
-from support.runs import command, environment
+from support.runs import command, counted_openings, environment
 from support.studies import found, measured, paper, three_sets, traced, uncounted, whole
 
 from fer_dist.cli.commands import main
@@ -21,6 +21,7 @@ from fer_dist.report.findings import from_json
 from fer_dist.runs.curves import load_curves
 from fer_dist.study import jobs as jobs_module
 from fer_dist.study import study as study_module
+from fer_dist.study import training as training_module
 from fer_dist.study.evaluating import record_evaluation
 from fer_dist.study.gathering import findings
 from fer_dist.study.jobs import jobs_of
@@ -30,6 +31,7 @@ from fer_dist.study.records import Records, locked
 from fer_dist.study.running import Running
 from fer_dist.study.setup import prepare
 from fer_dist.study.training import record_training
+from fer_dist.train.start import start
 
 A, B, AB = "synthetic_wild", "synthetic_lab", "synthetic_wild-to-synthetic_lab"
 
@@ -46,13 +48,31 @@ def ran():
 
 
 @pytest.fixture(scope="module")
-def finished(sets, ran, tmp_path_factory):
+def openings():
+    """Place of a set -> how often the undisturbed study had opened it when its last training ended."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def finished(sets, ran, openings, tmp_path_factory):
     """The folder of a study that nothing disturbed."""
     out = tmp_path_factory.mktemp("studies") / "undisturbed"
-    with traced() as found:
+
+    def noted(*words):
+        place = start(*words)
+        openings.update(counted)
+        return place
+
+    with counted_openings() as counted, pytest.MonkeyPatch.context() as patch, traced() as found:
+        patch.setattr(training_module, "start", noted)
         assert main(paper(sets, out)) == 0
     ran |= found
     return out
+
+
+def test_a_study_opens_what_it_trains_on_once_for_its_checks_its_audit_and_all_its_trainings(finished, openings, sets):
+    splits = [f"{sets}/{name}/{split}" for name in "ab" for split in ("train", "val")]
+    assert {place: openings[place] for place in splits} == dict.fromkeys(splits, 1)
 
 
 def test_what_a_job_runs_counts_in_its_key(finished, ran):

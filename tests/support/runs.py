@@ -4,9 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fer_dist.data.build.build import BuildOptions, build_shards
+from fer_dist.data.loading import shard_set
 from fer_dist.data.sources.source import open_source
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot, snapshot_of
 
@@ -48,11 +55,48 @@ def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[st
     )
 
 
-def two_processes(*words: str) -> subprocess.CompletedProcess[str]:
-    """Train to the end as a torchrun group of two."""
+@contextmanager
+def counted_openings() -> Iterator[Counter[str]]:
+    """How often each set is opened meanwhile in this process, by its place."""
+    counted: Counter[str] = Counter()
+    look_up = shard_set.look_up
+
+    def counting(text: str, *more: Any) -> Any:
+        counted[text] += 1
+        return look_up(text, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_set, "look_up", counting)
+        yield counted
+
+
+NOTED = """
+import os, sys
+
+def note(event, arguments):
+    # What is opened by a descriptor shows twice: the first time without a mode.
+    if event == "open" and arguments[1] and str(arguments[0]).endswith("manifest.json"):
+        os.write(notes, f"{os.environ.get('RANK')} {arguments[0]}\\n".encode())
+
+notes = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+sys.addaudithook(note)
+"""
+
+
+def noted_openings(folder: Path) -> dict[str, str]:
+    """What an environment has beside, so that its processes write into folder/openings which manifest each opens.
+
+    A line each: its rank, and the path.
+    """
+    (folder / "sitecustomize.py").write_text(NOTED.replace("{path!r}", repr(str(folder / "openings"))))
+    return {"PYTHONPATH": str(folder)}
+
+
+def two_processes(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Train to the end as a torchrun group of two. more: of their environment."""
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line += ["-m", "fer_dist.train", *words]
-    ended = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(line, env=environment(**more), capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr
     return ended
 

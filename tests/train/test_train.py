@@ -16,7 +16,19 @@ import torch
 from safetensors.torch import load_file
 from support.disks import fill, small_disk
 from support.ray_faults import Background
-from support.runs import arguments, command, drawn_shards, environment, ledger, newest, samples, two_processes, weights
+from support.runs import (
+    arguments,
+    command,
+    counted_openings,
+    drawn_shards,
+    environment,
+    ledger,
+    newest,
+    noted_openings,
+    samples,
+    two_processes,
+    weights,
+)
 
 from fer_dist.cli.commands import main
 from fer_dist.data.shards.manifest import load_index, load_manifest
@@ -102,8 +114,10 @@ def test_a_run_stopped_by_sigterm_saves_and_goes_on_to_the_same_end(whole, shard
 
 def test_two_torchrun_processes_take_the_same_batches_and_reach_nearly_the_same_weights(whole, shards, tmp_path):
     words = arguments(shards, tmp_path, "two", "--train.save-every-steps", "2")
-    two_processes(*words)
+    two_processes(*words, **noted_openings(tmp_path))
     assert ledger(tmp_path / "two") == ledger(whole)
+    once = [f"{rank} {shards / split}/manifest.json" for rank in range(2) for split in ("train", "val")]
+    assert sorted((tmp_path / "openings").read_text().splitlines()) == once
     _, alone = load_model(whole)
     _, together = load_model(tmp_path / "two")
     one, two = (torch.cat([p.flatten() for p in model.parameters()]) for model in (alone, together))
@@ -136,6 +150,13 @@ def test_a_finished_run_that_is_resumed_does_nothing(whole, shards):
     root = str(whole.parent)
     assert main(["train", *arguments(shards, Path(root), "whole", "--train.save-every-steps", "2", "--resume")]) == 0
     assert weights(whole) == before
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_training_in_one_process_opens_each_of_its_sets_once(shards, tmp_path, more):
+    with counted_openings() as counted:
+        assert main(["train", *arguments(shards, tmp_path, "once", "--train.epochs", "1", *more)]) == 0
+    assert counted == {str(shards / split): 1 for split in ("train", "val")}
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(shards, tmp_path, capsys):

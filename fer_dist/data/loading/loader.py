@@ -18,7 +18,7 @@ from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, find_bad
 from fer_dist.data.loading.reader import Reader, Samples
-from fer_dist.data.loading.shard_set import open_set
+from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.errors import InputError, WorkError
 
 NO_IDS = np.zeros(0, dtype=np.uint64)
@@ -263,10 +263,14 @@ def name_bad(bad: dict[str, str]) -> str:
 
 
 def open_reader(
-    place: str | Path, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
+    place: str | Path | ShardSet, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
 ) -> Reader:
-    """A reader whose errors name the flag that the place came from. soft: its samples come with targets."""
+    """A reader whose errors name the flag that the place came from; a set that is open already is not opened again.
+
+    soft: its samples come with targets.
+    """
     try:
-        return Reader(open_set(str(place), data), model_emotions, data.drop_extra, data.leave_out, soft)
+        found = place.again(data) if isinstance(place, ShardSet) else open_set(str(place), data)
+        return Reader(found, model_emotions, data.drop_extra, data.leave_out, soft)
     except InputError as error:
         raise InputError(f"{flag}: {error}") from None

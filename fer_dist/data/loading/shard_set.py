@@ -43,6 +43,11 @@ class ShardSet:
         remote = self.remote and self.remote.only(manifest.shards)
         return ShardSet(self.location, manifest, manifest, remote)
 
+    def again(self, data: DataConfig) -> "ShardSet":
+        """The same for another reader, whose shards lie in a cache as these settings say, and are held by it alone."""
+        way = self.remote
+        return replace(self, remote=way and RemoteShards(way.store, way.name, way.shards, remote_config(data)))
+
 
 def sets_at(places: Sequence[str | Path], data: DataConfig) -> list[ShardSet]:
     """The sets at these places, each a set or a folder of sets; each set once, of a folder train and val first.
