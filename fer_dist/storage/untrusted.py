@@ -87,10 +87,13 @@ def open_table(
 
 
 def lines_of(stream: IO[AnyStr]) -> Iterator[AnyStr]:
-    """The lines of an open table, as it gives them itself. Raises OSError that names the file for an endless one."""
+    """The lines of an open table, as it gives them itself. Raises InputError that names the file for an endless one."""
     while line := stream.readline(MOST_LINE_LENGTH):
         if len(line) == MOST_LINE_LENGTH:
-            raise OSError(errno.EFBIG, f"a line of more than {MOST_LINE_LENGTH:,} letters, so no table", stream.name)
+            raise InputError(
+                f"{stream.name}: a line of more than {MOST_LINE_LENGTH:,} letters, so no table; give the list as the "
+                "release has it, a line for each image"
+            )
         yield line
 
 

@@ -109,13 +109,10 @@ class Lists:
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for one in self.lists:
-            try:
-                with open_regular(one.path) as stream:
-                    for number, line in enumerate(lines_of(stream), 1):
-                        if line.strip() and not (number == 1 and one.has_header):
-                            yield self._entry(one, line, f"{os.path.basename(one.path)} line {number}")
-            except OSError as error:
-                raise InputError(f"{one.path}: cannot be read ({error.strerror})") from None
+            with open_regular(one.path) as stream:
+                for number, line in enumerate(lines_of(stream), 1):
+                    if line.strip() and not (number == 1 and one.has_header):
+                        yield self._entry(one, line, f"{os.path.basename(one.path)} line {number}")
 
     def _entry(self, one: AnnotationList, line: bytes, place: str) -> Sample | LeftOut:
         texts = _fields(line)

@@ -26,12 +26,20 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.manifest import load_manifest
 from fer_dist.data.sources.source import SOURCES, open_source
+from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluate
 from fer_dist.evaluate.results import load_predictions
 from fer_dist.runs.checkpoint import load_network
+from fer_dist.storage.untrusted import MOST_LINE_LENGTH
 
 WITHOUT_RELEASE = {"fer2013", "folder", "synthetic"}
 """Sources that have no release file: the first two are made below, and synthetic faces have no codes."""
+
+READ_BY_LINE = {
+    "affectnet": {"training.csv", "validation.csv"}, "csv": set(), "expw": {"label.lst"}, "fer2013": {"fer2013.csv"},
+    "ferplus": {"fer2013new.csv", "fer2013.csv", "label.csv"}, "rafdb": {"list_patition_label.txt", "train_labels.csv"},
+}  # fmt: skip
+"""Source -> files that some of its releases have, of a line for each image."""
 
 SIDE = 24
 
@@ -151,6 +159,26 @@ def told(folder: Path) -> dict[str, tuple[str, str, str]]:
 def test_every_source_has_a_release_to_test_its_labels_with() -> None:
     sources = {name.partition("-")[0] for name in MAKERS}
     assert sources >= set(SOURCES) - WITHOUT_RELEASE
+
+
+@pytest.mark.parametrize("source", READ_BY_LINE)
+def test_a_line_without_an_end_in_any_list_is_one_clear_line(source: str, tmp_path: Path) -> None:
+    found = {}
+    for name in [name for name in MAKERS if name.startswith(source) or name.endswith(f"-{source}_table")]:
+        release = MAKERS[name](tmp_path / name)
+        places = [release.raw, *release.raw.rglob("*")]
+        for path in [path for path in places if path.is_file() and path.suffix in (".csv", ".txt", ".lst")]:
+            content = path.read_bytes()
+            path.write_bytes(content + b"x" * (MOST_LINE_LENGTH + 1))
+            try:
+                list(open_source(release.source, str(release.raw), **release.options).samples())
+            # A file that is read whole or not at all says nothing of its lines.
+            except InputError as error:
+                found[path.name] = str(error).removeprefix(f"{path}: ")
+            path.write_bytes(content)
+    assert set(found) >= READ_BY_LINE[source]
+    (said,) = set(found.values())
+    assert said.startswith("a line of more than 1,048,576 letters, so no table; give the list as")
 
 
 def test_the_shards_say_what_the_release_says(built: Built) -> None:

@@ -14,6 +14,7 @@ from support.releases.tcce import HEADER, MAKERS, performed_seven, performed_six
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
+from fer_dist.storage.untrusted import MOST_LINE_LENGTH
 
 
 def samples_of(source: Source) -> dict[str, Sample]:
@@ -112,6 +113,9 @@ def test_what_is_not_understood_is_one_clear_line(tmp_path: Path) -> None:
         open_source("tcce", str(tmp_path), label="rated")
     write(tmp_path / "Image_info.csv", b"a,b\nc,d\n1,2\n")
     with pytest.raises(InputError, match=r"csv: not TCCE's table; .* file_name and maxIntCategory; found: a, b$"):
+        open_source("tcce", str(tmp_path))
+    write(tmp_path / "Image_info.csv", b"file_name,maxIntCategory\n" + b"x" * (MOST_LINE_LENGTH + 1))
+    with pytest.raises(InputError, match=r"csv: a line of more than 1,048,576 letters, so no table; give the list as"):
         open_source("tcce", str(tmp_path))
 
 
