@@ -25,7 +25,7 @@ from torch import Tensor
 from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
-from fer_dist.runs.listing import MOST_BYTES, Entry, as_text, parsed
+from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, as_text, parsed
 from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
 from fer_dist.storage.untrusted import Count, Number, Value, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
@@ -37,9 +37,6 @@ SAFETENSORS_ERRORS = (SafetensorError, AttributeError, KeyError, RuntimeError, T
 
 SMALLEST = 32
 """Side of the smallest image that the whole network sees."""
-
-MOST_FILE_BYTES = 8 << 30
-"""Of a file of a checkpoint, which is held whole: the study's network has 45 MB."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.listing import MOST_BYTES, Entry, parsed
+from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, parsed
 from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
 from fer_dist.storage.untrusted import read_regular
@@ -116,7 +116,7 @@ class RunFolder:
 
     def bring(self, name: str) -> bool:
         """Fetch a file from the store into the local folder. Whether there was one."""
-        content = self.store.read_if_there(name) if self.store else None
+        content = self.store.read_if_there(name, MOST_FILE_BYTES) if self.store else None
         if content is None:
             return False
         self._write(name, content)

@@ -25,8 +25,10 @@ CONNECT_SECONDS = 10.0
 STALL_SECONDS = 30.0
 """A connection that gives no byte for so long is given up, and another one is tried."""
 
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 MOST_MANIFEST_BYTES = 1 << 30
+"""A manifest of 100,000 shards has 32 MB; other small files have less."""
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 DAMAGE = {"FlexibleChecksumError", "ChecksumError"}
 FOR_GOOD = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError", "InvalidURL"}
 """The stores' own errors, by name, since their packages need not be installed: what came was damaged on its way or in
@@ -102,23 +104,31 @@ class Store:
         """
 
         def get() -> None:
-            self._files().get_file(self.location.of(name), str(target), callback=_watch(self, most_bytes))
+            self._get(name, target, most_bytes)
             if check:
                 check(target)
 
         self._tried(get, f"{name} in {self.location.shown}")
 
-    def read_if_there(self, name: str) -> bytes | None:
-        """A whole small file, None where there is none. Raises WorkError where the store does not answer."""
+    def read_if_there(self, name: str, most_bytes: int = MOST_MANIFEST_BYTES) -> bytes | None:
+        """A whole file, None where there is none. most_bytes: a longer file is not taken.
+
+        Raises WorkError where it is longer, or the store does not answer.
+        """
 
         def get() -> bytes | None:
-            try:
-                content: bytes = self._files().cat_file(self.location.of(name))
-                return content
-            except FileNotFoundError:
-                return None
+            with tempfile.TemporaryDirectory(prefix="fer-dist-") as scratch:
+                target = Path(scratch) / "file"
+                try:
+                    self._get(name, target, most_bytes)
+                except FileNotFoundError:
+                    return None
+                return target.read_bytes()
 
         return self._tried(get, f"{name} in {self.location.shown}")
+
+    def _get(self, name: str, target: Path, most_bytes: int) -> None:
+        self._files().get_file(self.location.of(name), str(target), callback=_watch(self, most_bytes))
 
     def names(self) -> set[str]:
         """Every file in the folder and in those below, by its path from here."""

@@ -24,8 +24,8 @@ from fer_dist.data.shards.place import locate
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.opening import resolved
 from fer_dist.storage import store as stores
-from fer_dist.storage.places import without_secrets
-from fer_dist.storage.store import Patience
+from fer_dist.storage.places import folder_at, without_secrets
+from fer_dist.storage.store import Patience, Store
 
 SHARDS = 8
 TAR = "drawn-train-000003.tar"
@@ -289,6 +289,20 @@ def test_a_longer_file_than_it_should_be_is_not_taken_whole(web: Web, folder: Pa
         reader = opened(f"{endless.url}/train", tmp_path / "cache")
         with pytest.raises(WorkError, match=r"in 2 tries: it has more than the 30,720 bytes that it should have"):
             reader.read(everything(reader))
+
+
+@pytest.mark.parametrize("kind", ["http", "s3", "memory"])
+def test_a_file_that_may_be_there_is_read_up_to_its_bound(kind: str, s3: Web, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_bytes(bytes(2 << 20))
+    with served(tmp_path) as web:
+        place = {"http": web.url, "s3": "s3://faces/bounded", "memory": "memory://bounded"}[kind]
+        store = Store(folder_at(place))
+        if kind != "http":
+            store.put("list.json", bytes(2 << 20))
+        assert store.read_if_there("list.json") == bytes(2 << 20)
+        assert store.read_if_there("no.json") is None
+        with pytest.raises(WorkError, match=r"list\.json in .* in 2 tries: it has more than the 1,000 bytes that it"):
+            store.read_if_there("list.json", 1_000)
 
 
 @pytest.mark.parametrize("name", ["../../out.tar", "/out.tar", "a/b.tar", ".out.tar", "out.sh", "out\0.tar", ""])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_dist.errors import InputError
+from fer_dist.storage.store import MOST_MANIFEST_BYTES
 from fer_dist.storage.untrusted import Count, Number, Value, file_name, read_regular, record, without_halves
 from fer_dist.storage.writing import write_atomically
 
@@ -19,9 +20,6 @@ SORTED_INSIDE = "sorted_inside"
 
 IMAGES = ("jpg", "jpeg", "png")
 """Extensions of a sample's image, of which it has one."""
-
-MOST_MANIFEST_BYTES = 1 << 30
-"""A manifest of 100,000 shards has 32 MB."""
 
 MOST_INDEX_BYTES = 1 << 30
 """Of an index, which is read whole: 0.8 MB are usual."""
