@@ -19,7 +19,7 @@ from fer_dist.data.shards.place import listed
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
-from fer_dist.evaluate.results import check_can_save, predictions_path, save_predictions, save_scores, scored
+from fer_dist.evaluate.results import check_can_save, save_evaluation, scored
 from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import load_model
@@ -191,8 +191,7 @@ def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
     folder = _folder_of(path)
-    save_predictions(predictions_path(folder, name), predictions)
-    save_scores(folder, name, measures)
+    save_evaluation(folder, name, predictions, measures)
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")

@@ -39,6 +39,12 @@ def predictions_path(run_folder: str | Path, name: str) -> Path:
     return Path(run_folder) / "predictions" / f"{name}.parquet"
 
 
+def save_evaluation(run_folder: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
+    """Put a model's table of one set and the scores of it into its run folder. name: "<dataset>-<split>"."""
+    save_predictions(predictions_path(run_folder, name), predictions)
+    save_scores(run_folder, name, measures)
+
+
 def save_predictions(path: str | Path, predictions: Predictions) -> None:
     """Write a table as parquet in one step; a reader sees the old one or the new one.
 

@@ -16,7 +16,7 @@ from fer_dist.distributed.hardware import HALF
 from fer_dist.distributed.world import World
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.predict import predict
-from fer_dist.evaluate.results import load_scores, predictions_path, save_predictions, save_scores, scored
+from fer_dist.evaluate.results import load_scores, save_evaluation, scored
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
@@ -105,11 +105,10 @@ class Session:
         self.scores = scored(predictions, self.validation.reader)
         self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
         if done == self.steps and self.world.is_main:
-            name = self.validation.reader.manifest.name
             with self.job.home.held() as is_ours:
                 if is_ours:
-                    save_predictions(predictions_path(self.job.folder, name), predictions)
-                    save_scores(self.job.folder, name, self.scores)
+                    name = self.validation.reader.manifest.name
+                    save_evaluation(self.job.folder, name, predictions, self.scores)
 
     def save(self, done: int, scored: bool) -> None:
         """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""
