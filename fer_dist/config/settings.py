@@ -42,10 +42,11 @@ class DataConfig:
     """Side of the crops that the network sees, in pixels."""
 
     views: Views = "expand"
-    """Crops of an image: expand (five, each with the label), fold (five, logits averaged), random_one, centre."""
+    """Crops of an image: expand (five, each with the label), fold (five, their logits averaged), random_one (of the
+    five), centre."""
 
     rotate_degrees: float = 30.0
-    """Each image turns by a random angle within plus or minus this. Corners that come in are black."""
+    """Each image is rotated by a random angle within plus or minus this. Corners that come in are black."""
 
     brightness: float = 0.2
     """Brightness is scaled by a random factor within 1 plus or minus this."""
@@ -69,9 +70,9 @@ class DataConfig:
     """File of images to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
 
     lanes: int = 0
-    """Positions in the epoch's order that each batch draws from; divides the batch size, at least one for each worker.
-    0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a prime
-    number, and the tars are sorted by class. Of 290,000 sorted images 20 lanes left neighbouring batches alike
+    """Interleaved streams of the epoch's order that each batch draws from; divides the batch size, and at least one for
+    each worker. 0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a
+    prime number, and the tars are sorted by class. Of 290,000 sorted images 20 lanes left neighbouring batches alike
     (correlation 0.95), 128 did not."""
 
     block: int = 0
@@ -141,8 +142,8 @@ class TrainConfig:
     """Images for each optimiser step, over all workers. The study's 100, read as images, not crops."""
 
     micro_batch: int = 0
-    """Images that a worker puts through the network at once; gradients add up. 0: its whole share. Batch statistics
-    are of what goes through at once, so another number trains another network."""
+    """Images that a worker puts through the network at once (gradient accumulation). 0: its whole share. Batch
+    statistics are of what goes through at once, so another number trains another network."""
 
     lr: float = 0.01
     """Learning rate at the start (after the warm-up)."""

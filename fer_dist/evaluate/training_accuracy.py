@@ -44,7 +44,7 @@ def training_accuracy(
     placement: Placement,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
-    """Ask a network, whose weights and batch statistics stand still, about images of its training set, in float32.
+    """Ask a network, whose weights and running statistics stand still, about images of its training set, in float32.
 
     model: on the placement's device. Gives, ready for JSON: images that were asked about; answers on each of them, five
     where each crop counts for itself; accuracy, the part of all answers that is right; interval, its 95 % interval.

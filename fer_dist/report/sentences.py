@@ -265,15 +265,15 @@ def duplicates_sentence(result: Result) -> str:
 
 
 def seeds_sentence(seeds: Seeds, model: Model) -> str:
-    """Mean, deviation and range over seeds. model: any of the group, for the data that it was trained on."""
+    """Mean, standard deviation and range over seeds. model: any of the group, for the data that it was trained on."""
     values = seeds.values["accuracy"]
     where = seeds.dataset if seeds.split == "test" else seeds.set_name
     kind = f"{seeds.group} ({seeds.values['n']} seeds, trained on {model.trained_on})"
     start = f"{kind} on {where}: {percent(values['mean'])}"
     if values.get("deviation") is None:
-        return f"{start}; a deviation needs more than one."
+        return f"{start}; a standard deviation needs more than one."
     ends = span((min(values["values"]), max(values["values"])))
-    return f"{start} on average, deviation {points(values['deviation'])} points, from {ends} %."
+    return f"{start} on average, standard deviation {points(values['deviation'])} points, from {ends} %."
 
 
 def _direction(change: float) -> str:

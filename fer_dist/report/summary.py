@@ -96,7 +96,7 @@ def _spoken_accuracy(study: Study, model: Model, result: Result) -> str:
     if seeds is None:
         return with_interval(result)
     values = seeds.values["accuracy"]
-    spread = f"deviation {points(values['deviation'])} points"
+    spread = f"standard deviation {points(values['deviation'])} points"
     return f"{percent(values['mean'])} (mean of {seeds.values['n']} seeds, {spread})"
 
 

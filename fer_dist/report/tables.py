@@ -38,7 +38,7 @@ def measures_table(study: Study) -> Table:
         rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
-    chance = ("ECE by chance", "ECE without chance")
+    chance = ("ECE if calibrated", "ECE, debiased")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
 
 
@@ -73,7 +73,7 @@ def seeds_table(study: Study) -> Table:
             cells += [part(values.get("mean"), interval), Cell(values.get("deviation"), "points")]
         rows.append((word(seeds.group), word(seeds.set_name), count(seeds.values["n"]), *map(_unsigned, cells)))
     measures = ("accuracy", "balanced accuracy", "macro F1")
-    columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "deviation"))
+    columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "std"))
     caption = (
         "Several seeds: mean and sample standard deviation, the latter in points. The interval is of what other seeds "
         "would reach on other images."
@@ -93,7 +93,7 @@ def gains_table(study: Study) -> Table:
         )
         for gain in study.gains
     )
-    columns = ("with", "without", "tested on", "seeds", "gain, points", "deviation over seeds", "p")
+    columns = ("with", "without", "tested on", "seeds", "gain, points", "std over seeds", "p")
     caption = "What each recipe brings: seeds and images are both drawn, so the interval and p speak of the recipe."
     return Table("gains", caption, columns, rows)
 
@@ -129,10 +129,16 @@ def over_predicted_table(results: Sequence[Result]) -> Table:
             ranks = tests.get((result.model, result.set_name), {})
             correlation = (Cell(ranks.get("spearman"), "number"), Cell(ranks.get("p"), "probability"))
             rows.append((word(result.model), word(result.set_name), *cells, *extreme, *correlation))
-    columns = ("neutrality, ratio", "neutrality, false rate", "most over-predicted", "its ratio", "its false rate")
+    columns = (
+        "neutrality, ratio",
+        "neutrality, false positive rate",
+        "most over-predicted",
+        "its ratio",
+        "its false positive rate",
+    )
     caption = (
-        "Ratio: how often an emotion is predicted for each image that has it. False rate: the part of the other "
-        "emotions' images that is taken for it. Spearman's r: of an emotion's recall with its training images; p "
+        "Ratio: how often an emotion is predicted for each image that has it. False positive rate: the part of the "
+        "other emotions' images that is taken for it. Spearman's r: of an emotion's recall with its training images; p "
         "after Holm's correction over the table."
     )
     return Table("frequencies", caption, ("model", "tested on", *columns, "Spearman's r", "p"), tuple(rows))

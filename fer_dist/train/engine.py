@@ -95,7 +95,7 @@ class Engine:
         return bool(torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all())
 
     def settle(self) -> None:
-        """Give every rank the mean of the ranks' batch statistics: before evaluation and before a checkpoint."""
+        """Give every rank the mean of the ranks' running statistics: before evaluation and before a checkpoint."""
         # Not of what is frozen: a mean of equal numbers may differ from them in the last bit.
         still = {id(buffer) for module in self.frozen for buffer in module.buffers()}
         self.world.average([buffer for buffer in self.model.buffers() if id(buffer) not in still])
@@ -160,7 +160,7 @@ class Engine:
     def _take_part(self, crops: Tensor) -> None:
         """Give the other ranks the gradient that they wait for where none of this one's images decodes: zeros.
 
-        crops: none, of the usual size. In evaluation mode, so that the batch statistics stay as they are.
+        crops: none, of the usual size. In evaluation mode, so that the running statistics stay as they are.
         """
         self.strategy.network.eval()
         with self.strategy.autocast(crops.device):

@@ -229,7 +229,7 @@ def several_seeds(gain=None):
 )
 def test_of_several_seeds_the_summary_gives_means_and_the_test_over_them(gain, verdict):
     own, transfer = summary(several_seeds(gain))
-    assert "labs reaches 75.0 % (mean of 2 seeds, deviation 1.4 points)" in own
+    assert "labs reaches 75.0 % (mean of 2 seeds, standard deviation 1.4 points)" in own
     assert transfer == (
         "Using tos instead of labs brings 14.0 points on lab, as the mean of 2 seeds (from 75.0 % to 89.0 %, relative "
         f"18.7 %); {verdict}."
@@ -380,7 +380,9 @@ def test_the_other_remarks_follow_the_numbers():
         remarked(robustness=corrupted)
     )
     seeds = several_seeds().seeds[0]
-    assert remarks.seeds_sentence(seeds, Model("lab-0", "lab")).endswith("deviation 1.4 points, from 74.0 to 76.0 %.")
+    assert remarks.seeds_sentence(seeds, Model("lab-0", "lab")).endswith(
+        "standard deviation 1.4 points, from 74.0 to 76.0 %."
+    )
 
 
 def test_what_was_not_measured_is_not_said():

@@ -15,7 +15,7 @@ COLUMNS = 6
 
 
 def robustness_figure(values: dict[str, Any], title: str = "") -> "Figure":
-    """Accuracy by severity in small multiples, with clean accuracy and chance as lines; below them bars of the drop.
+    """Accuracy by severity in small multiples, beside clean accuracy and the most frequent emotion; below, the drops.
 
     values: as robustness.robustness gives them.
     """
@@ -34,7 +34,9 @@ def robustness_figure(values: dict[str, Any], title: str = "") -> "Figure":
         # Where the cell beneath is empty, this one is the last of its column.
         cell.tick_params(labelbottom=True)
     above.supylabel("accuracy, %", color=INK, fontsize=NORMAL)
-    above.supxlabel("severity (0: clean; dashed: clean, dotted: chance)", color=INK, fontsize=SMALL)
+    above.supxlabel(
+        "severity (0: clean; dashed: clean, dotted: always the most frequent emotion)", color=INK, fontsize=SMALL
+    )
     _draw_regions(below.subplots(), values["regions"])
     return figure
 
