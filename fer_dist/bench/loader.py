@@ -1,7 +1,7 @@
 """Our loader beside others on the same images, with the same transforms and without any; and each of its stages.
 
 All take turns in one process tree, so that a machine that slows down slows each of them. What the others are given, and
-with which settings, stands in bench_peers.
+with which settings, stands in peers.
 """
 
 import statistics
@@ -197,14 +197,14 @@ def compare(
     for _ in range(repeats):
         for name in [name for name in contestants if name not in skipped]:
             try:
-                found[name].append(_rotate_enlarged(contestants[name], images))
+                found[name].append(_turn(contestants[name], images))
             except PeerError as error:
                 skipped[name] = f"{name} is left out: {error}"
     times = {name: tuple(values) for name, values in found.items() if values}
     return Contest(title, times, references, tuple(skipped.values()))
 
 
-def _rotate_enlarged(start: Stream, images: int) -> float:
+def _turn(start: Stream, images: int) -> float:
     """Microseconds an image."""
     with closing(start()) as stream:
         for _ in range(FIRST):

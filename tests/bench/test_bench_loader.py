@@ -158,7 +158,14 @@ def test_everything_is_measured_and_a_peer_that_is_missing_is_named(
         assert len(contest.microseconds) >= 4
         assert contest.skipped[0].startswith("litdata")
         assert "pip install 'fer-dist[peers]'" in contest.skipped[0]
-    assert list(contests[4].microseconds) == ["decode", "to shrink", "to tone", "to enlarge", "to turn", "to crop"]
+    assert list(contests[4].microseconds) == [
+        "decode",
+        "to shrink",
+        "to colour jitter",
+        "to enlarge",
+        "to rotate",
+        "to crop",
+    ]
 
 
 def test_the_command_writes_what_it_prints(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
