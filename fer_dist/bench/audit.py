@@ -1,16 +1,16 @@
 """The search for duplicates side by side with a plain one, and how near duplicates are found."""
 
-import multiprocessing
 import resource
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from fer_dist.bench.measured import Measured, at_least_one, in_fresh_process, integers, scratch
 from fer_dist.bench.shards import PROCESSES
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.images import decode, jpeg_bytes, png_bytes
@@ -19,13 +19,16 @@ from fer_dist.data.inspection.duplicates import Features, near_pairs
 from fer_dist.data.inspection.fingerprint import fingerprint
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.loading.shard_set import ShardSet, opened
+from fer_dist.data.loading.shard_set import ShardSet, open_set, opened
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 from fer_dist.errors import InputError
 
+if TYPE_CHECKING:
+    # Processes that are measured load this file, and shall not load what makes flags.
+    from fer_dist.bench.flags import AuditFlags, NearFlags
+
 DUPLICATES = ("same", "mirrored", "compressed", "smaller", "mirrored, larger and compressed")
 """How the duplicates that an audit is tried on are made; the first is exact, the others near."""
-
 
 IMAGES_PER_DUPLICATE = 100
 
@@ -59,14 +62,39 @@ class NearBench:
     others: dict[str, int]
 
 
+def measure_audit(flags: "AuditFlags") -> Iterator[Measured]:
+    found = []
+    for count in integers("--counts", flags.counts):
+        with scratch() as folder:
+            found.append(bench_audit(count, folder / "shards"))
+    rows = [
+        [f"{one.images:,}", f"{one.seconds:.1f}", f"{1e6 * one.seconds / one.images:.0f}"]
+        + [f"{one.peak_bytes / 1e6:,.0f}"]
+        + [f"{one.found[how]:,} of {one.planted[how]:,}" for how in DUPLICATES]
+        + [str(one.false_alarms)]
+        for one in found
+    ]
+    header = ["images", "seconds", "microseconds each", "peak MB", *DUPLICATES, "false alarms"]
+    yield Measured([asdict(one) for one in found], (header, rows))
+
+
+def measure_near(flags: "NearFlags") -> Iterator[Measured]:
+    at_least_one(flags, "count")
+    found = bench_near(open_set(flags.shards, flags.where.data), flags.count)
+    rows = [
+        [how, f"{found.images:,}", f"{hits:,}", f"{100 * hits / found.images:.2f}", f"{found.others[how]:,}"]
+        for how, hits in found.found.items()
+    ]
+    yield Measured(asdict(found), (["copied", "images", "found", "found %", "taken for a duplicate of another"], rows))
+
+
 def bench_audit(count: int, folder: Path) -> AuditBench:
     """Draw images with duplicates among them, build shards, and audit these in a fresh process.
 
     folder: for the shards, 5 KB an image; it must not exist yet.
     """
     build_shards(Drawn(count), folder, BuildOptions(workers=PROCESSES))
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_audit_drawn, count, folder / "train").result()
+    return in_fresh_process(_audit_drawn, count, folder / "train")
 
 
 def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:

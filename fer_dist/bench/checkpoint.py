@@ -1,40 +1,26 @@
 """`fer-dist bench checkpoint`: what a checkpoint costs the training beside which it is written."""
 
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Annotated
 
-from fer_dist.config.flags import Arguments, flat, parse, write_json
+import torch
+
+from fer_dist.bench.flags import CheckpointFlags
+from fer_dist.bench.measured import Measured, scratch
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
+from fer_dist.distributed.world import World, pick_device
 from fer_dist.errors import InputError
-from fer_dist.progress import Terminal
+from fer_dist.progress import Cells
+from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot
 from fer_dist.runs.folder import RunFolder
-from fer_dist.storage.places import Output, Place, below
+from fer_dist.runs.network import build, network_of, on_device
+from fer_dist.storage.places import below
+from fer_dist.train.engine import Engine
+from fer_dist.train.estimate import noise
 
 MINUTE = 60.0
-
-
-@dataclass(frozen=True)
-class CheckpointBench:
-    """Steps of the study's network on noise, with a checkpoint written beside them and without, in turn."""
-
-    root: Place = ""
-    """Folder or URL (s3://...) of the run folder. Empty: a folder for temporary files."""
-
-    crop: int = 64
-    """Side of the crops, in pixels."""
-
-    batch_size: int = 32
-    """Crops of a step."""
-
-    steps: int = 40
-    """Steps of a turn; they should outlast the writing of a checkpoint."""
-
-    repeats: int = 7
-    """Turns with a checkpoint and turns without, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +42,46 @@ class CheckpointCost:
         return median(self.cost_seconds) / MINUTE
 
 
-def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> CheckpointCost:
-    """Measure; the checkpoint's background work falls into the turn that began with it."""
-    from fer_dist.distributed.world import World, pick_device
-    from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot
-    from fer_dist.runs.network import build, network_of, on_device
-    from fer_dist.train.engine import Engine
-    from fer_dist.train.estimate import noise
+def measure_checkpoint(flags: CheckpointFlags) -> Iterator[Measured]:
+    if min(flags.repeats, flags.steps, flags.batch_size) < 1:
+        raise InputError("bench checkpoint: --repeats, --steps and --batch-size must be at least 1")
+    with scratch() as home:
+        folder = RunFolder(below(flags.root or str(home), "bench-checkpoint"), str(home))
+        if folder.read("config.json") is None:
+            folder.put("config.json", b"{}")
+        found = bench_checkpoint(flags, folder)
+    yield Measured(asdict(found) | {"share": found.share}, checkpoint_table(found))
 
-    config = Config(
-        data=DataConfig(crop=settings.crop, views="centre"), train=TrainConfig(batch_size=settings.batch_size)
-    )
+
+def checkpoint_table(found: CheckpointCost) -> Cells:
+    """The costs, in one row."""
+    row = {
+        "MB": f"{found.bytes / 1e6:.0f}",
+        "n": str(found.n),
+        "steps s": f"{found.without_seconds:.2f}",
+        "with a checkpoint s": f"{found.with_seconds:.2f}",
+        "held ms": f"{1000 * found.held_seconds:.0f}",
+        "on disk after s": f"{found.written_seconds:.2f}",
+        "cost s": f"{median(found.cost_seconds):.2f} ({min(found.cost_seconds):.2f} to {max(found.cost_seconds):.2f})",
+        "share of a minute": f"{100 * found.share:.2f} %",
+    }
+    return list(row), [list(row.values())]
+
+
+def bench_checkpoint(flags: CheckpointFlags, folder: RunFolder) -> CheckpointCost:
+    """Measure; the checkpoint's background work falls into the turn that began with it."""
+    config = Config(data=DataConfig(crop=flags.crop, views="centre"), train=TrainConfig(batch_size=flags.batch_size))
     device = pick_device("auto")
     model = on_device(build(network_of(config)), device)
     engine = Engine(config, model, World(0, 1, device))
-    batch = noise(settings.batch_size, 1, settings.crop, device)
+    batch = noise(flags.batch_size, 1, flags.crop, device)
     folder.enter()
     folder.claim()
     checkpoints = Checkpoints(folder.path, home=folder)
     written: list[float] = []
 
     def steps() -> None:
-        for _ in range(settings.steps):
+        for _ in range(flags.steps):
             engine.step(batch, 0.0)
         engine.totals()
 
@@ -96,58 +100,21 @@ def bench_checkpoint(settings: CheckpointBench, folder: RunFolder) -> Checkpoint
     saver = Saver(checkpoints, network_of(config), note)
     steps()
     held, after, before = [], [], []
-    for turn in range(settings.repeats):
+    for turn in range(flags.repeats):
         before.append(_seconds(steps))
         begun = time.perf_counter()
         held.append(with_checkpoint(turn + 1))
         after.append(time.perf_counter() - begun)
     saver.close()
     folder.close()
-    size = sum(path.stat().st_size for path in (checkpoints.folder / str(settings.repeats)).iterdir())
+    size = sum(path.stat().st_size for path in (checkpoints.folder / str(flags.repeats)).iterdir())
     cost = [a - b for a, b in zip(after, before, strict=True)]
     return CheckpointCost(
-        settings.repeats, size, median(before), median(after), median(held), median(written), cost, folder.place
+        flags.repeats, size, median(before), median(after), median(held), median(written), cost, folder.place
     )
 
 
-def command(arguments: Arguments) -> None:
-    @dataclass(frozen=True)
-    class Checkpoint:
-        """What a checkpoint costs the training beside which it is written."""
-
-        config: Annotated[CheckpointBench, flat()]
-        json: Output = ""
-        """File for the figures as JSON as well."""
-
-    flags = parse(Checkpoint, arguments, "bench checkpoint")
-    if min(flags.config.repeats, flags.config.steps, flags.config.batch_size) < 1:
-        raise InputError("bench checkpoint: --repeats, --steps and --batch-size must be at least 1")
-    with tempfile.TemporaryDirectory(prefix="fer-dist-bench-") as scratch:
-        root = flags.config.root or scratch
-        folder = RunFolder(below(root, "bench-checkpoint"), scratch)
-        if folder.read("config.json") is None:
-            folder.put("config.json", b"{}")
-        found = bench_checkpoint(flags.config, folder)
-    low, high = min(found.cost_seconds), max(found.cost_seconds)
-    row = [
-        f"{found.bytes / 1e6:.0f}",
-        str(found.n),
-        f"{found.without_seconds:.2f}",
-        f"{found.with_seconds:.2f}",
-        f"{1000 * found.held_seconds:.0f}",
-        f"{found.written_seconds:.2f}",
-        f"{median(found.cost_seconds):.2f} ({low:.2f} to {high:.2f})",
-        f"{100 * found.share:.2f} %",
-    ]
-    header = ["MB", "n", "steps s", "with a checkpoint s", "held ms", "on disk after s", "cost s", "share of a minute"]
-    Terminal().table(header, [row])
-    if flags.json:
-        write_json(flags.json, asdict(found) | {"share": found.share})
-
-
 def _seconds(action: Callable[[], None]) -> float:
-    import torch
-
     begun = time.perf_counter()
     action()
     if torch.cuda.is_available():

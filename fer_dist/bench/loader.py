@@ -9,71 +9,35 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from fer_dist.config.flags import flat, positional
-from fer_dist.config.settings import CacheFlags, DataConfig, Views
+from fer_dist.bench import peers
+from fer_dist.bench.flags import LoaderFlags
+from fer_dist.bench.measured import Measured, at_least_one, scratch
+from fer_dist.bench.peers import Batches, Common
+from fer_dist.config.settings import DataConfig, Views
 from fer_dist.data.emotions import EIGHT
+from fer_dist.data.loading.loader import Placement, open_reader, training_loader
 from fer_dist.data.loading.order import Order, Positions, sequence
+from fer_dist.data.loading.pipeline import Graph, decoded, draws_of, empty_pipeline, steps
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.storage.places import Place
-
-if TYPE_CHECKING:
-    # torch and DALI take seconds to import, and --help needs the flags alone.
-    from fer_dist.bench.peers import Batches, Common
-    from fer_dist.data.loading.pipeline import Graph
+from fer_dist.progress import Cells
 
 FIRST = 4
 """Batches that pass before the clock runs: as many as two workers make ahead."""
 
 OURS, FUSED = "ours", "ours, fused"
 
-Stream = Callable[[], "Batches"]
-
-
-@dataclass(frozen=True)
-class LoaderBench:
-    """What is compared, and how long."""
-
-    shards: Annotated[Place, positional()]
-    """Set of shards, given as for --data.train of training."""
-
-    size: int = 256
-    """Side to which each image is resized."""
-
-    crop: int = 224
-    """Side of the crops."""
-
-    views: Views = "expand"
-    """Crops of an image: expand (five) or random_one."""
-
-    samples: int = 2000
-    """Images of the set that are taken."""
-
-    images: int = 512
-    """Images that each gives while the clock runs, in each repeat; of those that only read, 16 times as many."""
-
-    batch_size: int = 64
-    """Images of a batch."""
-
-    threads: int = 2
-    """Threads of our graph and of DALI's. The others have two workers."""
-
-    repeats: int = 5
-    """Times that each has its turn; medians are printed."""
-
-    parts: tuple[Literal["transforms", "readers", "stages"], ...] = ("transforms", "readers", "stages")
-    """What is measured."""
-
-    where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
+Stream = Callable[[], Batches]
 
 
 @dataclass(frozen=True)
@@ -94,7 +58,7 @@ class Contest:
         return statistics.median(one / other for one, other in pairs)
 
 
-def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
+def contest_table(contest: Contest) -> Cells:
     """Header and rows."""
     header = [contest.title, "microseconds an image", "range", "images/s", *(f"/ {r}" for r in contest.references)]
     rows = []
@@ -106,22 +70,22 @@ def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
-    """Each comparison when it is done. folder: for the images, in three forms; it must not exist yet."""
-    from fer_dist.bench.peers import Common, prepare
+def measure_loader(flags: LoaderFlags) -> Iterator[Measured]:
+    with scratch() as folder:
+        for contest in bench_loader(flags, folder / "set"):
+            yield Measured([asdict(contest)], contest_table(contest), notes=contest.skipped)
 
+
+def bench_loader(flags: LoaderFlags, folder: Path) -> Iterator[Contest]:
+    """Each comparison when it is done. folder: for the images, in three forms; it must not exist yet."""
     data = DataConfig(size=flags.size, crop=flags.crop, views=flags.views)
-    for name in ("samples", "images", "batch_size", "threads", "repeats"):
-        if getattr(flags, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(flags, name)}: give at least 1")
+    at_least_one(flags, "samples", "images", "batch_size", "threads", "repeats")
     if not 1 <= flags.crop <= flags.size:
         raise InputError(f"--crop {flags.crop}: give a side from 1 to --size {flags.size}")
-    from fer_dist.data.loading.loader import open_reader
-
     reader = open_reader(flags.shards, EIGHT, replace(flags.where.data, drop_extra=True), "SHARDS")
     if flags.batch_size > min(flags.samples, int(reader.counts.sum())):
         raise InputError(f"--batch-size {flags.batch_size}: more than the images that are taken; choose a smaller one")
-    common = Common(prepare(reader, folder, flags.samples), data, flags.batch_size, flags.threads)
+    common = Common(peers.prepare(reader, folder, flags.samples), data, flags.batch_size, flags.threads)
     if "transforms" in flags.parts:
         yield bench_transforms(common, flags.images, flags.repeats)
     if "readers" in flags.parts:
@@ -130,10 +94,8 @@ def bench_loader(flags: LoaderBench, folder: Path) -> Iterator[Contest]:
         yield from bench_stages(common, flags.images, flags.repeats)
 
 
-def bench_transforms(common: "Common", images: int, repeats: int) -> Contest:
+def bench_transforms(common: Common, images: int, repeats: int) -> Contest:
     """Batches of crops, normalised, from each loader."""
-    from fer_dist.bench import peers
-
     exact = replace(common, data=replace(common.data, fused=False))
     fused = replace(common, data=replace(common.data, fused=True))
     contestants: dict[str, Stream] = {
@@ -148,10 +110,8 @@ def bench_transforms(common: "Common", images: int, repeats: int) -> Contest:
     return compare("the same transforms", contestants, (OURS, FUSED), images, repeats)
 
 
-def bench_readers(common: "Common", images: int, repeats: int) -> list[Contest]:
+def bench_readers(common: Common, images: int, repeats: int) -> list[Contest]:
     """Encoded images and labels, the checksum of each image computed: in one process, and by two workers."""
-    from fer_dist.bench import peers
-
     contests = []
     for workers in (0, peers.WORKERS):
         contestants: dict[str, Stream] = {
@@ -167,10 +127,8 @@ def bench_readers(common: "Common", images: int, repeats: int) -> list[Contest]:
     return contests
 
 
-def bench_stages(common: "Common", images: int, repeats: int) -> list[Contest]:
+def bench_stages(common: Common, images: int, repeats: int) -> list[Contest]:
     """Our graph up to each of its steps, one by one and fused, with five crops and with one."""
-    from fer_dist.data.loading.pipeline import steps
-
     views: tuple[Views, ...] = ("expand", "random_one")
     contests = []
     for kind in views:
@@ -190,15 +148,13 @@ def compare(
     title: str, contestants: dict[str, Stream], references: tuple[str, ...], images: int, repeats: int
 ) -> Contest:
     """Let each give so many images in turn, alone: it is opened for its turn. A peer that cannot run is skipped."""
-    from fer_dist.bench.peers import PeerError
-
     found: dict[str, list[float]] = {name: [] for name in [*references, *contestants]}
     skipped: dict[str, str] = {}
     for _ in range(repeats):
         for name in [name for name in contestants if name not in skipped]:
             try:
                 found[name].append(_turn(contestants[name], images))
-            except PeerError as error:
+            except peers.PeerError as error:
                 skipped[name] = f"{name} is left out: {error}"
     times = {name: tuple(values) for name, values in found.items() if values}
     return Contest(title, times, references, tuple(skipped.values()))
@@ -215,12 +171,8 @@ def _turn(start: Stream, images: int) -> float:
         return 1e6 * (time.perf_counter() - begun) / given
 
 
-def our_batches(common: "Common") -> "Batches":
+def our_batches(common: Common) -> Batches:
     """The real loader of a training run."""
-    import torch
-
-    from fer_dist.data.loading.loader import Placement, training_loader
-
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
     placement = Placement(0, 1, torch.device("cpu"), half=False, threads=common.threads)
@@ -228,7 +180,7 @@ def our_batches(common: "Common") -> "Batches":
         yield len(batch.labels)
 
 
-def our_bytes(common: "Common", shuffled: bool) -> "Batches":
+def our_bytes(common: Common, shuffled: bool) -> Batches:
     """Order and reader alone. shuffled: in the epoch's order, else as the tars have them."""
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
@@ -248,26 +200,17 @@ def our_bytes(common: "Common", shuffled: bool) -> "Batches":
         yield len(content)
 
 
-def _reader(common: "Common") -> Reader:
-    from fer_dist.data.loading.loader import open_reader
-
+def _reader(common: Common) -> Reader:
     return open_reader(common.folder / "tars", EIGHT, DataConfig(), "SHARDS")
 
 
-def _graph(common: "Common") -> "Graph":
-    import torch
-
-    from fer_dist.data.loading.pipeline import Graph
-
+def _graph(common: Common) -> Graph:
     return Graph(common.data, True, common.batch_size, torch.device("cpu"), False, common.threads)
 
 
-def _stage(common: "Common", last: int) -> "Batches":
+def _stage(common: Common, last: int) -> Batches:
     """The graph up to some step, fed from memory."""
     from nvidia.dali import fn, types
-
-    from fer_dist.bench.peers import dali_draws
-    from fer_dist.data.loading.pipeline import decoded, draws_of, empty_pipeline, steps
 
     graph = _graph(common)
     reader = _reader(common)
@@ -282,7 +225,7 @@ def _stage(common: "Common", last: int) -> "Batches":
     with pipeline:
         encoded = fn.external_source(source=give, batch=True, dtype=types.UINT8, ndim=1)
         images = decoded(encoded, graph.device)
-        drawn = dali_draws(graph.data, draws_of(graph))
+        drawn = peers.dali_draws(graph.data, draws_of(graph))
         for step in list(steps(graph).values())[:last]:
             images = step(images, drawn, graph)
         pipeline.set_outputs(images)

@@ -2,24 +2,26 @@
 
 import hashlib
 import io
-import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_dist.bench.measured import Measured, in_fresh_process, integers, scratch
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.order import Order
 from fer_dist.data.shards.manifest import Manifest, Shard, load_manifest, save_index, save_manifest
 from fer_dist.data.shards.tar import TarWriter
+from fer_dist.errors import InputError
 from fer_dist.progress import Cells
 
-Found = TypeVar("Found")
+if TYPE_CHECKING:
+    # Processes that are measured load this file, and shall not load what makes flags.
+    from fer_dist.bench.flags import OrderFlags
 
 SHARD_SAMPLES = 10_000
 DRAWS = 200
@@ -94,10 +96,28 @@ class FirstBatchBench:
         return self.resumed_seconds / self.start_seconds
 
 
+def measure_order(flags: "OrderFlags") -> Iterator[Measured]:
+    counts = integers("--counts", flags.counts)
+    if min(counts) < 1 or flags.real < 0 or flags.repeats < 1:
+        raise InputError("bench order: --counts and --repeats must be at least 1, and --real at least 0")
+    sizes = []
+    for count in counts:
+        with scratch() as folder:
+            sizes.append(bench_order(count, folder))
+    yield Measured({"sizes": [asdict(one) for one in sizes]}, order_table(sizes))
+    if flags.real:
+        with scratch() as folder:
+            real = bench_real(flags.real, folder)
+        yield Measured({"real": asdict(real)}, real_table(real))
+    with scratch() as folder:
+        first = bench_first_batch(20_000, folder, flags.repeats)
+    yield Measured({"first_batch": asdict(first) | {"ratio": first.ratio}}, first_batch_table(first))
+
+
 def bench_order(samples: int, folder: Path, batch_size: int = 1024) -> OrderBench:
     """Write the manifest of a set that has no tars, and measure in a fresh process. folder: exists and is empty."""
     save_manifest(folder, _described(samples))
-    return _in_fresh_process(_measure_order, folder, min(batch_size, samples))
+    return in_fresh_process(_measure_order, folder, min(batch_size, samples))
 
 
 def bench_real(samples: int, folder: Path, batch_size: int = 1024) -> RealBench:
@@ -105,7 +125,7 @@ def bench_real(samples: int, folder: Path, batch_size: int = 1024) -> RealBench:
     start = time.perf_counter()
     write_set(folder, samples)
     write_seconds = time.perf_counter() - start
-    return _in_fresh_process(read_set, folder, min(batch_size, samples), write_seconds)
+    return in_fresh_process(read_set, folder, min(batch_size, samples), write_seconds)
 
 
 def bench_first_batch(images: int, folder: Path, repeats: int = 31, batch_size: int = 128) -> FirstBatchBench:
@@ -252,11 +272,6 @@ def _image(number: int) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(noise).resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC).save(stream, "JPEG")
     return stream.getvalue()
-
-
-def _in_fresh_process(function: Callable[..., Found], *arguments: object) -> Found:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _memory(kind: str) -> int:

@@ -5,16 +5,22 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from fer_dist.bench.measured import Measured, at_least_one, scratch
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.processes import in_processes
 from fer_dist.data.sources.source import LeftOut, Source, open_source
 from fer_dist.errors import InputError
+
+if TYPE_CHECKING:
+    # Processes that are measured load this file, and shall not load what makes flags.
+    from fer_dist.bench.flags import ResizeFlags, ShardsFlags
 
 PROCESSES = 2
 CHUNK = 1024
@@ -49,6 +55,27 @@ class ResizeBench:
     @property
     def ratio(self) -> float:
         return self.one_seconds / self.two_seconds
+
+
+def measure_shards(flags: "ShardsFlags") -> Iterator[Measured]:
+    at_least_one(flags, "repeats")
+    with scratch() as folder:
+        found = bench_shards(flags.raw, folder / "shards", flags.source, flags.repeats)
+    header = ["images", "n", "build s", "Pillow s", "build / Pillow"]
+    yield _measured(found, header, found.build_seconds, found.pillow_seconds)
+
+
+def measure_resize(flags: "ResizeFlags") -> Iterator[Measured]:
+    at_least_one(flags, "repeats")
+    with scratch() as folder:
+        found = bench_resize(flags.raw, folder / "shards", flags.source, flags.resize, flags.repeats)
+    header = ["images", "n", "one process s", "two processes s", "one / two"]
+    yield _measured(found, header, found.one_seconds, found.two_seconds)
+
+
+def _measured(found: ShardBench | ResizeBench, header: list[str], *seconds: float) -> Measured:
+    row = [f"{found.images:,}", str(found.repeats), *(f"{each:.2f}" for each in (*seconds, found.ratio))]
+    return Measured(asdict(found) | {"ratio": found.ratio}, (header, [row]))
 
 
 def bench_shards(raw: str, out: Path, source: str = "fer2013", repeats: int = 3) -> ShardBench:

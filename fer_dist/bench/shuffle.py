@@ -1,14 +1,17 @@
 """Measurements behind `fer-dist bench shuffle`: the order beside a true permutation, on sets mixed and sorted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
 
+from fer_dist.bench.flags import ShuffleFlags
+from fer_dist.bench.measured import Measured, integers
 from fer_dist.data.draws import Integers
 from fer_dist.data.loading.mixing import Contents, chosen_mixing
 from fer_dist.data.loading.order import Order
+from fer_dist.errors import InputError
 from fer_dist.progress import Cells
 
 CLASSES = (3995, 436, 4097, 7215, 4830, 3171, 4965)
@@ -63,6 +66,19 @@ class CoverageBench:
     layout: str
     seeds: int
     unseen: list[float]
+
+
+def measure_shuffle(flags: ShuffleFlags) -> Iterator[Measured]:
+    lanes, blocks = integers("--lanes", flags.lanes), integers("--blocks", flags.blocks)
+    if min(*lanes, *blocks, flags.batch_size) < 1:
+        raise InputError("bench shuffle: --lanes, --blocks and --batch-size must be at least 1")
+    mixes = list(bench_shuffle(flags.samples, flags.batch_size, lanes, blocks))
+    average = expected(flags.samples, flags.batch_size)
+    figures = {"expected": asdict(average), "mix": [asdict(one) for one in mixes]}
+    yield Measured(figures, mix_table(average, mixes))
+    # A third of the samples is the tail: in a batch of the usual size it would be too small to be counted.
+    coverage = bench_coverage(shards=29, shard_samples=100, batch_size=1000, seeds=100)
+    yield Measured({"coverage": [asdict(one) for one in coverage]}, coverage_table(coverage))
 
 
 def bench_shuffle(samples: int, batch_size: int, lanes: list[int], blocks: list[int]) -> Iterator[MixBench]:

@@ -4,16 +4,26 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fer_dist.config.flags import Arguments, flat, parse, write_json
+import torch
+
+from fer_dist.bench.flags import StepFlags
+from fer_dist.bench.measured import Measured, scratch
+from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
+from fer_dist.data.loading.loader import Batch
+from fer_dist.distributed.world import joined, pick_device
 from fer_dist.errors import InputError, WorkError
-from fer_dist.progress import Terminal
-from fer_dist.storage.places import Output
+from fer_dist.progress import Cells
+from fer_dist.runs.network import build, network_of, on_device
+from fer_dist.train.choices import choose
+from fer_dist.train.engine import Engine
+from fer_dist.train.estimate import noise
+from fer_dist.train.zero import check_zero
 
 WARM_UP = 2
 TIMEOUT_SECONDS = 600.0
@@ -25,35 +35,6 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "deepspeed 1": {"strategy": "deepspeed", "zero_stage": 1},
     "deepspeed 2": {"strategy": "deepspeed", "zero_stage": 2},
 }
-
-
-@dataclass(frozen=True)
-class StepBench:
-    """Whose steps are timed, and how long."""
-
-    workers: int = 2
-    """Processes of one torchrun group on this machine."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of all of them; CUDA needs one for each."""
-
-    width: int = 64
-    """Channels of the first stage; 64 is the study's network, 16 the demo's."""
-
-    crop: int = 224
-    """Side of the crops, one for each image."""
-
-    batch_size: int = 100
-    """Images of a step over all workers."""
-
-    precision: Literal["auto", "bf16", "tf32", "fp32"] = "auto"
-    """Arithmetic of the forward and backward pass; auto: as of a training with DeepSpeed, which takes no fp16."""
-
-    steps: int = 5
-    """Steps between two looks at the clock."""
-
-    repeats: int = 5
-    """Times that each strategy has its turn; medians are printed."""
 
 
 @dataclass(frozen=True)
@@ -70,28 +51,28 @@ class StepTime:
         return median(self.seconds)
 
 
-def bench_step(bench: StepBench) -> list[StepTime]:
+def measure_step(flags: StepFlags) -> Iterator[Measured]:
+    found = bench_step(flags)
+    yield Measured([asdict(one) | {"median_seconds": one.median_seconds} for one in found], step_table(found))
+
+
+def bench_step(flags: StepFlags) -> list[StepTime]:
     """Start the group, and read what its rank 0 found. Raises WorkError where it ends with an error."""
-    import torch
-
-    from fer_dist.config.settings import TrainConfig
-    from fer_dist.train.zero import check_zero
-
-    check_zero(TrainConfig(precision=bench.precision))
-    smallest = min(bench.workers, bench.steps, bench.repeats, bench.crop)
-    if smallest < 1 or bench.batch_size < bench.workers or bench.width < 16:
+    check_zero(TrainConfig(precision=flags.precision))
+    smallest = min(flags.workers, flags.steps, flags.repeats, flags.crop)
+    if smallest < 1 or flags.batch_size < flags.workers or flags.width < 16:
         raise InputError(
             "bench step: --workers, --steps, --repeats and --crop must be at least 1, --width at least 16, and "
             "--batch-size at least --workers"
         )
     devices = torch.cuda.device_count()
-    if bench.device == "cuda" and devices < bench.workers:
-        raise InputError(f"bench step: --workers {bench.workers} need as many CUDA devices, and there are {devices}")
-    device = "cuda" if bench.device != "cpu" and devices >= bench.workers else "cpu"
-    with TemporaryDirectory(prefix="fer-dist-bench-") as folder:
-        settings, found = Path(folder) / "settings.json", Path(folder) / "found.json"
-        settings.write_text(json.dumps(asdict(bench) | {"device": device}))
-        group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(bench.workers)]
+    if flags.device == "cuda" and devices < flags.workers:
+        raise InputError(f"bench step: --workers {flags.workers} need as many CUDA devices, and there are {devices}")
+    device = "cuda" if flags.device != "cpu" and devices >= flags.workers else "cpu"
+    with scratch() as folder:
+        settings, found = folder / "settings.json", folder / "found.json"
+        settings.write_text(json.dumps(asdict(flags) | {"device": device}))
+        group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(flags.workers)]
         line = [*group, "-m", "fer_dist.bench.step", str(settings), str(found)]
         ended = subprocess.run(line, capture_output=True, text=True)
         if ended.returncode or not found.is_file():
@@ -100,23 +81,7 @@ def bench_step(bench: StepBench) -> list[StepTime]:
         return [StepTime(**row) for row in json.loads(found.read_text())]
 
 
-def command(arguments: Arguments) -> None:
-    @dataclass(frozen=True)
-    class Step:
-        """Steps with ddp and deepspeed side by side, on noise: their time, and what each rank's optimiser holds."""
-
-        config: Annotated[StepBench, flat()]
-        json: Output = ""
-        """File for the figures as JSON as well."""
-
-    flags = parse(Step, arguments, "bench step")
-    found = bench_step(flags.config)
-    Terminal().table(*step_table(found))
-    if flags.json:
-        write_json(flags.json, [asdict(one) | {"median_seconds": one.median_seconds} for one in found])
-
-
-def step_table(found: list[StepTime]) -> tuple[list[str], list[list[str]]]:
+def step_table(found: list[StepTime]) -> Cells:
     """A strategy a row; times as a multiple of the first one's."""
     header = ["strategy", "precision", "n", "ms a step", "least", "most", "of ddp's time", "optimiser MB a rank"]
     rows = []
@@ -128,33 +93,24 @@ def step_table(found: list[StepTime]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def run_rank(bench: StepBench, found: Path) -> None:
+def run_rank(flags: StepFlags, found: Path) -> None:
     """What each process of the group runs. Rank 0 writes the file."""
-    import torch
-
-    from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
-    from fer_dist.distributed.world import joined, pick_device
-    from fer_dist.runs.network import build, network_of, on_device
-    from fer_dist.train.choices import choose
-    from fer_dist.train.engine import Engine
-    from fer_dist.train.estimate import noise
-
-    with joined(pick_device(bench.device), TIMEOUT_SECONDS) as world:
-        data = DataConfig(size=bench.crop, crop=bench.crop, views="random_one")
-        model = ModelConfig(width=bench.width)
-        share = len(range(world.rank, bench.batch_size, world.size))
-        batch = noise(share, 1, bench.crop, world.device)
+    with joined(pick_device(flags.device), TIMEOUT_SECONDS) as world:
+        data = DataConfig(size=flags.crop, crop=flags.crop, views="random_one")
+        model = ModelConfig(width=flags.width)
+        share = len(range(world.rank, flags.batch_size, world.size))
+        batch = noise(share, 1, flags.crop, world.device)
         engines, seconds = {}, {}
-        train = TrainConfig(batch_size=bench.batch_size, precision=bench.precision, strategy="deepspeed")
+        train = TrainConfig(batch_size=flags.batch_size, precision=flags.precision, strategy="deepspeed")
         chosen = choose(Config(data, model, train), {}, world).config
         for name, how in STRATEGIES.items():
             config = replace(chosen, train=replace(chosen.train, **{"strategy": "ddp", **how}))
             torch.manual_seed(0)
             engines[name] = Engine(config, on_device(build(network_of(config)), world.device), world)
             seconds[name] = [_timed(engines[name], batch, WARM_UP)]
-        for _ in range(bench.repeats):
+        for _ in range(flags.repeats):
             for name, engine in engines.items():
-                seconds[name].append(_timed(engine, batch, bench.steps))
+                seconds[name].append(_timed(engine, batch, flags.steps))
         held = {name: -world.least(-_held_bytes(engine)) for name, engine in engines.items()}
         if world.is_main:
             precision = chosen.train.precision
@@ -163,7 +119,7 @@ def run_rank(bench: StepBench, found: Path) -> None:
         world.barrier()
 
 
-def _timed(engine: Any, batch: Any, steps: int) -> float:
+def _timed(engine: Engine, batch: Batch, steps: int) -> float:
     """Seconds of a step, until the slowest rank has taken its last one."""
     engine.world.barrier()
     begun = time.perf_counter()
@@ -174,7 +130,7 @@ def _timed(engine: Any, batch: Any, steps: int) -> float:
     return (time.perf_counter() - begun) / steps
 
 
-def _held_bytes(engine: Any) -> int:
+def _held_bytes(engine: Engine) -> int:
     """Momentum, and the copy of its part of the weights that ZeRO keeps beside the network's own."""
     own = {id(parameter) for parameter in engine.model.parameters()}
     tensors = [value for state in engine.optimizer.state.values() for value in state.values() if value is not None]
@@ -183,4 +139,4 @@ def _held_bytes(engine: Any) -> int:
 
 
 if __name__ == "__main__":
-    run_rank(StepBench(**json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))
+    run_rank(StepFlags(**json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))

@@ -17,7 +17,8 @@ from support.faces import encoded, faces, shard_set
 from torch import Tensor
 
 from fer_dist.bench import loader, peers
-from fer_dist.bench.loader import FIRST, Contest, LoaderBench, contest_table, our_batches, our_bytes
+from fer_dist.bench.flags import LoaderFlags
+from fer_dist.bench.loader import FIRST, Contest, contest_table, our_batches, our_bytes
 from fer_dist.bench.peers import Batches, Common
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
@@ -142,7 +143,7 @@ def test_everything_is_measured_and_a_peer_that_is_missing_is_named(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "litdata", None)
-    flags = LoaderBench(str(shards), 24, 20, samples=IMAGES, images=8, batch_size=4, threads=1, repeats=1)
+    flags = LoaderFlags(str(shards), size=24, crop=20, samples=IMAGES, images=8, batch_size=4, threads=1, repeats=1)
     contests = list(loader.bench_loader(flags, tmp_path / "set"))
     assert [contest.title for contest in contests] == [
         "the same transforms",
@@ -204,7 +205,7 @@ def test_the_command_writes_what_it_prints(shards: Path, tmp_path: Path, capsys:
 def test_what_cannot_be_meant_is_said_before_anything_is_written(
     shards: Path, tmp_path: Path, changed: dict[str, object], message: str
 ) -> None:
-    flags = replace(LoaderBench(str(shards), 24, 20), **changed)
+    flags = replace(LoaderFlags(str(shards), size=24, crop=20), **changed)
     with pytest.raises(InputError, match=message):
         next(loader.bench_loader(flags, tmp_path / "set"))
     assert not (tmp_path / "set").exists()

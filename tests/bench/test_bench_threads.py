@@ -7,13 +7,13 @@ import pytest
 import torch
 from support.runs import drawn_shards
 
+from fer_dist.bench import threads
 from fer_dist.bench.threads import SplitTime, threads_table
 from fer_dist.cli.commands import main
-from fer_dist.distributed import hardware
 
 
 def test_every_split_has_its_turns_and_one_of_them_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "cores", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
     before = torch.get_num_threads()
     shards, out = drawn_shards(tmp_path / "shards", count=80), tmp_path / "found.json"
     words = ["--size", "24", "--crop", "20", "--batch-size", "8", "--steps", "8", "--repeats", "1"]
