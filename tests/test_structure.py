@@ -31,8 +31,8 @@ ANYTHING = {
     "bench.shards",
     "bench.loader",
     "bench.peers",
-    "bench.gpu",
-    "bench.pixels",
+    "bench.gpu.decode",
+    "bench.gpu.pixels",
     "doctor.doctor",
     "doctor.cluster",
 }

@@ -8,7 +8,7 @@ from typing import Any
 from fer_dist.config.flags import Arguments, Command, listing, parse, pick, write_json
 from fer_dist.progress import Terminal
 
-FILES = {"resize": "shards", "near": "audit"}
+FILES = {"resize": "shards", "near": "audit", "gpu": "gpu.parts"}
 """Where a measurement stands that has no file of its name."""
 
 
@@ -45,12 +45,6 @@ def _run(name: str, arguments: Arguments) -> None:
             write_json(flags.json, figures)
 
 
-def _gpu(arguments: Arguments) -> None:
-    from fer_dist.bench.gpu import command
-
-    command(arguments)
-
-
 def _joined(one: Any, other: Any) -> Any:
     return one | other if isinstance(one, dict) else one + other
 
@@ -71,4 +65,3 @@ BENCHES = {
         "checkpoint": "what a checkpoint costs the training beside which it is written",
     }.items()
 }
-BENCHES["gpu"] = Command(BENCHES["gpu"].help, _gpu)

@@ -87,6 +87,53 @@ class StepFlags:
 
 
 @dataclass(frozen=True)
+class GpuFlags:
+    """A GPU's first ten minutes, a line a result: the card, the network's step, decoding, pixels, training."""
+
+    shards: Annotated[Place, positional()] = ""
+    """Set of shards, given as for --data.train of training. Empty: faces are drawn into a temporary folder."""
+
+    json: Json = ""
+
+    parts: str = "step,decode,pixels,train"
+    """What is measured, separated by commas. step: the card and the network alone, without DALI; decode: rates of
+    decoding and of the loader; pixels: formats, damage, one image in other batches, late reads; train: steps on what
+    the loader gives."""
+
+    seconds: float = 540.0
+    """For everything, shared by the parts. What would not fit is left out and named."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What is measured. auto: CUDA where there is one."""
+
+    batches: str = "100x5,128,512"
+    """Images of a step, x5 where each becomes five crops, separated by commas. The first is decoded as well."""
+
+    steps: int = 20
+    """Steps or batches that are timed each time; fewer where the time would not do."""
+
+    width: int = 64
+    """Channels of the first stage; 64 is the study's network, 16 the demo's."""
+
+    size: int = 256
+    """Side to which each image is resized, in pixels."""
+
+    crop: int = 224
+    """Side of the crops, in pixels."""
+
+    threads: str = "4,8,16"
+    """Threads that decode, separated by commas, with each of which the loader is timed."""
+
+    images: int = 512
+    """Faces to draw where no set is given."""
+
+    pixels: int = 224
+    """Their side."""
+
+    where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
+
+
+@dataclass(frozen=True)
 class ThreadsFlags:
     """Every way to share this machine's cores between decoding and the network, beside what a run chooses."""
 

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+import torch
+
+from fer_dist.data.loading.pipeline import DecodeError
 from fer_dist.errors import WorkError
 
 Value = int | float | str | bool
@@ -36,15 +38,24 @@ class Found:
         return f"{self.at_seconds:6.1f} s  {self.part:6}  {self.what:48}  {told}"
 
 
-Show = Callable[[Found], None]
+@dataclass(frozen=True)
+class Measurement:
+    """What is to be measured. lacking: what keeps it from that; empty where nothing does.
+
+    compiled_on: the device for which a network is compiled in it; how long that takes is seen from the first.
+    """
+
+    what: str
+    take: Callable[[], Values]
+    lacking: str = ""
+    compiled_on: str = ""
 
 
 class Watch:
-    """Takes one measurement after the other, shows each, and leaves out what would take too long."""
+    """Takes one measurement after the other, and leaves out what would take too long."""
 
-    def __init__(self, seconds: float, shares: list[float], show: Show) -> None:
+    def __init__(self, seconds: float, shares: list[float]) -> None:
         """shares: how the parts share the time, in their order. What one leaves of its own the next ones have."""
-        self._show = show
         self._begun = time.monotonic()
         self._end = self._begun + seconds
         self._shares = shares
@@ -62,37 +73,34 @@ class Watch:
         """Of this part's time."""
         return self._stop - time.monotonic()
 
-    def measure(self, what: str, take: Callable[[], Values], lacking: str = "", compiled_on: str = "") -> None:
+    def measure(self, measurement: Measurement) -> Found:
         """Take one measurement, unless something is lacking, or it may take longer than there is time.
 
-        compiled_on: the device for which a network is compiled in it; how long that takes is seen from the first.
         One that fails says so in its line, and the next ones are taken: nobody wants to borrow a card twice for that.
         """
-        from fer_dist.data.loading.pipeline import DecodeError
-
-        expected = SHORT_SECONDS
+        expected, lacking, compiled_on = SHORT_SECONDS, measurement.lacking, measurement.compiled_on
         if compiled_on:
             expected = self._compiled_seconds or COMPILED_SECONDS[compiled_on]
         if not lacking and self.left_seconds < expected:
             lacking = f"it may take {expected:.0f} s, and {max(self.left_seconds, 0):.0f} s are left"
         begun = time.monotonic()
-        line = Found(self._part, what, begun - self._begun, left_out=lacking)
+        line = Found(self._part, measurement.what, begun - self._begun, left_out=lacking)
         if not lacking:
             try:
-                line = replace(line, values=take())
+                line = replace(line, values=measurement.take())
             except (RuntimeError, WorkError, DecodeError) as error:
                 line = replace(line, failed=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
             ended = time.monotonic()
             line = replace(line, at_seconds=ended - self._begun)
             if compiled_on and line.values:
                 self._compiled_seconds = ended - begun
-        self._show(line)
+        return line
 
 
 class Clock:
     """Times what a device does again and again, within the time that is left."""
 
-    def __init__(self, device: Any, steps: int, watch: Watch) -> None:
+    def __init__(self, device: torch.device, steps: int, watch: Watch) -> None:
         self.device = device
         self.steps = steps
         self._watch = watch
@@ -100,8 +108,6 @@ class Clock:
     def wait(self) -> None:
         """Until the device has done all that it was given."""
         if self.device.type == "cuda":
-            import torch
-
             torch.cuda.synchronize(self.device)
 
     def seconds(self, act: Callable[[], object], count: int = 1) -> float:

@@ -3,17 +3,19 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from support.faces import faces, shard_set
 
-from fer_dist.bench import gpu
-from fer_dist.bench.gpu import NO_CARD, VARIANTS, GpuBench, bench_gpu
-from fer_dist.bench.watch import COMPILED_SECONDS, Found, Values, Watch
+from fer_dist.bench.flags import GpuFlags
+from fer_dist.bench.gpu import parts
+from fer_dist.bench.gpu.bench import NO_CARD, Bench
+from fer_dist.bench.gpu.step import VARIANTS
+from fer_dist.bench.gpu.watch import COMPILED_SECONDS, Found, Measurement, Values, Watch
 from fer_dist.cli.commands import main
-from fer_dist.distributed import world
 
 WORDS = [
     "--width", "16", "--size", "24", "--crop", "20", "--pixels", "24", "--images", "8", "--batches", "2x5,4",
@@ -21,10 +23,8 @@ WORDS = [
 ]  # fmt: skip
 
 
-def lines(flags: GpuBench) -> list[tuple[str, str]]:
-    found: list[Found] = []
-    bench_gpu(flags, found.append)
-    return [(line.part, line.what) for line in found]
+def lines(flags: GpuFlags) -> list[tuple[str, str]]:
+    return [(line.part, line.what) for line in parts.bench_gpu(flags)]
 
 
 def test_on_a_cpu_every_line_has_values_or_says_why_not(
@@ -54,12 +54,12 @@ def test_on_a_cpu_every_line_has_values_or_says_why_not(
 
 def test_the_lines_of_a_cpu_are_those_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     # There is no time for any measurement, so that no device is needed.
-    flags = GpuBench(device="cpu", batches="2x5,4", pixels=24, images=8, seconds=1e-9)
+    flags = GpuFlags(device="cpu", batches="2x5,4", pixels=24, images=8, seconds=1e-9)
     on_cpu = lines(flags)
-    monkeypatch.setattr(world, "pick_device", lambda wanted: torch.device("cuda", 1))
+    monkeypatch.setattr(parts, "pick_device", lambda wanted: torch.device("cuda", 1))
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     assert lines(flags) == on_cpu
-    assert {part for part, _ in on_cpu} == set(gpu.PARTS)
+    assert {part for part, _ in on_cpu} == set(parts.PARTS)
     assert {("step", f"{name}, {shape}") for name in VARIANTS for shape in ("2 x 5", "4 x 1")} <= set(on_cpu)
     assert len(set(on_cpu)) == len(on_cpu)
 
@@ -87,19 +87,23 @@ def test_what_would_not_fit_is_left_out_and_time_that_is_left_passes_on(monkeypa
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
 
-    def taking(seconds: float) -> Values:
-        nonlocal now
-        now += seconds
-        return {"n": 1}
-
     found: list[Found] = []
-    watch = Watch(700.0, [3.0, 1.0, 1.0, 2.0], found.append)
+    watch = Watch(700.0, [3.0, 1.0, 1.0, 2.0])
+
+    def measure(what: str, seconds: float, compiled_on: str = "") -> None:
+        def take() -> Values:
+            nonlocal now
+            now += seconds
+            return {"n": 1}
+
+        found.append(watch.measure(Measurement(what, take, compiled_on=compiled_on)))
+
     watch.begin("step")
     assert watch.left_seconds == 300
-    watch.measure("compiled", lambda: taking(200.0), compiled_on="cuda")
-    watch.measure("as long as the first", lambda: taking(200.0), compiled_on="cuda")
-    watch.measure("short", lambda: taking(96.0))
-    watch.measure("too late", lambda: taking(1.0))
+    measure("compiled", 200.0, "cuda")
+    measure("as long as the first", 200.0, "cuda")
+    measure("short", 96.0)
+    measure("too late", 1.0)
     watch.begin("decode")
     # A quarter of what is left.
     assert watch.left_seconds == 101
@@ -120,11 +124,11 @@ def test_one_that_fails_is_named_and_takes_neither_the_others_nor_the_file(
     def fail() -> Values:
         raise torch.OutOfMemoryError("no memory\nis left")
 
-    def part(bench: gpu.Bench) -> None:
-        bench.watch.measure("large", fail)
-        bench.watch.measure("small", lambda: {"n": 1})
+    def part(bench: Bench) -> Iterator[Measurement]:
+        yield Measurement("large", fail)
+        yield Measurement("small", lambda: {"n": 1})
 
-    monkeypatch.setitem(gpu.PARTS, "step", part)
+    monkeypatch.setitem(parts.PARTS, "step", part)
     out = tmp_path / "found.json"
     assert main(["bench", "gpu", *WORDS, "--device", "cpu", "--parts", "step", "--json", str(out)]) == 1
     said = capsys.readouterr()

@@ -1,24 +1,25 @@
-"""What an image becomes on a device: each format, damaged, and among other images, beside what the CPU makes of it."""
+"""Of the measurement of a GPU: what an image becomes there and on a CPU, in each format, damaged, and among others."""
 
 import io
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fer_dist.bench.watch import Value, Values
+from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Encoded, described, faces
+from fer_dist.bench.gpu.watch import Measurement, Value, Values
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.images import decode, plain
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.loader import NO_IDS
 from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, empty_pipeline, find_bad
-
-Encoded = NDArray[np.uint8]
+from fer_dist.data.sources.source import Sample
 
 DECODERS: dict[str, dict[str, Any]] = {
     "mixed": {},
@@ -30,6 +31,59 @@ DECODERS: dict[str, dict[str, Any]] = {
 
 AMONG = 64
 """Images of the batch in which one image must have the pixels that it has alone."""
+
+
+def measurements(bench: Bench) -> Iterator[Measurement]:
+    device, cpu = bench.device, torch.device("cpu")
+    yield Measurement("set", partial(described, bench))
+    forms = kinds(_face(bench.flags.pixels))
+    for name, content in forms.items():
+        yield Measurement(name, partial(formats, content, device))
+    one = forms["jpeg 4:2:0"]
+
+    def crops() -> Values:
+        return crops_in_other_batch(one, bench.held[0], bench.config(bench.shapes[0]).data, device)
+
+    def decoded(where: torch.device, how: dict[str, Any]) -> Values:
+        return decoded_in_other_batch(one, bench.held[0], where, how)
+
+    yield Measurement("one image, other batch: evaluation's crops", crops)
+    yield Measurement("one image, other batch: cpu", partial(decoded, cpu, {}))
+    for name, how in DECODERS.items():
+        lacking = "" if bench.is_cuda else NO_CARD
+        yield Measurement(f"one image, other batch: {name}", partial(decoded, device, how), lacking)
+    for name, content in damaged(one).items():
+        yield Measurement(f"damage: {name}", partial(verdicts, content, device))
+    yield Measurement("late reads equal those at once", partial(_late_reads, bench))
+
+
+def _face(side: int) -> Image.Image:
+    source = faces(1, side)
+    (sample,) = source.samples()
+    assert isinstance(sample, Sample)
+    return decode(source.read(sample).content)
+
+
+def _late_reads(bench: Bench) -> Values:
+    """Whether crops that the device reads late, behind other work, are those that it reads at once: the loader gives
+    views of DALI's own memory, and goes on."""
+    config = bench.config(bench.shapes[0])
+    side, count = (6144, 100) if bench.is_cuda else (64, FIRST)
+    load = torch.randn(side, side, device=bench.device)
+
+    def sums(late: bool) -> list[Any]:
+        nonlocal load
+        found = []
+        for batch in bench.loader(config, count):
+            for _ in range(4 if late else 0):
+                load = (load @ load).clamp(-1, 1)
+            found.append(batch.crops.sum(dim=(1, 2, 3), dtype=torch.float64))
+            if not late:
+                bench.clock.wait()
+        return [each.cpu() for each in found]
+
+    pairs = zip(sums(late=False), sums(late=True), strict=True)
+    return {"equal": all(torch.equal(one, other) for one, other in pairs), "batches": count}
 
 
 def kinds(face: Image.Image) -> dict[str, bytes]:
