@@ -35,20 +35,3 @@ def test_times_are_set_beside_those_of_ddp() -> None:
         ["ddp", "bf16", "3", "200.0", "100.0", "400.0", "1.00", "1.0"],
         ["other", "bf16", "1", "300.0"] + ["300.0"] * 2 + ["1.50", "2.0"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--steps", "0"], "must be at least 1"),
-        (["--workers", "3", "--batch-size", "2"], "--batch-size at least --workers"),
-        (["--device", "cuda", "--workers", "64"], "--workers 64 need as many CUDA devices"),
-    ],
-)
-def test_what_cannot_be_measured_gets_one_line(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", "step", *words]) == 2
-    text = capsys.readouterr().err
-    assert message in text
-    assert text.count("\n") == 1

@@ -31,21 +31,3 @@ def test_rates_are_set_beside_the_best() -> None:
         ["chosen", "1", "1", "3", "90.0", "80.0", "100.0", "0.75"],
         ["", "2", "1", "1", "120.0", "120.0", "120.0", "1.00"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nowhere"], "no such folder of shards"),
-        (["nowhere", "--repeats", "0"], "--repeats at least 1"),
-        (["nowhere", "--steps", "3"], "--steps must be at least 8"),
-        (["nowhere", "--crop", "80"], "larger than --size 64"),
-    ],
-)
-def test_what_cannot_be_measured_gets_one_line(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", "threads", *words]) == 2
-    text = capsys.readouterr().err
-    assert message in text
-    assert text.count("\n") == 1
