@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_dist.config.settings import DataConfig
+from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import HALF
@@ -17,8 +17,6 @@ from fer_dist.runs.network import Network
 from fer_dist.scores.metrics import accuracy, confusion
 from fer_dist.scores.table import Predictions, predicted
 
-BATCH = 256
-
 
 def predict_in_half(
     model: nn.Module, network: Network, reader: Reader, placement: Placement, data: DataConfig, precision: str
@@ -28,7 +26,7 @@ def predict_in_half(
     model: on the placement's device. data: of its settings, on_bad. precision: bf16 or fp16.
     """
     device = placement.device
-    loader = evaluation_loader(evaluation_data(network, data), reader, placement, BATCH)
+    loader = evaluation_loader(evaluation_data(network, data), reader, placement, EvaluateConfig.batch_size)
     with torch.autocast(device.type, HALF[precision]):
         return predict(model, network, loader, World(0, 1, device))
 

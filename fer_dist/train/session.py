@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fer_dist.config.settings import Config
+from fer_dist.config.settings import Config, EvaluateConfig
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
@@ -25,8 +25,6 @@ from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine
 from fer_dist.train.inputs import Inputs, open_inputs, start_from
 from fer_dist.train.monitor import Monitor
-
-VALIDATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -259,7 +257,7 @@ def _open_validation(job: Job, reader: Reader | None, placement: Placement) -> L
         return None
     _stop_with(job, reader)
     # Float32, as every evaluation: half precision there would cost accuracy without a word.
-    return evaluation_loader(job.config.data, reader, replace(placement, half=False), VALIDATION_BATCH)
+    return evaluation_loader(job.config.data, reader, replace(placement, half=False), EvaluateConfig.batch_size)
 
 
 def _stop_with(job: Job, reader: Reader) -> None:
