@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 from pathlib import Path
 
 from fer_dist.config.settings import DataConfig
@@ -12,6 +11,7 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, default_folder
 from fer_dist.storage.places import folder_at, is_url
 from fer_dist.storage.store import cause_of, file_system
+from fer_dist.storage.writing import free_on
 
 LEAST_DISK, ENOUGH_DISK = 10**9, 5 * 10**9
 """Free bytes for run folders: a checkpoint of the study's network with its optimiser has 90 MB, and three are kept."""
@@ -67,9 +67,7 @@ def disk(asked: Asked, free: int | None = None) -> list[Finding]:
     """Room for run folders. free: bytes, by default those of the run root's disk."""
     if is_url(asked.run_root):
         return not_here("run folders go to a store")
-    if free is None:
-        root = Path(asked.run_root)
-        free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
+    free = free_on(Path(asked.run_root)) if free is None else free
     found = f"{free / 1e9:.1f} GB free for run folders"
     remedy = "free some, or choose another --run.root"
     if free < LEAST_DISK:
@@ -90,7 +88,7 @@ def cache(asked: Asked, free: int | None = None, system: str = "") -> list[Findi
             f"{folder}: on {system}, whose locks do not hold between processes as the cache needs it",
             "choose a folder on a disk of this node: --data.cache",
         )
-    free = shutil.disk_usage(folder).free if free is None else free
+    free = free_on(folder) if free is None else free
     wanted = DataConfig().cache_gb
     found = f"{folder}: {free / 1e9:.1f} GB free on {system}"
     if free < wanted * 1e9:

@@ -66,9 +66,14 @@ def is_full(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def free_on(folder: Path) -> int:
+    """Bytes free on the disk on which a folder lies, or is to be made."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
 def free_bytes(folder: Path, flag: str) -> int:
-    """Of the disk on which a folder is to be made. Raises InputError that names the flag where it cannot be made."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    """The same of a folder that is to be written. Raises InputError that names the flag where it cannot be."""
+    nearest = _nearest(folder)
     if not nearest.is_dir():
         raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
     # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
@@ -80,7 +85,11 @@ def free_bytes(folder: Path, flag: str) -> int:
             pass
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}") from None
-    return shutil.disk_usage(nearest).free
+    return free_on(nearest)
+
+
+def _nearest(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def flush_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ from fer_dist.data.sources.source import Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
-from fer_dist.storage.writing import check_owner, is_full, open_lock, write_atomically
+from fer_dist.storage.writing import check_owner, free_on, is_full, open_lock, write_atomically
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
@@ -167,7 +167,7 @@ def _check_room(out: Path, building: Path, listing: Listing) -> None:
     samples = sum(lines.count for lines in listing.samples.values())
     finished = sum(path.stat().st_size for path in building.glob("shards/*/*.tar"))
     needed = listing.image_bytes + SAMPLE_OVERHEAD * samples - finished
-    free = shutil.disk_usage(out).free
+    free = free_on(out)
     if needed > free:
         raise InputError(
             f"{out}: {samples} images need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
