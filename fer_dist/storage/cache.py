@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fer_dist.errors import InputError
 from fer_dist.storage.places import user_cache
-from fer_dist.storage.writing import check_owner, make_own, open_lock
+from fer_dist.storage.writing import check_owner, drop_lock, make_own, open_lock, take_lock
 
 CLAIM, PART = ".claim", ".part"
 SET_NAME = r"[0-9a-f]{24}"
@@ -249,9 +249,7 @@ def _claimed(path: Path) -> Iterator[bool]:
     """Whether the claim is ours: a locked file. It is removed afterwards."""
     descriptor = open_lock(path, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(descriptor):
             yield False
             return
         try:
@@ -260,8 +258,7 @@ def _claimed(path: Path) -> Iterator[bool]:
         finally:
             if _is_at(descriptor, path):
                 path.unlink()
-            # A process forked meanwhile shares the lock, and closing would leave it locked there.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            drop_lock(descriptor)
     finally:
         os.close(descriptor)
 
@@ -280,14 +277,12 @@ def _is_stale(claim: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
+        if not take_lock(descriptor):
+            return False
         if _is_at(descriptor, claim):
             claim.with_suffix(PART).unlink(missing_ok=True)
             claim.unlink()
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        drop_lock(descriptor)
         return True
     finally:
         os.close(descriptor)
@@ -297,10 +292,10 @@ def _is_stale(claim: Path) -> bool:
 def _locked(path: Path) -> Iterator[None]:
     descriptor = open_lock(path, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        take_lock(descriptor, wait=True)
         try:
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            drop_lock(descriptor)
     finally:
         os.close(descriptor)

@@ -107,7 +107,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     descriptor = open_lock(path.with_name(f".{path.name}.lock"))
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            take_lock(descriptor, wait=True)
         except OSError as error:
             # Some mounts (Lustre, NFS) have no locks: better unguarded there than not at all.
             if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
@@ -133,6 +133,23 @@ def open_lock(path: Path, mode: int = 0o666) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no regular file, where one to lock is needed", str(path))
     return descriptor
+
+
+def take_lock(descriptor: int, wait: bool = False) -> bool:
+    """Lock what `open_lock` gave, until it is closed here and in each process that has it from this one.
+
+    Whether it is ours now: without waiting it may be another's.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def drop_lock(descriptor: int) -> None:
+    """Unlock it before it is closed: a process forked meanwhile shares the lock, and would keep it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def check_owner(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The record of a study's jobs that are done."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 from fer_dist.errors import InputError
 from fer_dist.storage.untrusted import Count, Number, Value, file_name, inside, read_regular, record
-from fer_dist.storage.writing import file_hash, open_lock, write_atomically
+from fer_dist.storage.writing import file_hash, open_lock, take_lock, write_atomically
 from fer_dist.study.jobs import Job, Kind
 
 MOST_BYTES = 1 << 30
@@ -118,14 +117,12 @@ def locked(out: Path) -> Iterator[int]:
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(descriptor):
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             raise InputError(
                 f"{out}: another study is at work there (process {holder}, or a training that it started); "
                 "wait for its end, or choose another --out"
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield descriptor

@@ -4,7 +4,6 @@ All work lies in OUT/.building until it is whole, so that a killed build can go 
 Checking finished sets is in verify.py, indexing tars that others made in index.py.
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from fer_dist.data.sources.source import Source
 from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
-from fer_dist.storage.writing import check_owner, free_on, is_full, open_lock, write_atomically
+from fer_dist.storage.writing import check_owner, free_on, is_full, open_lock, take_lock, write_atomically
 
 BUILDING = ".building"
 LEFT_OUT = "left_out.jsonl"
@@ -118,10 +117,8 @@ def _building(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another OUT") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another build is writing here; wait for it or choose another OUT") from None
+        if not take_lock(lock.fileno()):
+            raise InputError(f"{out}: another build is writing here; wait for it or choose another OUT")
         try:
             yield building
         except InputError:
