@@ -10,14 +10,13 @@ from fer_dist.doctor.finding import Asked, Finding, fault, from_message, not_her
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, default_folder
 from fer_dist.storage.places import folder_at, is_url
-from fer_dist.storage.store import cause_of, file_system
+from fer_dist.storage.store import PROBE, Patience, Store
 from fer_dist.storage.writing import free_on
 
 LEAST_DISK, ENOUGH_DISK = 10**9, 5 * 10**9
 """Free bytes for run folders: a checkpoint of the study's network with its optimiser has 90 MB, and three are kept."""
 
 REMOTE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "beegfs", "ceph", "glusterfs", "gpfs", "9p", "fuse.sshfs")
-PROBE = b"written by fer-dist doctor; may be removed\n"
 
 
 def run_root(asked: Asked) -> list[Finding]:
@@ -44,23 +43,16 @@ def run_root(asked: Asked) -> list[Finding]:
 
 
 def _probe_store(place: str) -> list[Finding]:
-    """The same in a store, whose errors are its own."""
-    location = folder_at(place)
-    path = f"{location.folder}/.fer-dist-probe-{secrets.token_hex(4)}"
+    """The same in a store, which is asked once."""
+    store = Store(folder_at(place))
+    store.patience = Patience(tries=1)
     try:
-        files = file_system(location)
-        files.pipe_file(path, PROBE)
-        content = files.cat_file(path)
-        files.rm_file(path)
+        is_sound = store.probe()
     except (InputError, WorkError) as error:
         return from_message(str(error))
-    # Each store raises errors of its own kinds, which fsspec does not unify.
-    except Exception as error:
-        remedy = "look at the address, the store's credentials in the environment, their rights there, and the network"
-        return fault(f"{location.shown}: a probe cannot be written ({cause_of(error, location)})", remedy)
-    if content != PROBE:
-        return fault(f"{location.shown}: what is read back is not what was written", "look at the store")
-    return ok(f"{location.shown}: a probe was written, read and removed")
+    if not is_sound:
+        return fault(f"{store.location.shown}: what is read back is not what was written", "look at the store")
+    return ok(f"{store.location.shown}: a probe was written, read and removed")
 
 
 def disk(asked: Asked, free: int | None = None) -> list[Finding]:

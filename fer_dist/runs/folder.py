@@ -300,13 +300,16 @@ class RunFolder:
 
 
 def check_can_write(folder: RunFolder) -> None:
-    """Raises InputError where the store of a run cannot be written, with what it answered."""
+    """Raises InputError where the store of a run cannot be written and read, with what it answered."""
     if folder.store:
         try:
-            folder.store.put(".probe", b"")
-            folder.store.remove({".probe"})
+            is_sound = folder.store.probe()
         except WorkError as error:
             raise InputError(f"--run.root: {error}") from None
+        if not is_sound:
+            raise InputError(
+                f"--run.root: {folder.place}: what is read back is not what was written; look at the store"
+            )
 
 
 def entered(place: str) -> RunFolder:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import random
 import re
+import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ STALL_SECONDS = 30.0
 MOST_MANIFEST_BYTES = 1 << 30
 """A manifest of 100,000 shards has 32 MB; other small files have less."""
 
+PROBE = b"written by fer-dist to try this place; may be removed\n"
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 DAMAGE = {"FlexibleChecksumError", "ChecksumError"}
 FOR_GOOD = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError", "InvalidURL"}
@@ -173,6 +175,17 @@ class Store:
             return True
         except _Changed:
             return False
+
+    def probe(self) -> bool:
+        """Write a file under a name that nobody has, read it and remove it. Whether it came back as it was written.
+
+        Raises WorkError where one of the three cannot be done.
+        """
+        name = f".fer-dist-probe-{secrets.token_hex(4)}"
+        self.put(name, PROBE)
+        content = self.read_if_there(name)
+        self.remove({name})
+        return content == PROBE
 
     def _write(self, name: str, content: bytes, condition: dict[str, Any]) -> None:
         if self.location.protocol in WEB:
