@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.reading import clean_key, lines_with_places, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import folder_at, names_found, readable
@@ -78,10 +78,8 @@ class ExpW:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        with open_table(self.listing, "utf-8-sig", "surrogateescape") as stream:
-            for number, line in enumerate(lines_of(stream), start=1):
-                if line.strip():
-                    yield self._sample(_fields(line), f"{os.path.basename(self.listing)} line {number}")
+        for line, place in lines_with_places(self.listing):
+            yield self._sample(_fields(line), place)
 
     def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
         if len(fields) != 8:

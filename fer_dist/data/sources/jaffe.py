@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.data.sources.reading import clean_key, read_whole
+from fer_dist.data.sources.reading import clean_key, match_of, named_images, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
-from fer_dist.storage.folders import entries_of, folder_at, names_found, readable
+from fer_dist.storage.folders import entries_of, folder_at, names_found
 
 EMOTIONS = tuple(CODES["jaffe"].values())
 NAME = re.compile(rf"([A-Z]{{2}})\.({'|'.join(CODES['jaffe'])})[0-9]\.[0-9]{{1,3}}", re.IGNORECASE)
@@ -32,7 +31,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     """
     given = folder_at(raw)
     for root in (given, given / "jaffe", given / "jaffedbase"):
-        subjects = {match[1].upper() for name in _names(root) if (match := _match(name))}
+        subjects = {match[1].upper() for name in _names(root) if (match := match_of(NAME, name))}
         if subjects:
             folds = cut_folds(options, subjects)
             return Jaffe(str(root), folds, f"one folder of images; {folds.words}")
@@ -54,22 +53,16 @@ class Jaffe:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        seen: set[str] = set()
-        for name in sorted(_names(Path(self.root))):
-            match = _match(name)
-            if not is_image_name(name):
-                yield LeftOut("", readable(name), "not an image by its extension")
-            elif not match:
-                yield LeftOut("", readable(name), "not named as an image of JAFFE")
-            elif match[0].upper() in seen:
-                yield LeftOut(self.folds.split_of(match[1].upper()), readable(name), "another image has this name")
-            else:
-                seen.add(match[0].upper())
-                subject, code = match[1].upper(), match[2].upper()
-                facts = {"id": name, "code": code, "subject": subject, "gender": "female"}
-                emotion = CODES["jaffe"][code]
-                path = os.path.join(self.root, name)
-                yield Sample(clean_key(match[0].upper()), self.folds.split_of(subject), emotion, path, facts=facts)
+        names = _names(Path(self.root))
+        for found in named_images(names, NAME, "JAFFE", lambda match: self.folds.split_of(match[1].upper())):
+            yield found if isinstance(found, LeftOut) else self._sample(*found)
+
+    def _sample(self, name: str, match: re.Match[str]) -> Sample:
+        subject, code = match[1].upper(), match[2].upper()
+        facts = {"id": name, "code": code, "subject": subject, "gender": "female"}
+        path = os.path.join(self.root, name)
+        key, split = clean_key(match[0].upper()), self.folds.split_of(subject)
+        return Sample(key, split, CODES["jaffe"][code], path, facts=facts)
 
     def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
@@ -78,7 +71,3 @@ class Jaffe:
 def _names(folder: Path) -> Iterator[str]:
     if folder.is_dir():
         yield from (entry.name for entry in entries_of(folder))
-
-
-def _match(name: str) -> re.Match[str] | None:
-    return NAME.fullmatch(name.rpartition(".")[0]) if is_image_name(name) else None

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from fer_dist.data.emotions import CODES
-from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.folds import FoldOptions, Folds, cut_folds
-from fer_dist.data.sources.reading import read_whole
+from fer_dist.data.sources.reading import match_of, named_images, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import entries_of, folder_at, is_folder, names_found, readable
@@ -58,7 +57,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     for root in (given / "KDEF_and_AKDEF" / "KDEF", given / "KDEF", given):
         subjects, in_folders = set(), False
         for place in _places(root):
-            if match := _match(place):
+            if match := match_of(NAME, place):
                 subjects.add((match[2] + match[3]).upper())
                 in_folders |= "/" in place
         if subjects:
@@ -84,25 +83,17 @@ class Kdef:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        # By name, whatever the folder: an image that lies in two places is one sample.
-        seen: set[str] = set()
-        for place in sorted(_places(Path(self.root))):
-            match = _match(place)
-            if not is_image_name(place):
-                yield LeftOut("", readable(place), "not an image by its extension")
-            elif not match:
-                yield LeftOut("", readable(place), "not named as an image of KDEF")
-            elif match[0].upper() in seen:
-                split = self.folds.split_of((match[2] + match[3]).upper())
-                yield LeftOut(split, readable(place), "another image has this name")
-            else:
-                seen.add(match[0].upper())
-                yield self._sample(place, match)
+        # By name, whatever the folder.
+        for found in named_images(_places(Path(self.root)), NAME, "KDEF", self._split_of):
+            yield found if isinstance(found, LeftOut) else self._sample(*found)
+
+    def _split_of(self, match: re.Match[str]) -> str:
+        return self.folds.split_of((match[2] + match[3]).upper())
 
     def _sample(self, place: str, match: re.Match[str]) -> Sample | LeftOut:
         session, sex, number, code, angle = (part.upper() for part in match.groups())
         subject = sex + number
-        split = self.folds.split_of(subject)
+        split = self._split_of(match)
         if angle not in ANGLES[self.angles]:
             return LeftOut(split, readable(place), "another angle")
         facts = {
@@ -136,8 +127,3 @@ def _places(root: Path) -> Iterator[str]:
                 yield from (f"{entry.name}/{file.name}" for file in entries_of(entry.path))
             else:
                 yield entry.name
-
-
-def _match(place: str) -> re.Match[str] | None:
-    name = os.path.basename(place)
-    return NAME.fullmatch(name.rpartition(".")[0]) if is_image_name(name) else None

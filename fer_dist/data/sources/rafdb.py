@@ -14,7 +14,7 @@ from typing import Any, Literal
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, lines_with_places, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
@@ -97,10 +97,8 @@ class Official:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        with open_table(self.listing, "utf-8-sig", "surrogateescape") as stream:
-            for number, line in enumerate(lines_of(stream), start=1):
-                if line.strip():
-                    yield self._sample(line.split(), f"{os.path.basename(self.listing)} line {number}")
+        for line, place in lines_with_places(self.listing):
+            yield self._sample(line.split(), place)
 
     def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
         if len(fields) != 2:

@@ -3,15 +3,15 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from fer_dist.data.images import is_image_name
-from fer_dist.data.sources.source import EncodedImage, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import files_below, readable
-from fer_dist.storage.untrusted import open_regular, read_regular
+from fer_dist.storage.untrusted import lines_of, open_regular, open_table, read_regular
 
 
 def read_whole(sample: Sample) -> EncodedImage:
@@ -69,6 +69,40 @@ OTHER_KINDS = {
 def images_below(folder: str | Path) -> Iterator[str]:
     """Paths of all files below a folder that are images by their extension, in order."""
     return filter(is_image_name, files_below(folder))
+
+
+def match_of(name: re.Pattern[str], place: str) -> re.Match[str] | None:
+    """What the name of an image says, its extension aside; None for another name. place: the file's name or path."""
+    return name.fullmatch(os.path.basename(place).rpartition(".")[0]) if is_image_name(place) else None
+
+
+def named_images(
+    places: Iterable[str], name: re.Pattern[str], release: str, split_of: Callable[[re.Match[str]], str]
+) -> Iterator[tuple[str, re.Match[str]] | LeftOut]:
+    """Files in order, each with what its name says; an image that lies in two places, or in two formats, comes once.
+
+    name: of the release's images, as for `match_of`. split_of: such a name, for one that comes again.
+    """
+    seen: set[str] = set()
+    for place in sorted(places):
+        match = match_of(name, place)
+        if not is_image_name(place):
+            yield LeftOut("", readable(place), "not an image by its extension")
+        elif not match:
+            yield LeftOut("", readable(place), f"not named as an image of {release}")
+        elif match[0].upper() in seen:
+            yield LeftOut(split_of(match), readable(place), "another image has this name")
+        else:
+            seen.add(match[0].upper())
+            yield place, match
+
+
+def lines_with_places(listing: str) -> Iterator[tuple[str, str]]:
+    """The lines of a list that say something, each with what a left-out row is called: `label.lst line 3`."""
+    with open_table(listing, "utf-8-sig", "surrogateescape") as stream:
+        for number, line in enumerate(lines_of(stream), start=1):
+            if line.strip():
+                yield line, f"{os.path.basename(listing)} line {number}"
 
 
 def refuse_other_kinds(table: Path) -> None:
