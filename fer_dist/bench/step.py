@@ -111,7 +111,7 @@ def run_rank(flags: StepFlags, found: Path) -> None:
         for _ in range(flags.repeats):
             for name, engine in engines.items():
                 seconds[name].append(_timed(engine, batch, flags.steps))
-        held = {name: -world.least(-_held_bytes(engine)) for name, engine in engines.items()}
+        held = {name: -world.min(-_held_bytes(engine)) for name, engine in engines.items()}
         if world.is_main:
             precision = chosen.train.precision
             rows = [asdict(StepTime(name, precision, times[1:], held[name])) for name, times in seconds.items()]

@@ -78,7 +78,7 @@ COMMANDS = {
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command),
     "evaluate": Command("score every model on every set", evaluate_command),
     "study": Command(
-        "PLAN: train, evaluate across data sets, transfer, report; paper is the published one", study_command
+        "PLAN: train, evaluate across datasets, transfer, report; paper is the published one", study_command
     ),
     "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
     "doctor": Command("what this machine, or each node of a cluster, has and what is missing", _doctor),

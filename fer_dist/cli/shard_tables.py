@@ -40,7 +40,7 @@ def set_table(report: AuditReport) -> Cells:
 
 def copy_table(report: AuditReport) -> Cells:
     """A kind of duplicates a row."""
-    header = ["duplicates", "how", "images", "groups", "in two splits", "in two data sets", "labels differ", "largest"]
+    header = ["duplicates", "how", "images", "groups", "in two splits", "in two datasets", "labels differ", "largest"]
     return header, [
         _duplicate_row(report, "exact", "same pixels", report.exact_copies),
         _duplicate_row(report, "near", f"similarity {report.similar} and above", report.near_copies),

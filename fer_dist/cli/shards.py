@@ -80,7 +80,7 @@ def _index(arguments: Arguments) -> None:
         """Names in the order of the labels, as anger,disgust,...; needed where there is no manifest."""
 
         dataset: str = ""
-        """Name of the data set. Empty: the name of the folder above."""
+        """Name of the dataset. Empty: the name of the folder above."""
 
         split: str = ""
         """Name of the split. Empty: the name of the folder."""

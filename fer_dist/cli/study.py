@@ -16,7 +16,7 @@ usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...
        fer-dist study PLAN.yaml [--flag VALUE ...]
        fer-dist study report FOLDER
 
-Trains, evaluates across data sets, transfers, measures and reports.
+Trains, evaluates across datasets, transfers, measures and reports.
 Started again, it does only what is missing.
 
 """

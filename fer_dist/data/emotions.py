@@ -1,4 +1,4 @@
-"""Emotion names and the label table of each data set. Names travel everywhere; a bare index never leaves its table.
+"""Emotion names and the label table of each dataset. Names travel everywhere; a bare index never leaves its table.
 
 Label order is this field's most repeated silent bug, so each table stands here once, with its source.
 """
@@ -106,7 +106,7 @@ CODES: dict[str, dict[str, str]] = {
         "g": "surprise",
     },
 }
-"""For each data set: the release's own code, as text -> our name. Source: facts named beside each table."""
+"""For each dataset: the release's own code, as text -> our name. Source: facts named beside each table."""
 
 WORDS: dict[str, str] = {
     **dict.fromkeys(("surprise", "surprised"), "surprise"),

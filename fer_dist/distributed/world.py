@@ -38,7 +38,7 @@ class World:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def total(self, values: Tensor) -> Tensor:
+    def sum(self, values: Tensor) -> Tensor:
         """Sum over the ranks, elementwise. values: float64 on the host, any shape."""
         if self.size > 1:
             values = values.clone()
@@ -62,7 +62,7 @@ class World:
         self._asked = value, dist.all_reduce(value, group=self.host_group, async_op=True)
         return answer
 
-    def average(self, tensors: list[Tensor]) -> None:
+    def mean(self, tensors: list[Tensor]) -> None:
         """Replace floating-point tensors by their mean over the ranks, in place."""
         tensors = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.size > 1 and tensors:
@@ -72,7 +72,7 @@ class World:
             for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def gather(self, rows: NDArray) -> NDArray:
+    def all_gather(self, rows: NDArray) -> NDArray:
         """The rows of all ranks, in the order of the ranks; each rank may bring another number of them."""
         if self.size == 1:
             return rows
@@ -88,23 +88,23 @@ class World:
         arrays = [part.numpy().view(rows.dtype).reshape(padded.shape) for part in parts]
         return np.concatenate([array[: int(count)] for array, count in zip(arrays, counts, strict=True)])
 
-    def gather_objects(self, mine: T) -> list[T]:
+    def all_gather_object(self, mine: T) -> list[T]:
         """The object of each rank, on every rank."""
         everyone = [mine] * self.size
         if self.size > 1:
             dist.all_gather_object(everyone, mine, group=self.host_group)
         return everyone
 
-    def share(self, mine: T) -> T:
+    def broadcast(self, mine: T) -> T:
         """Rank 0's object, on every rank."""
         shared = [mine]
         if self.size > 1:
             dist.broadcast_object_list(shared, 0, group=self.host_group)
         return shared[0]
 
-    def least(self, value: int) -> int:
+    def min(self, value: int) -> int:
         """The smallest of the ranks' values."""
-        return int(self.gather(np.array([value], dtype=np.int64)).min())
+        return int(self.all_gather(np.array([value], dtype=np.int64)).min())
 
     def barrier(self) -> None:
         if self.size > 1:
@@ -121,7 +121,7 @@ class World:
                 answer = ask()
             except InputError as error:
                 fault = str(error)
-        answer, fault = self.share((answer, fault))
+        answer, fault = self.broadcast((answer, fault))
         if fault:
             raise InputError(fault if self.is_main else "")
         return cast(T, answer)

@@ -97,7 +97,7 @@ def _check_different(names: list[str], places: tuple[str, ...]) -> None:
         which = [shown(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
         raise InputError(
             f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
-            'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another data set is built with --dataset NAME'
+            'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another dataset is built with --dataset NAME'
         )
 
 

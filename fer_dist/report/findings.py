@@ -15,7 +15,7 @@ NEEDED_SCORES = ("samples", "accuracy", "accuracy_interval")
 class Model:
     """One trained network.
 
-    trained_on:   the data set (not the split) that it was trained on last; results on that set are its own.
+    trained_on:   the dataset (not the split) that it was trained on last; results on that set are its own.
     started_from: what gave it its first weights, such as another model's name; None where they were drawn at random.
     seconds:      duration of the training; parameters: how many it has; settings: whatever else a reader should know.
     group:        shared by models that differ only in their seed; empty: its name.
@@ -47,7 +47,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Result:
-    """What a model scored on one split of one data set.
+    """What a model scored on one split of one dataset.
 
     scores:         as metrics.scores gives them; only NEEDED_SCORES must be there.
     detail:         as detail.detail gives it; None: not measured. The same holds of the two that follow.
@@ -124,7 +124,7 @@ class Study:
 
     class_counts: "<dataset>-<split>" -> emotion -> images.
     left_out:     "<dataset>-<split>" -> reason -> images, as the manifests have it.
-    roles:        which data set stands where the published study has its own: "a", "b", "c" -> Result.dataset.
+    roles:        which dataset stands where the published study has its own: "a", "b", "c" -> Result.dataset.
     variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
     seconds:      duration of the whole study.
     maps:         paths of PNG figures of feature maps, relative to the report's folder.
@@ -232,7 +232,7 @@ def compared(study: Study, comparison: Comparison) -> tuple[Result, Result]:
 
 
 def seen_sets(study: Study, model: Model) -> set[str]:
-    """The data sets that a model or one that it started from was trained on."""
+    """The datasets that a model or one that it started from was trained on."""
     models = {other.name: other for other in study.models}
     seen, name = {model.trained_on}, model.started_from
     visited: set[str] = set()

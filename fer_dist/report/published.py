@@ -21,7 +21,7 @@ AGAINST = "ours against the study's"
 
 
 def paper_tables(study: Study) -> list[Table]:
-    """Those of its tables that have a row here; none where no data set has a role."""
+    """Those of its tables that have a row here; none where no dataset has a role."""
     tables = [
         _counts(study, "table-1-class-counts", "1", ("a", "b")),
         _cross_dataset(study),
@@ -33,7 +33,7 @@ def paper_tables(study: Study) -> list[Table]:
 
 
 def stand_in_sentence(study: Study) -> str:
-    """Which of its data sets others stand for; empty where none does."""
+    """Which of its datasets others stand for; empty where none does."""
     strangers = [
         f"{dataset} stands for {SET_NAMES[role]}"
         for role, dataset in sorted(study.roles.items())
@@ -386,5 +386,5 @@ AffectNet's counts are of all manual labels, the unreleased test set among them:
 
 
 def is_published_set(role: str, dataset: str) -> bool:
-    """Whether a data set of this name is the one that the study used in the role, by the name that our shards give."""
+    """Whether a dataset of this name is the one that the study used in the role, by the name that our shards give."""
     return dataset.lower() in DATASETS.get(role, ())

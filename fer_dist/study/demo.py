@@ -58,7 +58,7 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class _WithoutNeutrality:
-    """The test faces of a source, less the neutral ones, as a data set of its own."""
+    """The test faces of a source, less the neutral ones, as a dataset of its own."""
 
     source: Source
     dataset: str = "synthetic_six"

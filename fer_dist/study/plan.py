@@ -23,7 +23,7 @@ MOST_MODELS, MOST_PAIRS = 1_000, 100_000
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a study."""
+    """One dataset of a study."""
 
     shards: Place
     """Folder (or address) with the splits train, val and test; of a set that is only evaluated, test is enough, and
@@ -38,7 +38,7 @@ class Training:
     """One network to train, once for each seed."""
 
     data: str
-    """Name of the data set that it is trained on."""
+    """Name of the dataset that it is trained on."""
 
     preset: str = ""
     """Preset that its settings start from. Empty: the plan's."""
@@ -64,7 +64,7 @@ class Evaluation:
     """Names of trainings."""
 
     data: tuple[str, ...]
-    """Names of data sets, of which the test split is read."""
+    """Names of datasets, of which the test split is read."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Plan:
     """A study. Its order on disk, its keys and its report follow from this alone and from what the sets hold."""
 
     data: dict[str, DataSet]
-    """The data sets by name."""
+    """The datasets by name."""
 
     trainings: dict[str, Training]
     """The trainings by name."""
@@ -209,7 +209,7 @@ def models_of(plan: Plan) -> list[Model]:
 
 
 def evaluations_of(plan: Plan) -> list[tuple[str, str]]:
-    """(training, data set) for all that is to be scored, in the order of the plan, each once."""
+    """(training, dataset) for all that is to be scored, in the order of the plan, each once."""
     pairs = [(name, data) for wanted in plan.evaluations for name in wanted.models for data in wanted.data]
     everything = [(name, data) for name in plan.trainings for data in plan.data]
     return list(dict.fromkeys(pairs or everything))
@@ -224,7 +224,7 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
     if max(pairs, len(plan.trainings) * len(plan.data)) > MOST_PAIRS:
         yield Fault("evaluations", f"more than {MOST_PAIRS:,} models on sets; name fewer")
     if not plan.data:
-        yield Fault("data", "no data set; give at least one, as data: {faces: {shards: FOLDER}}")
+        yield Fault("data", "no dataset; give at least one, as data: {faces: {shards: FOLDER}}")
     if not plan.trainings:
         yield Fault("trainings", "no training; give at least one, as trainings: {faces: {data: faces}}")
     for section, names in (("data", plan.data), ("trainings", plan.trainings)):
@@ -244,7 +244,7 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
 
 
 def _training_faults(plan: Plan, place: str, name: str, training: Training) -> Iterator[Fault]:
-    yield from _unknown(f"{place}.data", training.data, plan.data, "data set")
+    yield from _unknown(f"{place}.data", training.data, plan.data, "dataset")
     yield from _unknown(f"{place}.preset", training.preset or plan.preset, PRESETS, "preset")
     yield from _seed_faults(f"{place}.seeds", training.seeds, may_be_empty=True)
     if not training.init_from:
@@ -275,11 +275,11 @@ def _pair_faults(plan: Plan) -> Iterator[Fault]:
         for model in wanted.models:
             yield from _unknown(f"evaluations.{number}.models", model, plan.trainings, "training")
         for data in wanted.data:
-            yield from _unknown(f"evaluations.{number}.data", data, plan.data, "data set")
+            yield from _unknown(f"evaluations.{number}.data", data, plan.data, "dataset")
     scored = set(evaluations_of(plan))
     for number, pair in enumerate(plan.comparisons):
         place = f"comparisons.{number}"
-        unknown = list(_unknown(f"{place}.data", pair.data, plan.data, "data set"))
+        unknown = list(_unknown(f"{place}.data", pair.data, plan.data, "dataset"))
         for side in ("with_model", "without_model"):
             unknown += _unknown(f"{place}.{side}", getattr(pair, side), plan.trainings, "training")
         yield from unknown

@@ -34,7 +34,7 @@ class Setup:
     """A plan that can be carried out.
 
     out:     the study's folder, absolute.
-    sets:    (data set, split) -> the set that is open there, for all splits that are needed.
+    sets:    (dataset, split) -> the set that is open there, for all splits that are needed.
     models:  every network, each after the one that it starts from.
     configs: model -> its configuration, less run.name and the path of train.init_from.
     """
@@ -57,7 +57,7 @@ class Setup:
 
     @property
     def evaluations(self) -> list[tuple[Model, str]]:
-        """(model, data set) for all that is scored."""
+        """(model, dataset) for all that is scored."""
         wanted = set(evaluations_of(self.plan))
         return [(model, data) for model in self.models for data in self.plan.data if (model.training, data) in wanted]
 
@@ -65,7 +65,7 @@ class Setup:
         return next(model for model in self.models if model.name == name)
 
     def data_of(self, model: Model) -> str:
-        """The data set that a model is trained on."""
+        """The dataset that a model is trained on."""
         return self.plan.trainings[model.training].data
 
     def has_parity(self, model: Model) -> bool:

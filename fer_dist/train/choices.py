@@ -58,7 +58,7 @@ def choose(config: Config, kept: dict[str, Any], world: World) -> Chosen:
     told = f"{precision} ({why}), threads: {threads.decode} decode"
     if world.device.type == "cpu":
         told += f", {threads.torch} compute"
-    notes = tuple(text for text in (*world.gather_objects(cost_of(precision, world.device))[:1], note) if text)
+    notes = tuple(text for text in (*world.all_gather_object(cost_of(precision, world.device))[:1], note) if text)
     return Chosen(with_settings(config, settings), told, notes)
 
 
@@ -69,13 +69,13 @@ def _precision(config: Config, kept: dict[str, Any], world: World) -> tuple[str,
     if "train.precision" in kept:
         return kept["train.precision"], "as the run began"
     mine = fastest(world.device, config.train.strategy)
-    found = weakest(world.gather_objects(mine))
+    found = weakest(world.all_gather_object(mine))
     return found.precision, found.reason
 
 
 def _threads(config: Config, kept: dict[str, Any], world: World) -> tuple[Threads, str]:
     """The threads of each rank, and a line where a run that goes on cannot have those that it began with."""
-    fewest = world.least(cores())
+    fewest = world.min(cores())
     rule = threads_for(config, world.device, fewest)
     began = Threads(kept.get("data.threads", rule.decode), kept.get("train.threads", rule.torch))
     note = ""

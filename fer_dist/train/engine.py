@@ -84,10 +84,10 @@ class Engine:
     def totals(self) -> Totals:
         """Mean loss and accuracy since the last call. Waits for the device and the other ranks."""
         bad = int(self._bad_step.item())
-        loss, correct, images = self.world.total(self._sums.cpu()).tolist()
+        loss, correct, images = self.world.sum(self._sums.cpu()).tolist()
         self._sums.zero_()
         images = max(images, 1)
-        first_bad = self.world.least(bad if bad >= 0 else NEVER)
+        first_bad = self.world.min(bad if bad >= 0 else NEVER)
         return Totals(loss / images, correct / images, int(images), -1 if first_bad == NEVER else first_bad)
 
     def is_finite(self) -> bool:
@@ -98,7 +98,7 @@ class Engine:
         """Give every rank the mean of the ranks' running statistics: before evaluation and before a checkpoint."""
         # Not of what is frozen: a mean of equal numbers may differ from them in the last bit.
         still = {id(buffer) for module in self.frozen for buffer in module.buffers()}
-        self.world.average([buffer for buffer in self.model.buffers() if id(buffer) not in still])
+        self.world.mean([buffer for buffer in self.model.buffers() if id(buffer) not in still])
 
     def state(self) -> dict[str, Tensor]:
         """The optimiser's tensors, whole, by the name of their parameter. Every rank must ask: they may be spread."""
@@ -155,7 +155,7 @@ class Engine:
         train, data = self.config.train, self.config.data
         if data.on_bad == "stop":
             return train.batch_size
-        return max(1, int(self.world.total(torch.tensor(float(images), dtype=torch.float64))))
+        return max(1, int(self.world.sum(torch.tensor(float(images), dtype=torch.float64))))
 
     def _take_part(self, crops: Tensor) -> None:
         """Give the other ranks the gradient that they wait for where none of this one's images decodes: zeros.

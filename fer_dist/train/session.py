@@ -86,7 +86,7 @@ class Session:
 
         Raises SharedError where a loss since the last look was not finite, and where the run is another process's now.
         """
-        if self.world.least(int(self.job.home.is_ours())) == 0:
+        if self.world.min(int(self.job.home.is_ours())) == 0:
             self.fail(self.job.home.lost)
         totals = self.engine.totals()
         if totals.bad_step >= 0:
@@ -110,7 +110,7 @@ class Session:
 
     def save(self, done: int, scored: bool) -> None:
         """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""
-        for found in self.world.gather_objects(self.loader.bad):
+        for found in self.world.all_gather_object(self.loader.bad):
             self.loader.bad |= found
         optimizer = self.engine.state()
         if self.ledger:
@@ -224,14 +224,14 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
             load_scores(job.folder)
         found = checkpoints.newest_files()
     entry, contents = found or (None, {})
-    owner, entry, names = world.share((owner, entry, list(contents)))
+    owner, entry, names = world.broadcast((owner, entry, list(contents)))
     if not world.is_main:
         job.home.enter()
         job.home.adopt(owner)
     if entry is None:
         return None
     # One file at a time: each is held several times over while it travels.
-    return snapshot_of(entry, {name: world.share(contents.get(name, b"")) for name in names})
+    return snapshot_of(entry, {name: world.broadcast(contents.get(name, b"")) for name in names})
 
 
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:

@@ -241,12 +241,12 @@ def test_nothing_that_an_error_tells_steers_the_terminal(capsys, monkeypatch, de
 @pytest.mark.parametrize("word", ["x" * 100_000, "\x1b" * 100_000])
 def test_an_error_that_quotes_a_word_of_any_length_stays_short_and_keeps_its_remedy(capsys, monkeypatch, word):
     def fail(arguments):
-        raise InputError(f"plan.yaml:3: no data set {word}; name one of the plan's")
+        raise InputError(f"plan.yaml:3: no dataset {word}; name one of the plan's")
 
     monkeypatch.setitem(commands.COMMANDS, "fail", Command("fails", fail))
     assert main(["fail"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("fer-dist: plan.yaml:3: no data set ")
+    assert told.startswith("fer-dist: plan.yaml:3: no dataset ")
     assert told.endswith("; name one of the plan's\n")
     assert len(told) < 2000
 

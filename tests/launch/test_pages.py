@@ -164,7 +164,7 @@ def test_every_file_of_ours_that_a_page_names_exists(page: Path):
     tests = {path.name for path in (TOP / "tests").rglob("*.py")}
     wrong = []
     for code in codes(page.read_text()):
-        # mine.py is what the reader of "A new data set" writes.
+        # mine.py is what the reader of "A new dataset" writes.
         wrong += [name for name in re.findall(r"\btest_\w+\.py", code) if name not in tests]
         paths = re.findall(r"(?<![\w./-])((?:tests|launch|cluster|fer_dist)/[\w./-]*\w)", code)
         wrong += [path for path in paths if not (TOP / path).exists() and not path.endswith("/mine.py")]

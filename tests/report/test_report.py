@@ -110,7 +110,7 @@ def test_a_page_without_transfer_and_counts_leaves_those_parts_out():
     text = rendered(crossed(850, 510))
     Page(text)
     assert "What transfer brings" not in text
-    assert "Data sets" not in text
+    assert "Datasets" not in text
 
 
 @pytest.mark.parametrize(

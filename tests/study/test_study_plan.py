@@ -57,7 +57,7 @@ WRONG = [
     ("audit: maybe\n", ":5: audit: expected true or false, found 'maybe'"),
     ("title: one\ntitle: two\n", ":6: title: stands here a second time"),
     ("title: [\n", ":6: not YAML"),
-    ("evaluations: [{models: [a], data: [b]}]\n", ":5: evaluations.0.data: no data set 'b'"),
+    ("evaluations: [{models: [a], data: [b]}]\n", ":5: evaluations.0.data: no dataset 'b'"),
     ("comparisons: [{with_model: a, without_model: c, data: a}]\n", "comparisons.0.without_model: no training 'c'"),
     ("  b: {data: a, init_from: c}\n  c: {data: a, init_from: b}\n", "goes in a circle (b -> c -> b)"),
     ("  b: {data: a, init_from: b}\n", "trainings.b.init_from: goes in a circle (b -> b)"),

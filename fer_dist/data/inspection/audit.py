@@ -46,7 +46,7 @@ class Group:
 
     @property
     def spans_splits(self) -> bool:
-        """Whether two splits of one data set share the image."""
+        """Whether two splits of one dataset share the image."""
         return any(len({member.split for member in own}) > 1 for own in self._by_dataset())
 
     @property
@@ -55,7 +55,7 @@ class Group:
 
     @property
     def conflicts(self) -> bool:
-        """Whether one data set labels the image in two ways; two data sets may well differ."""
+        """Whether one dataset labels the image in two ways; two datasets may well differ."""
         return any(len({member.emotion for member in own}) > 1 for own in self._by_dataset())
 
     def _by_dataset(self) -> list[list[Found]]:

@@ -17,7 +17,7 @@ def images_to_leave_out(report: AuditReport) -> list[LeaveOut]:
 
     An image that has no content or does not decode. Of each group of duplicates, exact ones first: in train and val all
     that have a duplicate in a later split (train before val before test) of any set. Of exact duplicates also: in train
-    all whose label is contradicted within their data set, and of those that are left in one set all but the first.
+    all whose label is contradicted within their dataset, and of those that are left in one set all but the first.
     """
     reasons: dict[Found, str] = {}
     for summary in report.sets:

@@ -102,7 +102,7 @@ class Published:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """The splits of one data set that lie beside each other. published: empty where that is not known."""
+    """The splits of one dataset that lie beside each other. published: empty where that is not known."""
 
     dataset: str
     splits: tuple[SplitDescription, ...]
@@ -110,7 +110,7 @@ class DatasetDescription:
 
 
 def describe(places: Sequence[str | Path | ShardSet]) -> list[DatasetDescription]:
-    """Describe shard sets, gathered by data set and place. places: of sets, or what `open_set` gave.
+    """Describe shard sets, gathered by dataset and place. places: of sets, or what `open_set` gave.
 
     Raises InputError for a place that is no shard set, and for a tar or an index that is missing or not whole.
     """
@@ -167,7 +167,7 @@ def _describe_split(found: ShardSet) -> SplitDescription:
 
 
 def _published(dataset: str, parent: str, sets: list[ShardSet]) -> Iterator[Published]:
-    """The published counts of the described splits; nothing for a data set that is no release, or for parts of sets."""
+    """The published counts of the described splits; nothing for a dataset that is no release, or for parts of sets."""
     if dataset not in SOURCES or any(one.location.pattern for one in sets):
         return
     by_split = source_module(dataset).PUBLISHED

@@ -40,7 +40,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a shard set holds: a folder of tars of one data set and one split."""
+    """What a shard set holds: a folder of tars of one dataset and one split."""
 
     dataset: str
     split: str

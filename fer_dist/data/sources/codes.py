@@ -1,6 +1,6 @@
-"""What labels mean that are no words: a data set's own table, or names in the order of the numbers.
+"""What labels mean that are no words: a dataset's own table, or names in the order of the numbers.
 
-Each data set orders the same emotions in its own way, so that a number alone is never guessed at.
+Each dataset orders the same emotions in its own way, so that a number alone is never guessed at.
 """
 
 import re
@@ -46,7 +46,7 @@ def ask_for_codes(place: object, labels: Iterable[str]) -> InputError:
     """The error for labels that are numbers, where nothing says what they mean."""
     tables = ", ".join(name for name, table in CODES.items() if "1" in table)
     return InputError(
-        f"{place}: the labels are numbers ({', '.join(labels)}), and each data set orders them in its own way; say "
+        f"{place}: the labels are numbers ({', '.join(labels)}), and each dataset orders them in its own way; say "
         f"which with --codes: {tables}, or the names in the order of the numbers 0, 1, 2, ..., as neutral,happy,sad"
     )
 

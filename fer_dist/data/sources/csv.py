@@ -81,11 +81,11 @@ class Options:
     """Folder that the paths start from. Empty: the folder of the csv file."""
 
     codes: str = ""
-    """What labels mean that are no words: a data set's table, such as affectnet, or names in the order of the numbers
+    """What labels mean that are no words: a dataset's table, such as affectnet, or names in the order of the numbers
     0, 1, 2, ..., as neutral,happy,sad; - for a number whose rows are left out."""
 
     dataset: str = ""
-    """Name of the data set. Empty: the name of RAW, in lower case."""
+    """Name of the dataset. Empty: the name of RAW, in lower case."""
 
 
 DEFAULT = Options()
@@ -96,7 +96,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 
     Its labels are read once here, to know which emotions there are.
     Raises InputError where a needed column is not found, several could be meant, or no label is understood; for
-    numbers without `codes`, since each data set has an order of its own, and where they do not fit `codes`.
+    numbers without `codes`, since each dataset has an order of its own, and where they do not fit `codes`.
     """
     path = Path(raw)
     found = _files_at(path)

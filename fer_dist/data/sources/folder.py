@@ -27,10 +27,10 @@ class Options:
     """What a user says of a folder."""
 
     dataset: str = ""
-    """Name of the data set. Empty: the name of RAW, in lower case."""
+    """Name of the dataset. Empty: the name of RAW, in lower case."""
 
     codes: str = ""
-    """What class folders mean that are numbers: a data set's table, such as rafdb, or names in the order of the numbers
+    """What class folders mean that are numbers: a dataset's table, such as rafdb, or names in the order of the numbers
     0, 1, 2, ..., as neutral,happy,sad; - for a number that is left out."""
 
 
@@ -41,7 +41,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     """Open a folder whose class folders are words, or numbers that `codes` explains.
 
     Raises InputError where a class folder names no emotion that we know, where there is none at all, and for numbers
-    without `codes`, since each data set has an order of its own.
+    without `codes`, since each dataset has an order of its own.
     """
     root = folder_at(raw)
     dataset = dataset_name(options.dataset, root)

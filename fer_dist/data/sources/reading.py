@@ -45,7 +45,7 @@ def clean_key(name: str) -> str:
 
 
 def dataset_name(given: str, raw: Path) -> str:
-    """The name of a data set that has none of its own: what the user gave, or else the file's or folder's name.
+    """The name of a dataset that has none of its own: what the user gave, or else the file's or folder's name.
 
     Raises InputError where the given name cannot be part of a file name.
     """

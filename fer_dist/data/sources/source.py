@@ -111,7 +111,7 @@ class Source(Protocol):
 
     @property
     def dataset(self) -> str:
-        """Name of the data set, used in file names and scores."""
+        """Name of the dataset, used in file names and scores."""
         ...
 
     @property

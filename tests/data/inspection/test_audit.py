@@ -44,7 +44,7 @@ def keys_of(group: Group) -> list[str]:
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two data sets with every fault of the audit in them; what does not matter has images of its own."""
+    """Two datasets with every fault of the audit in them; what does not matter has images of its own."""
     root = tmp_path_factory.mktemp("audited")
     train = [
         [sample(f"own-{n}", n % 7, drawn(n)) for n in range(20)],
@@ -74,7 +74,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         shard_set(root / "a" / split, shards, split=split)
         for split, shards in (("train", train), ("val", val), ("test", test))
     ]
-    # Another data set, with the first one's photographs under its own labels.
+    # Another dataset, with the first one's photographs under its own labels.
     other = [[sample("renamed", 6, drawn(0)), sample("new", 1, drawn(300))]]
     folders.append(shard_set(root / "b" / "test", other, split="test"))
     manifest = folders[-1] / "manifest.json"

@@ -35,7 +35,7 @@ def fer2013_set(root: Path, val: int = 7, val_fraction: float = 0.0) -> Path:
 
 
 def listed_set(root: Path, dataset: str, counts: dict[str, int]) -> Path:
-    """A set of a data set of this name. counts: images of each split."""
+    """A set of a dataset of this name. counts: images of each split."""
     samples = [
         Sample(f"{split}{i}", split, SEVEN[i % 7], "nowhere") for split, count in counts.items() for i in range(count)
     ]

@@ -178,7 +178,7 @@ def test_blanks_behind_delimiters_change_nothing(tmp_path: Path) -> None:
         (
             ["image,label", "a.jpg,3", "b.jpg,0"],
             {},
-            r"the labels are numbers \(0, 3\), and each data set orders them in its own way; say which with --codes: "
+            r"the labels are numbers \(0, 3\), and each dataset orders them in its own way; say which with --codes: "
             r"fer2013, rafdb, affectnet, ferplus, ckplus, expw, or the names in the order",
         ),
         (["image,label", "a.jpg,3.0", "b.jpg,04"], {}, r"the labels are numbers \(3, 4\)"),
@@ -376,7 +376,7 @@ def test_a_hubs_folder_with_its_table_is_read_with_one_split_or_all(tmp_path: Pa
     assert remark.startswith(f"{tmp_path}/split/more: not read")
     assert {sample.split for sample in samples_of(open_source("csv", str(tmp_path / "split" / "test")))} == {"test"}
     write(tmp_path / "coded" / "metadata.csv", b"file_name,label\n1.jpg,0\n")
-    with pytest.raises(InputError, match=r"the labels are numbers \(0\), and each data set orders them"):
+    with pytest.raises(InputError, match=r"the labels are numbers \(0\), and each dataset orders them"):
         open_source("csv", str(tmp_path / "coded"))
 
 

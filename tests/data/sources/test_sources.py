@@ -385,7 +385,7 @@ def test_a_link_to_itself_stops_no_build(tmp_path: Path, source: str) -> None:
         ),
         (
             ["train/0/a.jpg", "train/1/a.jpg"],
-            r"train: the labels are numbers \(0, 1\), and each data set orders them .* --codes: fer2013, rafdb,",
+            r"train: the labels are numbers \(0, 1\), and each dataset orders them .* --codes: fer2013, rafdb,",
         ),
         (["val/happy/a.jpg", "valid/happy/a.jpg"], r"val and valid are both the split 'val'"),
         (["train/a.jpg"], r"train: no class folders; expected <split>/<class>/<image> .* found: a\.jpg"),
