@@ -26,7 +26,10 @@ def signed_points(difference: float) -> str:
 
 def probability(p: float) -> str:
     """As "p < 0.001" or "p = 0.032"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    if p < 0.001:
+        return "p < 0.001"
+    # What rounds to 0.050 must show on which side of it it lies.
+    return f"p = {p:.4f}" if 0.0495 <= p < 0.0505 else f"p = {p:.3f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -29,6 +29,8 @@ from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FEWEST_SAID = 20
+"""Of fewer images above a threshold no accuracy is said."""
 MOST_SERIES = 7
 """Models in one figure: as many as there are shapes; more get a figure of their own."""
 CURVES = {
@@ -174,7 +176,7 @@ def _selective_page_figure(name: str, results: list[Result]) -> PageFigure:
     curves = {result.model: result.detail["selective_curve"] for result in results if result.detail}
     ends = []
     for model, curve in curves.items():
-        kept = [at for at in curve if at["accuracy"] is not None]
+        kept = [at for at in curve if at["samples"] >= FEWEST_SAID] or curve[:1]
         surest = next((at for at in kept if at["above"] == 0.9), kept[-1])
         part = f"{percent(surest['coverage'])} above {100 * surest['above']:g} %"
         ends.append(f"{model} {percent(surest['accuracy'])} of the {part}")

@@ -94,11 +94,8 @@ def _cross_dataset(study: Study) -> Table:
     for roles in (("a", "b"), ("b", "a"), ("a", "c")):
         result = role_result(study, *roles)
         if result:
-            scores = result.scores
-            mean = part(scores.get("mean_over_classes"), scores.get("mean_over_classes_interval"))
-            rows.append(
-                (word(result.model), word(result.spoken_set), _ours(study, result), mean, *_theirs(study, *roles))
-            )
+            names = word(_name(study, result)), word(result.spoken_set)
+            rows.append((*names, _ours(study, result), _balanced(study, result), *_theirs(study, *roles)))
     columns = ("model", "tested on", "our accuracy", "our balanced accuracy", THEIRS, AGAINST)
     caption = "Table 2. Models on sets that they were not trained on."
     return Table("table-2-cross-dataset", caption, columns, tuple(rows))
@@ -111,7 +108,13 @@ def _own(study: Study) -> Table:
         if result and model:
             train = (_training(study, role), part(TRAIN_ACCURACIES[role], note=f"on {SET_NAMES[role]}"))
             rows.append(
-                (word(result.model), word(result.spoken_set), *train, _ours(study, result), *_theirs(study, role, role))
+                (
+                    word(_name(study, result)),
+                    word(result.spoken_set),
+                    *train,
+                    _ours(study, result),
+                    *_theirs(study, role, role),
+                )
             )
     columns = ("model", "data", "our training accuracy", f"{THEIRS} in training", "our accuracy", THEIRS, AGAINST)
     caption = (
@@ -157,8 +160,8 @@ def _transfer(study: Study) -> Table:
     relative = f"relative {percent(gain.value / before.value)}" if before.value else ""
     ours = Cell(gain.value, "points", gain.interval, "; ".join(filter(None, (gain.whose, relative))))
     rows = (
-        (word("from scratch"), word(without.model), _cell(before), *_theirs(study, "b", "b")),
-        (word("pretrained"), word(after.model), _cell(then), *_theirs(study, "a-b", "b")),
+        (word("from scratch"), word(_name(study, without)), _cell(before), *_theirs(study, "b", "b")),
+        (word("pretrained"), word(_name(study, after)), _cell(then), *_theirs(study, "a-b", "b")),
         (word("gain, points"), word(None), ours, published, verdict),
     )
     return Table("table-4-transfer", caption, columns, rows)
@@ -185,6 +188,21 @@ def ours_of(study: Study, result: Result) -> Ours:
         mean = percent(several.values["accuracy"]["mean"])
         whose = f"seed {model.seed} alone; mean of {several.values['n']} seeds {mean}"
     return Ours(result.scores["accuracy"], result.scores["accuracy_interval"], whose)
+
+
+def _name(study: Study, result: Result) -> str:
+    """Of the recipe where a row's value is of several seeds, else of the network."""
+    model = next(model for model in study.models if model.name == result.model)
+    return model.group_name if seeds_of(study, model, result) else model.name
+
+
+def _balanced(study: Study, result: Result) -> Cell:
+    """Balanced accuracy: the mean over seeds where there are several."""
+    model = next(model for model in study.models if model.name == result.model)
+    several = seeds_of(study, model, result)
+    if several and (values := several.values.get("mean_over_classes")):
+        return part(values["mean"], note=f"mean of {several.values['n']} seeds")
+    return part(result.scores.get("mean_over_classes"), result.scores.get("mean_over_classes_interval"))
 
 
 def _gain(study: Study, after: Result, without: Result) -> Ours:

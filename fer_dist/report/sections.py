@@ -59,9 +59,9 @@ def _overall(study: Study, first: list[Result]) -> Section:
     found = tuple(sentence for model in first_models(study) for sentence in model_sentences(study, model))
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
     introduction = (
-        "A difference from the own set is of other images, and is tested on the emotions that both sets have; p is "
-        "after Holm's correction over all of them. So is that of accuracy against the balanced accuracy over the "
-        "models."
+        "The sentences are of the first seed's network of each training. A difference from the own set is of other "
+        "images, and is tested on the emotions that both sets have; p is after Holm's correction over these tests. So "
+        "is that of balanced accuracy against accuracy over the networks."
     )
     return Section("overall", "Every model on every set", introduction, found, shown)
 
@@ -72,15 +72,15 @@ def _transfer(study: Study, first: list[Result]) -> Section:
     introduction = (
         "With several seeds a test is over seeds and images, and speaks of the recipe; with one it speaks of the two "
         "networks alone, for another seed gives another network. In the sentences p is after Holm's correction over "
-        "this section's tests; in the table it is each test's own."
+        "the tests that they name; in the tables it is each test's own."
     )
     return Section("transfer", "What transfer brings", introduction, found, shown, tuple(plots.transfer_figure(study)))
 
 
 def _seeds(study: Study, first: list[Result]) -> Section:
     introduction = (
-        "The same training with other random numbers: what is left to luck. All figures below, and the tables from "
-        "class frequencies on, are of the first seed of each."
+        "The same training with other random numbers: what is left to luck. All else but the tables of every "
+        "model, what transfer brings and the figures that name another seed is of the first seed of each."
     )
     several = any(seeds.values["n"] > 1 for seeds in study.seeds)
     shown = _filled(tables.seeds_table(study)) if several else ()
@@ -112,7 +112,7 @@ def _priors(study: Study, first: list[Result]) -> Section:
     introduction = (
         "A model learns how frequent each emotion is in its training set and expects the same elsewhere. These scores "
         "take that out: once with all emotions equally likely, once with their frequency in the test set as estimated "
-        "from the predictions alone (Saerens et al. 2002)."
+        "from the predictions alone (Saerens et al. 2002). The changes are of these test images, and not tested."
     )
     drawn, shown = tuple(plots.prior_figure(first)), _filled(tables.prior_table(first))
     found = _said(sentences.prior_sentence, first)
@@ -123,7 +123,7 @@ def _calibration(study: Study, first: list[Result]) -> Section:
     introduction = (
         "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
         "model is right more often than it says, below it less often; large marks stand for many images. The second "
-        "shows how much better the confident predictions are: each mark keeps those above one threshold."
+        "shows how accurate the confident predictions are: each mark keeps those above one threshold."
     )
     drawn = tuple(plots.calibration_figures(first))
     found = _said(sentences.calibration_sentence, first) if drawn else ()

@@ -7,7 +7,7 @@ import numpy as np
 from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.differences import Transfer, balance_tests, cross_dataset_tests, is_shown
 from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of
-from fer_dist.report.numbers import percent, points, probability, signed_points, span
+from fer_dist.report.numbers import listed, percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -56,10 +56,10 @@ def class_balance_sentence(result: Result, test: dict[str, Any] | None) -> str:
     if test is None:
         return f"{start}."
     if not is_shown(test):
-        return f"{start}; a difference between frequent and rare emotions is not shown ({_tested(test)})."
-    place, more, fewer = ("below", "frequent", "rare") if test["difference"] < 0 else ("above", "rare", "frequent")
+        return f"{start}; that it differs from the accuracy is not shown ({_tested(test)})."
+    place, more = ("below", "more") if test["difference"] < 0 else ("above", "fewer")
     gap = f"{points(test['difference'])} points {place} its accuracy ({_tested(test)})"
-    return f"{start}, {gap}: {more} emotions do better than {fewer} ones."
+    return f"{start}, {gap}: of these emotions, those with {more} test images are recognised better."
 
 
 def transfer_sentence(transfer: Transfer) -> str:
@@ -81,9 +81,8 @@ def transfer_sentence(transfer: Transfer) -> str:
         text = f"{change} makes no difference on {where}{over}: {percent(after)} with both"
     else:
         relative = f", relative {percent(abs(gain) / before)}" if before else ""
-        verb = "brings" if gain > 0 else "costs"
         values = f"from {percent(before)} to {percent(after)}{relative}"
-        text = f"{change} {verb} {points(gain)} points on {where}{over} ({values})"
+        text = f"{change} {_comes_with(transfer, gain)} on {where}{over} ({values})"
     return f"{text}{_verdict(transfer, gain)}."
 
 
@@ -91,13 +90,15 @@ def confusion_sentences(result: Result) -> str:
     """The best and the worst recognised emotion, the largest confusion, and what is masked."""
     scores = result.scores
     recalls = {name: value for name, value in scores["recall"].items() if value is not None}
-    best, worst = max(recalls, key=recalls.__getitem__), min(recalls, key=recalls.__getitem__)
+    best, worst = max(recalls.values()), min(recalls.values())
 
-    def described(name: str) -> str:
-        return f"{name}, {percent(recalls[name])} of {scores['support'][name]:,}"
+    def described(value: float) -> str:
+        names = [name for name in recalls if recalls[name] == value]
+        images = listed([f"{scores['support'][name]:,}" for name in names])
+        return f"{listed(names)}, {percent(value)} of {images}"
 
-    if recalls[best] == recalls[worst]:
-        sentences = [f"Every emotion is recognised equally often: {percent(recalls[best])}."]
+    if best == worst:
+        sentences = [f"Every emotion is recognised equally often: {percent(best)}."]
     else:
         sentences = [f"Recognised best: {described(best)}; worst: {described(worst)}."]
     parts = np.array(scores["confusion_normalised"], dtype=float)
@@ -113,14 +114,15 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
-def corrected_accuracy(result: Result) -> float | None:
-    """Accuracy with the training set's class frequencies removed; None where it was not measured."""
-    prior = (result.detail or {}).get("prior")
-    return prior["uniform"]["accuracy"] if prior else None
-
-
 def with_interval(result: Result) -> str:
     return f"{percent(result.scores['accuracy'])} ({span(result.scores['accuracy_interval'])})"
+
+
+def _comes_with(transfer: Transfer, gain: float) -> str:
+    """What is shown is brought or cost; what is not was only seen."""
+    if transfer.test and is_shown(transfer.test):
+        return f"{'brings' if gain > 0 else 'costs'} {points(gain)} points"
+    return f"comes with {points(gain)} points {'more' if gain > 0 else 'less'}"
 
 
 def _verdict(transfer: Transfer, gain: float) -> str:
@@ -213,7 +215,7 @@ def gap_sentence(result: Result, attribute: str, gap: dict[str, Any]) -> str:
     first = f"{start} {points(gap['accuracy'])} points above {worst}{_shown_gap(gap)}"
     adjusted = gap["adjusted"]
     if not adjusted:
-        return f"{first}; the two have no emotion in common, so what their mix of emotions does to it is not known."
+        return f"{first}; what their mix of emotions does to it is not known, for want of images."
     place = "above" if points(adjusted["accuracy"]) == points(0) or adjusted["accuracy"] > 0 else "below"
     value = f"{points(adjusted['accuracy'])} points {place}"
     return f"{first}; with the same mix of emotions in both, {value}{_shown_gap(adjusted)}."

@@ -34,7 +34,8 @@ def measures_table(study: Study) -> Table:
         calibration.append(part(scores.get(f"{name}_debiased"), scores.get(f"{name}_interval")))
         likelihood = Cell(scores.get("negative_log_likelihood"), "number")
         masked = word(", ".join(scores.get("masked", ())) or "none")
-        start = (word(result.model), word(result.set_name), count(scores["samples"]))
+        people = f"of {scores['subjects']:,} people, who count as the unit" if scores.get("subjects") else ""
+        start = (word(result.model), word(result.set_name), Cell(scores["samples"], "count", note=people))
         rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
     caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
@@ -56,8 +57,8 @@ def comparisons_table(study: Study) -> Table:
         rows.append((*names, *accuracies, gain, Cell(paired.get("p"), "probability"), *only))
     columns = ("with", "without", "tested on", "accuracy without", "accuracy with", "gain, points", "p")
     caption = (
-        "What each start brings. The gain's interval and p are of the paired test on the same images; the last two "
-        "columns count the images that only one of the two has right."
+        "What each start brings. The gain's interval and p are of the paired test on the same images, or people where "
+        "they are known; the last two columns count the images that only one of the two has right."
     )
     return Table("comparisons", caption, (*columns, "only with", "only without"), tuple(rows))
 
@@ -75,8 +76,8 @@ def seeds_table(study: Study) -> Table:
     measures = ("accuracy", "balanced accuracy", "macro F1")
     columns = tuple(f"{measure}, {what}" for measure in measures for what in ("mean", "std"))
     caption = (
-        "Several seeds: mean and sample standard deviation, the latter in points. The interval is of what other seeds "
-        "would reach on other images."
+        "Several seeds: mean and sample standard deviation, the latter in points. The interval is of the mean over all "
+        "seeds and images (or people) that could be drawn; one more network may lie outside."
     )
     return Table("seeds", caption, ("models", "tested on", "seeds", *columns), tuple(rows))
 
