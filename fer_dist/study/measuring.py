@@ -5,11 +5,12 @@ Each function does one job and gives what is recorded of it.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from fer_dist.config.settings import RobustnessSettings
+from fer_dist.config.settings import Config, RobustnessSettings
 from fer_dist.data.inspection.audit import Found, audit
 from fer_dist.data.inspection.clean import images_to_leave_out
 from fer_dist.data.loading.loader import Placement, open_reader
@@ -24,7 +25,6 @@ from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_see
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.places import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.evaluating import predictions_of
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
@@ -69,25 +69,19 @@ def _note_duplicates(copies: dict[str, dict[str, list[str]]], image: Found, seen
 
 
 def _parity(running: Running, job: Job) -> dict[str, Any]:
-    network, model, reader, device = _open_model(running, job)
-    config = running.setup.configs[job.model]
-    precision = config.train.precision
-    placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())
-    half = predict_in_half(model, network, reader, placement, config.data, precision)
+    opened = _open_model(running, job, "test")
+    data, precision = opened.config.data, opened.config.train.precision
+    half = predict_in_half(opened.model, opened.network, opened.reader, opened.placement, data, precision)
     return {"parity": parity(predictions_of(running, job.model, job.data), half) | {"precision": precision}}
 
 
 def _training_accuracy(running: Running, job: Job) -> dict[str, Any]:
-    setup, model = running.setup, running.model(job.model)
-    config = config_with_list(setup, model)
-    network, trained = load_model(running.run_folder(job.model), setup.plan.checkpoint)
-    device = pick_device(setup.where.device)
-    reader = open_reader(config.data.train, network.emotions, config.data, f"data.{job.data}")
+    opened = _open_model(running, job, "train")
+    config = opened.config
     # Of the epoch that would have come next.
     shown = Shown(config.data, config.train.seed, config.train.epochs, TRAINING_IMAGES)
-    placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())
     try:
-        found = training_accuracy(on_device(trained, device), reader, shown, placement, _stopping(running, job))
+        found = training_accuracy(opened.model, opened.reader, shown, opened.placement, _stopping(running, job))
     finally:
         running.terminal.close()
     return {"training_accuracy": found}
@@ -96,17 +90,17 @@ def _training_accuracy(running: Running, job: Job) -> dict[str, Any]:
 def _robustness(running: Running, job: Job) -> dict[str, Any]:
     from fer_dist.evaluate.robustness.measure import robustness, save_robustness
 
-    network, model, reader, _ = _open_model(running, job)
+    opened = _open_model(running, job, "test")
     settings = RobustnessSettings(
         samples=running.setup.plan.robustness.samples,
         threads=running.setup.where.threads,
-        on_bad=running.setup.configs[job.model].data.on_bad,
+        on_bad=opened.config.data.on_bad,
     )
     try:
-        found = robustness(model, network, reader, settings, _stopping(running, job))
+        found = robustness(opened.model, opened.network, opened.reader, settings, _stopping(running, job))
     finally:
         running.terminal.close()
-    save_robustness(running.run_folder(job.model), reader.manifest.name, found)
+    save_robustness(running.run_folder(job.model), opened.reader.manifest.name, found)
     return {"robustness": found}
 
 
@@ -121,13 +115,26 @@ def _stopping(running: Running, job: Job) -> Callable[[int, int | None], None]:
     return progress
 
 
-def _open_model(running: Running, job: Job) -> tuple[Network, torch.nn.Module, Reader, torch.device]:
+@dataclass(frozen=True)
+class _Opened:
+    """A trained network, on the placement's device, and a set of its job. config: that of its training."""
+
+    config: Config
+    network: Network
+    model: torch.nn.Module
+    reader: Reader
+    placement: Placement
+
+
+def _open_model(running: Running, job: Job, split: str) -> _Opened:
+    """The network of a job, and one split of its data set: what it was trained on is without what the list names."""
     setup = running.setup
+    config = setup.configs[job.model] if split == "test" else config_with_list(setup, running.model(job.model))
     network, model = load_model(running.run_folder(job.model), setup.plan.checkpoint)
     device = pick_device(setup.where.device)
-    place = below(setup.plan.data[job.data].shards, "test")
-    reader = open_reader(place, network.emotions, setup.configs[job.model].data, f"data.{job.data}")
-    return network, on_device(model, device), reader, device
+    reader = open_reader(setup.sets[job.data, split], network.emotions, config.data, f"data.{job.data}")
+    placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())
+    return _Opened(config, network, on_device(model, device), reader, placement)
 
 
 def _measures(running: Running, job: Job) -> dict[str, Any]:
