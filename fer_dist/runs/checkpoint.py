@@ -50,6 +50,15 @@ class Snapshot:
     score: float | None = None
 
 
+@dataclass(frozen=True)
+class Newest:
+    """A checkpoint to go on from. entry, contents: of its files, from which another rank has the same snapshot."""
+
+    entry: Entry
+    contents: dict[str, bytes]
+    snapshot: Snapshot
+
+
 class Checkpoints:
     """The checkpoints of one run folder."""
 
@@ -128,15 +137,15 @@ class Checkpoints:
             self.warn(f"{path}: does not parse; the {len(found)} checkpoints beside it are taken as they are")
             return found
 
-    def newest_files(self) -> tuple[Entry, dict[str, bytes]] | None:
-        """The newest checkpoint whose files are what the list says: its entry there, and their content.
-
-        Damaged ones are passed over with a warning.
-        """
+    def newest(self) -> Newest | None:
+        """The newest checkpoint whose files are what the list says. Damaged ones are passed over with a warning."""
         for entry in reversed(self.entries()):
-            contents = self._verified(entry)
-            if contents and self._holds(entry, contents):
-                return entry, contents
+            if contents := self._verified(entry):
+                # Files may be those that are listed, and still not those of a checkpoint.
+                try:
+                    return Newest(entry, contents, snapshot_of(entry, contents))
+                except InputError as error:
+                    self.warn(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
         return None
 
     def model_file(self, which: str) -> Path:
@@ -185,15 +194,6 @@ class Checkpoints:
                 return None
             contents[name] = content
         return contents
-
-    def _holds(self, entry: Entry, contents: dict[str, bytes]) -> bool:
-        """Whether the files that are listed are those of a checkpoint."""
-        try:
-            snapshot_of(entry, contents)
-        except InputError as error:
-            self.warn(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
-            return False
-        return True
 
     def _kept(self, entries: list[Entry]) -> list[Entry]:
         entries = sorted(entries, key=lambda entry: entry.step)

@@ -222,8 +222,8 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
         if job.config.data.val and (job.folder / SCORES).exists():
             # What the last validation adds to: better found now than at the end.
             load_scores(job.folder)
-        found = checkpoints.newest_files()
-    entry, contents = found or (None, {})
+        found = checkpoints.newest()
+    entry, contents = (found.entry, found.contents) if found else (None, {})
     owner, entry, names = world.broadcast((owner, entry, list(contents)))
     if not world.is_main:
         job.home.enter()
@@ -231,7 +231,8 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
     if entry is None:
         return None
     # One file at a time: each is held several times over while it travels.
-    return snapshot_of(entry, {name: world.broadcast(contents.get(name, b"")) for name in names})
+    contents = {name: world.broadcast(contents.get(name, b"")) for name in names}
+    return found.snapshot if found else snapshot_of(entry, contents)
 
 
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:

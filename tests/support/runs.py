@@ -15,7 +15,7 @@ import pytest
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.loading import shard_set
 from fer_dist.data.sources.source import open_source
-from fer_dist.runs.checkpoint import Checkpoints, Snapshot, snapshot_of
+from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 
 SMALL = [
     "--data.size", "24", "--data.crop", "20", "--model.width", "16", "--train.batch-size", "24", "--train.epochs", "2",
@@ -37,8 +37,8 @@ def arguments(shards: Path, root: Path, name: str, *more: str) -> list[str]:
 
 def newest(checkpoints: Checkpoints) -> Snapshot | None:
     """The checkpoint that a run would go on from."""
-    found = checkpoints.newest_files()
-    return snapshot_of(*found) if found else None
+    found = checkpoints.newest()
+    return found.snapshot if found else None
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whole training runs: killed, resumed, stopped, over several processes, and with what a user can get wrong."""
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file
 from support.disks import fill, small_disk
 from support.ray_faults import Background
@@ -35,6 +37,7 @@ from fer_dist.data.shards.manifest import load_index, load_manifest
 from fer_dist.distributed import hardware
 from fer_dist.distributed.hardware import fastest
 from fer_dist.evaluate.results import load_predictions, load_scores
+from fer_dist.runs import checkpoint
 from fer_dist.runs.checkpoint import Checkpoints, load_model
 
 
@@ -145,11 +148,13 @@ def test_a_second_run_with_the_same_seed_is_equal_and_with_another_is_not(whole,
     assert ledger(tmp_path / "other") != ledger(whole)
 
 
-def test_a_finished_run_that_is_resumed_does_nothing(whole, shards):
-    before = weights(whole)
+def test_a_finished_run_that_is_resumed_reads_its_checkpoint_once_and_does_nothing(whole, shards, monkeypatch):
+    before, read = weights(whole), []
     root = str(whole.parent)
+    monkeypatch.setattr(checkpoint, "load_tensors", lambda content: read.append(content) or load_tensors(content))
     assert main(["train", *arguments(shards, Path(root), "whole", "--train.save-every-steps", "2", "--resume")]) == 0
     assert weights(whole) == before
+    assert sorted(hashlib.sha256(content).hexdigest() for content in read) == sorted(before.values())
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
