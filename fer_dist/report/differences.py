@@ -17,7 +17,7 @@ from fer_dist.report.findings import (
     own_result,
     results_of,
 )
-from fer_dist.scores.compare import holm
+from fer_dist.scores.compare import holm, separate_over_seeds
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -56,10 +56,21 @@ def transfers(study: Study) -> list[Transfer]:
 
 
 def cross_dataset_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
-    """(model, set) -> the test of a model there against its own set, p after the correction over all of them."""
-    names = {model.name for model in first_models(study)}
-    found = {(one.model, one.set_name): one.against_own for one in study.results if one.model in names}
-    return _corrected({place: test for place, test in found.items() if test and test["p"] is not None})
+    """(first model of a group, set) -> the test of the group there against its own set, over its seeds.
+
+    p is after the correction over all of them.
+    """
+    found = {}
+    for model in first_models(study):
+        group = {other.name for other in study.models if other.group_name == model.group_name}
+        for one in results_of(study, model):
+            same = [
+                other.against_own for other in study.results if other.model in group and other.set_name == one.set_name
+            ]
+            tests = [test for test in same if test and test["p"] is not None]
+            if tests and len(tests) == len(same):
+                found[model.name, one.set_name] = separate_over_seeds(tests)
+    return _corrected(found)
 
 
 def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any]]:

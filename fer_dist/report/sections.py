@@ -59,9 +59,9 @@ def _overall(study: Study, first: list[Result]) -> Section:
     found = tuple(sentence for model in first_models(study) for sentence in model_sentences(study, model))
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
     introduction = (
-        "The sentences are of the first seed's network of each training. A difference from the own set is of other "
-        "images, and is tested on the emotions that both sets have; p is after Holm's correction over these tests. So "
-        "is that of balanced accuracy against accuracy over the networks."
+        "A difference from the own set is of other images, and is tested on the emotions that both sets have, over "
+        "seeds where there are several; p is after Holm's correction over these tests. So is that of balanced accuracy "
+        "against accuracy, of the first seed of each, over the networks."
     )
     return Section("overall", "Every model on every set", introduction, found, shown)
 

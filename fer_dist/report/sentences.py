@@ -6,7 +6,7 @@ import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.differences import Transfer, balance_tests, cross_dataset_tests, is_shown
-from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of
+from fer_dist.report.findings import Model, Result, Seeds, Study, own_result, results_of, seeds_of
 from fer_dist.report.numbers import listed, percent, points, probability, signed_points, span
 from fer_dist.report.tables import CORRECTIONS
 
@@ -14,16 +14,19 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def model_sentences(study: Study, model: Model) -> list[str]:
-    """How good a model is on its own set, how that carries over to others, and whether rare emotions do worse."""
+    """How good a model is on its own set, how that carries over to others, and whether rare emotions do worse.
+
+    Of several seeds, their means.
+    """
     results = results_of(study, model)
     own = own_result(results, model)
     others = [result for result in results if result.dataset != model.trained_on]
     if own is None:
         return [f"{model.name} reaches {with_interval(other)} on {other.spoken_set}." for other in others]
     split, tests = SPLITS.get(own.split, own.split), cross_dataset_tests(study)
-    clauses = [f"{model.name} reaches {with_interval(own)} on its own {split} set"]
+    clauses = [f"{spoken_name(study, model, own)} reaches {spoken_accuracy(study, model, own)} on its own {split} set"]
     clauses += [
-        f"on {other.spoken_set} it reaches {with_interval(other)}"
+        f"on {other.spoken_set} it reaches {spoken_accuracy(study, model, other)}"
         + change_clause(own, other, tests.get((model.name, other.set_name)))
         for other in others
     ]
@@ -114,6 +117,27 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
+def spoken_name(study: Study, model: Model, result: Result) -> str:
+    """The group's name where the value is of the group."""
+    return model.group_name if seeds_of(study, model, result) else model.name
+
+
+def spoken_accuracy(study: Study, model: Model, result: Result) -> str:
+    """The network's, with its interval; of several seeds the mean and their standard deviation."""
+    seeds = seeds_of(study, model, result)
+    if seeds is None:
+        return with_interval(result)
+    values = seeds.values["accuracy"]
+    spread = f"standard deviation {points(values['deviation'])} points"
+    return f"{percent(values['mean'])} (mean of {seeds.values['n']} seeds, {spread})"
+
+
+def mean_accuracy(study: Study, model: Model, result: Result) -> float:
+    """The network's; of several seeds their mean."""
+    seeds = seeds_of(study, model, result)
+    return float(seeds.values["accuracy"]["mean"] if seeds else result.scores["accuracy"])
+
+
 def with_interval(result: Result) -> str:
     return f"{percent(result.scores['accuracy'])} ({span(result.scores['accuracy_interval'])})"
 
@@ -138,7 +162,8 @@ def _verdict(transfer: Transfer, gain: float) -> str:
 
 
 def _tested(test: dict[str, Any]) -> str:
-    return f"{span(test['interval'])} points, {probability(test['p'])}"
+    seeds = f"over {test['seeds']} seeds " if test.get("seeds", 1) > 1 else ""
+    return f"{seeds}{span(test['interval'])} points, {probability(test['p'])}"
 
 
 def prior_sentence(result: Result) -> str:

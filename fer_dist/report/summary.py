@@ -10,11 +10,17 @@ from fer_dist.report.findings import (
     first_models,
     own_result,
     results_of,
-    seeds_of,
     seen_sets,
 )
-from fer_dist.report.numbers import listed, percent, points, signed_points, span
-from fer_dist.report.sentences import SPLITS, change_clause, transfer_sentence, with_interval
+from fer_dist.report.numbers import listed, signed_points, span
+from fer_dist.report.sentences import (
+    SPLITS,
+    change_clause,
+    mean_accuracy,
+    spoken_accuracy,
+    spoken_name,
+    transfer_sentence,
+)
 
 MOST_NAMED = 4
 """Models or evaluations that a sentence of the summary names one by one; of more it gives the range."""
@@ -37,14 +43,14 @@ def own_summary(study: Study, models: list[Model]) -> str:
         return ""
     splits = {result.split for _, result in owns}
     name = SPLITS.get(next(iter(splits)), next(iter(splits))) + " " if len(splits) == 1 else ""
-    spoken = [(_spoken_name(study, *pair), _spoken_accuracy(study, *pair)) for pair in owns]
+    spoken = [(spoken_name(study, *pair), spoken_accuracy(study, *pair)) for pair in owns]
     start = f"On {'its' if len(owns) == 1 else 'their'} own {name}set{'s' if len(owns) > 1 else ''}"
     if len(owns) <= MOST_NAMED:
         clauses = [f"{model} {value}" for model, value in spoken]
         clauses[0] = f"{spoken[0][0]} reaches {spoken[0][1]}"
         return f"{start}, {listed(clauses)}."
-    order = sorted(range(len(owns)), key=lambda place: owns[place][1].scores["accuracy"])
-    low, high = (f"{spoken[place][1]} for {spoken[place][0]}" for place in (order[0], order[-1]))
+    order = sorted(range(len(owns)), key=lambda index: mean_accuracy(study, *owns[index]))
+    low, high = (f"{spoken[index][1]} for {spoken[index][0]}" for index in (order[0], order[-1]))
     return f"{start}, the {len(owns)} kinds of models reach from {low} to {high}."
 
 
@@ -54,24 +60,27 @@ def cross_dataset_summary(study: Study, models: list[Model]) -> str:
     if not pairs:
         return ""
     tests = cross_dataset_tests(study)
-    found = [tests.get((other.model, other.set_name)) for _, other in pairs]
+    found = [tests.get((other.model, other.set_name)) for *_, other in pairs]
     if len(pairs) <= 2:
         clauses = [
-            f"{other.model} reaches {with_interval(other)} on {other.spoken_set}{change_clause(own, other, test)}"
-            for (own, other), test in zip(pairs, found, strict=True)
+            f"{spoken_name(study, model, other)} reaches {spoken_accuracy(study, model, other)} on {other.spoken_set}"
+            f"{change_clause(own, other, test)}"
+            for (model, own, other), test in zip(pairs, found, strict=True)
         ]
         return f"Carried over, {'; '.join(clauses)}."
-    tested = [(test["difference"], other) for (_, other), test in zip(pairs, found, strict=True) if test]
+    tested = [(test, model, other) for (model, _, other), test in zip(pairs, found, strict=True) if test]
     if len(tested) < len(pairs):
-        ends = span([pick(other.scores["accuracy"] for _, other in pairs) for pick in (min, max)])
+        accuracies = [mean_accuracy(study, model, other) for model, _, other in pairs]
+        ends = span((min(accuracies), max(accuracies)))
         return (
             f"Carried over to other sets, accuracies lie from {ends} % ({len(pairs)} of them, differences not tested)."
         )
-    changes = [change for change, _ in tested]
-    least, other = min(tested, key=lambda pair: pair[0])
-    extreme = f"the {'largest fall' if least < 0 else 'smallest rise'} of these is that of {other.model}"
-    whose = " of the first seed's networks" if any(seeds.values["n"] > 1 for seeds in study.seeds) else ""
-    start = f"Carried over to other sets, the accuracy{whose} changes by {span((min(changes), max(changes)))} points"
+    changes = [test["difference"] for test, *_ in tested]
+    test, model, other = min(tested, key=lambda one: one[0]["difference"])
+    least = test["difference"]
+    kind = "largest fall" if least < 0 else "smallest rise"
+    extreme = f"the {kind} of these is that of {spoken_name(study, model, other)}"
+    start = f"Carried over to other sets, accuracy changes by {span((min(changes), max(changes)))} points"
     number = f"{len(pairs)} cross-dataset evaluations, each tested below"
     where = f"on {other.spoken_set}, {signed_points(least)} points"
     return f"{start} on the emotions that both sets have ({number}); {extreme} {where}."
@@ -86,25 +95,13 @@ def transfer_summary(study: Study) -> str:
     return f"{sentence[:-1]} ({len(others)} other comparison{'s' if len(others) > 1 else ''} below)."
 
 
-def _spoken_name(study: Study, model: Model, result: Result) -> str:
-    """The group's name where the value is of the group."""
-    return model.group_name if seeds_of(study, model, result) else model.name
-
-
-def _spoken_accuracy(study: Study, model: Model, result: Result) -> str:
-    seeds = seeds_of(study, model, result)
-    if seeds is None:
-        return with_interval(result)
-    values = seeds.values["accuracy"]
-    spread = f"standard deviation {points(values['deviation'])} points"
-    return f"{percent(values['mean'])} (mean of {seeds.values['n']} seeds, {spread})"
-
-
-def _cross_dataset(study: Study, models: list[Model]) -> Iterator[tuple[Result, Result]]:
-    """A model's own result with each on a set that neither it nor its start was trained on, split by split the same."""
+def _cross_dataset(study: Study, models: list[Model]) -> Iterator[tuple[Model, Result, Result]]:
+    """A model with its own result and each on a set that neither it nor its start was trained on, of the same split."""
     for model in models:
         results = results_of(study, model)
         own = own_result(results, model)
         seen = seen_sets(study, model)
         if own:
-            yield from ((own, other) for other in results if other.dataset not in seen and other.split == own.split)
+            yield from (
+                (model, own, other) for other in results if other.dataset not in seen and other.split == own.split
+            )

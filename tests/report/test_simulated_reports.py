@@ -66,7 +66,7 @@ def _result(tables, model, name):
         name,
         scores(table),
         detail=detail(table, TRAINED) if is_first else None,
-        against_own=separate(table, tables[model, own]) if is_first and name != own else None,
+        against_own=separate(table, tables[model, own]) if name != own else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Two models and several seeds: against scipy, and how often the interval of the difference holds the truth."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from fer_dist.scores.compare import (
     paired,
     paired_over_seeds,
     separate,
+    separate_over_seeds,
     without,
 )
 from fer_dist.scores.table import labelled, predicted, select
@@ -379,3 +381,20 @@ def test_holm_is_as_by_hand_and_keeps_the_order_of_names():
     assert holm({"one": 0.04}) == {"one": 0.04}
     assert holm({"one": 0.9, "other": 0.8}) == {"one": 1.0, "other": 1.0}
     assert holm({}) == {}
+
+
+@pytest.mark.parametrize(("subjects", "freedom"), [([None, None], np.inf), ([None, 30], 29), ([12, 30], 11)])
+def test_a_recipe_is_compared_on_two_sets_over_its_seeds_with_the_variances_of_both_added(subjects, freedom):
+    tests = [
+        {"difference": difference, "interval": [difference - 0.04, difference + 0.04], "subjects": subjects}
+        for difference in (0.05, 0.07, 0.09)
+    ]
+    found = separate_over_seeds(tests)
+    of_images, of_seeds = (0.04 / scipy.stats.t.ppf(0.975, freedom)) ** 2, 0.02**2 / 3
+    error = math.sqrt(of_images + of_seeds)
+    degrees = error**4 / (of_images**2 / freedom + of_seeds**2 / 2)
+    half = scipy.stats.t.ppf(0.975, degrees) * error
+    assert (found["difference"], found["seeds"]) == (pytest.approx(0.07), 3)
+    assert found["interval"] == pytest.approx([0.07 - half, 0.07 + half], abs=1e-6)
+    assert found["p"] == pytest.approx(2 * scipy.stats.t.sf(0.07 / error, degrees), abs=1e-6)
+    assert separate_over_seeds(tests[:1]) == tests[0] | {"seeds": 1}
