@@ -240,7 +240,7 @@ def gap_sentence(result: Result, attribute: str, gap: dict[str, Any]) -> str:
     first = f"{start} {points(gap['accuracy'])} points above {worst}{_shown_gap(gap)}"
     adjusted = gap["adjusted"]
     if not adjusted:
-        return f"{first}; what their mix of emotions does to it is not known, for want of images."
+        return f"{first}; the two have no emotion in common."
     place = "above" if points(adjusted["accuracy"]) == points(0) or adjusted["accuracy"] > 0 else "below"
     value = f"{points(adjusted['accuracy'])} points {place}"
     return f"{first}; with the same mix of emotions in both, {value}{_shown_gap(adjusted)}."

@@ -20,8 +20,6 @@ Measure = Callable[[Array], Array]
 LEVEL = 0.95
 STEP = 1e-3
 """Images by which a cell is moved to see what a measure makes of it."""
-WIDEST = 1e6
-"""Standard errors at which the search for a p ends."""
 FEWEST_DEGREES = 3.0
 """Fewer degrees of freedom count as this many: the series for t is good from here on."""
 
@@ -48,7 +46,7 @@ def difference(
     right: tuple[float, float], samples: tuple[float, float], level: float = LEVEL, degrees: float = math.inf
 ) -> tuple[float, float]:
     """Interval of the first proportion less the second, of two separate groups. Source: Newcombe 1998, method 10."""
-    return contrast(np.array([1, -1]), np.array(right), np.array(samples), level, degrees)
+    return _newcombe(right, samples, student.quantile(degrees, level))
 
 
 def less_interval(
@@ -59,37 +57,26 @@ def less_interval(
     It takes the two for independent: of values that were measured on the same images it is too wide rather than too
     narrow. Source: Newcombe 1998, method 10; Zou and Donner 2008 for intervals of any kind.
     """
-    ends = np.array([first_interval, second_interval]).T
-    return _sum_interval(np.array([1, -1]), np.array([first, second]), *ends)
+    (low, high), (other_low, other_high) = first_interval, second_interval
+    below = math.hypot(first - low, other_high - second)
+    above = math.hypot(high - first, second - other_low)
+    return first - second - below, first - second + above
 
 
 def difference_tail(right: tuple[float, float], samples: tuple[float, float], degrees: float = math.inf) -> float:
-    """Two-sided p of two equal proportions, as contrast_tail has it; it lies close to Pearson's chi-squared."""
-    return contrast_tail(np.array([1, -1]), np.array(right), np.array(samples), degrees)
-
-
-def contrast(
-    weights: Array, right: Array, samples: Array, level: float = LEVEL, degrees: float = math.inf
-) -> tuple[float, float]:
-    """Interval of a weighted sum [P] of separate proportions, from Wilson's of each. Source: Zou and Donner 2008."""
-    return _contrast(weights, right, samples, student.quantile(degrees, level))
-
-
-def contrast_tail(weights: Array, right: Array, samples: Array, degrees: float = math.inf) -> float:
-    """Two-sided p of a weighted sum of 0: 1 less the level at which its interval ends at 0.
+    """Two-sided p of two equal proportions: 1 less the level at which the interval of `difference` ends at 0.
 
     So p and interval never contradict each other: p < 0.05 just where the 95 % interval leaves 0 out. It is a score
-    test as the interval is of scores.
+    test as the interval is of scores, and lies close to Pearson's chi-squared.
     """
-    if weights @ (right / samples) < 0:
-        weights = -weights
+    if right[0] / samples[0] < right[1] / samples[1]:
+        right, samples = right[::-1], samples[::-1]
     low, high = 0.0, 1.0
-    # The interval of a sum of several need not reach 0, however wide.
-    while high < WIDEST and _contrast(weights, right, samples, high)[0] > 0:
+    while _newcombe(right, samples, high)[0] > 0:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _contrast(weights, right, samples, middle)[0] > 0 else (low, middle)
+        low, high = (middle, high) if _newcombe(right, samples, middle)[0] > 0 else (low, middle)
     return student.tail(low, degrees)
 
 
@@ -157,16 +144,9 @@ def spread(measure: Measure, matrix: Array) -> Spread:
     return Spread(measure(counts), measure(smooth), variance, freedom)
 
 
-def _contrast(weights: Array, right: Array, samples: Array, z: float) -> tuple[float, float]:
-    return _sum_interval(weights, right / samples, *wilson_at(right, samples, z))
-
-
-def _sum_interval(weights: Array, values: Array, low: Array, high: Array) -> tuple[float, float]:
-    """Of a weighted sum, from the intervals of what is summed: [P] each."""
-    below, above = weights * (values - low), weights * (values - high)
-    value = float(weights @ values)
-    down, up = np.where(weights > 0, below, above), np.where(weights > 0, above, below)
-    return value - math.hypot(*down), value + math.hypot(*up)
+def _newcombe(right: tuple[float, float], samples: tuple[float, float], z: float) -> tuple[float, float]:
+    low, high = wilson_at(np.array(right), np.array(samples), z)
+    return less_interval(right[0] / samples[0], (low[0], high[0]), right[1] / samples[1], (low[1], high[1]))
 
 
 def with_one_more(counts: Array) -> Array:

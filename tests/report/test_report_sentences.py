@@ -335,8 +335,7 @@ def gap(p, adjusted=None):
         (
             0.2,
             None,
-            "(1.0 to 9.0 points, p = 0.200), not shown; what their mix of emotions does to it is not known, for "
-            "want of images.",
+            "(1.0 to 9.0 points, p = 0.200), not shown; the two have no emotion in common.",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given, settings
 from support.people import World, draw, people
@@ -164,7 +165,21 @@ def test_the_adjusted_gap_is_that_of_recalls_weighted_by_hand_over_the_emotions_
     gap = by_attribute(certain(labels, said, 3, group=np.repeat(["a", "b"], 20)))["group"]["gap"]
     assert gap["adjusted"]["emotions"] == ["surprise"]
     assert gap["adjusted"]["accuracy"] == pytest.approx(0.6)
-    assert gap["adjusted"]["interval"] == pytest.approx(list(intervals.difference((10, 4), (10, 10))))
+    # The spread of 14.5 of 21, in ten images each.
+    error = (14.5 / 21 * 6.5 / 21 * 2 / 10) ** 0.5
+    assert gap["adjusted"]["interval"] == pytest.approx([0.6 - 1.959964 * error, 1.0])
+    assert gap["adjusted"]["p"] == pytest.approx(2 * scipy.stats.norm.sf(0.6 / error))
+
+
+def test_people_who_do_not_differ_are_not_told_apart_by_a_handful_of_images_of_each_emotion():
+    rng, runs, claimed = np.random.default_rng(0), 40, {"raw": 0, "adjusted": 0}
+    emotions, who = people(20, 3)
+    for _ in range(runs):
+        predictions = replace(draw(rng, World(middle=0.3), emotions)[0], attributes={"who": who})
+        gap = by_attribute(predictions)["who"]["gap"]
+        claimed["raw"] += gap["p"] < 0.05
+        claimed["adjusted"] += gap["adjusted"]["p"] < 0.05
+    assert max(claimed.values()) <= 6, claimed
 
 
 def test_groups_without_an_emotion_in_common_have_no_adjusted_gap():
