@@ -43,8 +43,8 @@ def coverage(case, runs, seed, by_design=False):
     else:
         drawn = rng.multinomial(samples, truth.ravel(), size=runs).reshape(runs, *truth.shape)
     found = [intervals.wilson(np.trace(drawn, axis1=1, axis2=2), drawn.sum(axis=(1, 2)))]
-    found += [intervals.interval(measure, drawn) for measure in (metrics.mean_over_classes, metrics.macro_f1)]
-    values = [metrics.accuracy(truth), metrics.mean_over_classes(truth), metrics.macro_f1(truth)]
+    found += [intervals.interval(measure, drawn) for measure in (metrics.balanced_accuracy, metrics.macro_f1)]
+    values = [metrics.accuracy(truth), metrics.balanced_accuracy(truth), metrics.macro_f1(truth)]
     return np.array([((low <= v) & (v <= high)).mean() for (low, high), v in zip(found, values, strict=True)])
 
 
@@ -93,7 +93,7 @@ def test_the_standard_error_on_many_images_is_that_of_resampling():
     matrix = np.round(truth_of(RAFDB_TEST, STRONG) * 30_000).astype(int)
     cells = matrix.ravel() / matrix.sum()
     draws = np.random.default_rng(0).multinomial(matrix.sum(), cells, size=4000).reshape(-1, 7, 7)
-    for measure in (metrics.mean_over_classes, metrics.macro_f1):
+    for measure in (metrics.balanced_accuracy, metrics.macro_f1):
         expected = np.quantile(measure(draws), (0.025, 0.975))
         np.testing.assert_allclose(intervals.interval(measure, matrix), expected, atol=0.001)
 
@@ -108,7 +108,7 @@ def test_a_stack_of_matrices_gives_the_intervals_of_each():
 @pytest.mark.parametrize("matrix", [[[1]], [[1, 0], [0, 0]], [[0, 1], [0, 0]], [[3, 0], [0, 1]], [[0, 2], [2, 0]]])
 def test_the_smallest_tables_have_intervals_that_hold_their_value(matrix):
     matrix = np.array(matrix)
-    for measure in (metrics.mean_over_classes, metrics.macro_f1):
+    for measure in (metrics.balanced_accuracy, metrics.macro_f1):
         low, high = intervals.interval(measure, matrix)
         assert 0 <= low <= measure(matrix) <= high <= 1
         # With one emotion in the list nothing can be wrong.

@@ -134,7 +134,7 @@ def test_intervals_of_few_people_hold_the_truth_in_93_to_97_percent(who, world, 
         accuracy = metrics.known_accuracy(predictions)
         found = [accuracy.interval]
         found += [
-            metrics.mean_interval(measure, predictions) for measure in (metrics.mean_over_classes, metrics.macro_f1)
+            metrics.mean_interval(measure, predictions) for measure in (metrics.balanced_accuracy, metrics.macro_f1)
         ]
         held += [low <= known <= high for low, high in found]
         right = (predicted(predictions) == predictions.labels).sum()
