@@ -112,12 +112,14 @@ def test_the_doctor_asks_each_host_and_names_the_one_that_differs(shards, tmp_pa
             stream.write("# another version\n")
         hosts.do("kill", 1)
         hosts.do("start", 1, PYTHONPATH=str(other))
-        ended = hosts.command(*words)
+        ended = hosts.command(*words, "--json", str(found))
         (tmp_path / "token").write_text("of another cluster")
         (tmp_path / "token").chmod(0o600)
         refused = hosts.command(*words, token=str(tmp_path / "token"))
     assert ended.returncode == 1
-    assert re.search(r"fault.* nodes .* fer_dist: .* on 10\.77\.0\.\d; .* on 10\.77\.0\.\d", ended.stdout)
+    (nodes,) = [row for row in json.loads(found.read_text()) if row["check"] == "nodes"]
+    assert nodes["state"] == "fault", ended.stdout
+    assert re.search(r"fer_dist: .* on 10\.77\.0\.\d; .* on 10\.77\.0\.\d", nodes["found"])
     assert "the token is missing or does not fit" in refused.stdout
 
 
