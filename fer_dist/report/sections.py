@@ -60,8 +60,8 @@ def _overall(study: Study, first: list[Result]) -> Section:
     shown = (tables.accuracy_table(study), tables.measures_table(study)) if study.results else ()
     introduction = (
         "A difference from the own set is of other images, and is tested on the emotions that both sets have, over "
-        "seeds where there are several; p is after Holm's correction over these tests. So is that of balanced accuracy "
-        "against accuracy, of the first seed of each, over the networks."
+        "seeds where there are several; p is after Holm's correction over these tests. Balanced accuracy against "
+        "accuracy is tested for the first network of each, and corrected over these."
     )
     return Section("overall", "Every model on every set", introduction, found, shown)
 
@@ -70,17 +70,17 @@ def _transfer(study: Study, first: list[Result]) -> Section:
     found = tuple(transfer_sentence(transfer) for transfer in transfers(study))
     shown = (*_filled(tables.gains_table(study)), *_filled(tables.comparisons_table(study)))
     introduction = (
-        "With several seeds a test is over seeds and images, and speaks of the recipe; with one it speaks of the two "
-        "networks alone, for another seed gives another network. In the sentences p is after Holm's correction over "
-        "the tests that they name; in the tables it is each test's own."
+        "With several seeds a test is over seeds and images (or people), and speaks of the recipe; with one it speaks "
+        "of the two networks alone, for another seed gives another network. In the sentences p is after Holm's "
+        "correction over the tests that they name; in the tables it is each test's own."
     )
     return Section("transfer", "What transfer brings", introduction, found, shown, tuple(plots.transfer_figure(study)))
 
 
 def _seeds(study: Study, first: list[Result]) -> Section:
     introduction = (
-        "The same training with other random numbers: what is left to luck. All else but the tables of every "
-        "model, what transfer brings and the figures that name another seed is of the first seed of each."
+        "The same training with other random numbers: what is left to luck. From the next section to "
+        "the duplicates, and where a text names a seed, values are of that seed alone; means name their seeds."
     )
     several = any(seeds.values["n"] > 1 for seeds in study.seeds)
     shown = _filled(tables.seeds_table(study)) if several else ()
@@ -111,8 +111,9 @@ def _frequencies(study: Study, first: list[Result]) -> Section:
 def _priors(study: Study, first: list[Result]) -> Section:
     introduction = (
         "A model learns how frequent each emotion is in its training set and expects the same elsewhere. These scores "
-        "take that out: once with all emotions equally likely, once with their frequency in the test set as estimated "
-        "from the predictions alone (Saerens et al. 2002). The changes are of these test images, and not tested."
+        "try to take that out: once with all emotions equally likely, once with their frequency in the test set as "
+        "estimated from the predictions alone (Saerens et al. 2002). The changes are of these test images, and are not "
+        "tested."
     )
     drawn, shown = tuple(plots.prior_figure(first)), _filled(tables.prior_table(first))
     found = _said(sentences.prior_sentence, first)

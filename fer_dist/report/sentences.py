@@ -62,7 +62,7 @@ def class_balance_sentence(result: Result, test: dict[str, Any] | None) -> str:
         return f"{start}; that it differs from the accuracy is not shown ({_tested(test)})."
     place, more = ("below", "more") if test["difference"] < 0 else ("above", "fewer")
     gap = f"{points(test['difference'])} points {place} its accuracy ({_tested(test)})"
-    return f"{start}, {gap}: of these emotions, those with {more} test images are recognised better."
+    return f"{start}, {gap}: on the whole, emotions with {more} test images are recognised better."
 
 
 def transfer_sentence(transfer: Transfer) -> str:
@@ -285,7 +285,7 @@ def duplicates_sentence(result: Result) -> str:
         return ""
     duplicates = result.scores["samples"] - without["samples"]
     if not duplicates:
-        return f"{result.model} on {result.spoken_set}: no duplicates."
+        return f"{result.model} on {result.spoken_set}: no duplicates found."
     before, after = result.scores["accuracy"], without["accuracy"]
     start = f"Without {duplicates:,} duplicate{'s' if duplicates > 1 else ''}, {result.model} reaches {percent(after)}"
     return f"{start} on {result.spoken_set} instead of {percent(before)} ({_direction(after - before)})."

@@ -38,7 +38,7 @@ def measures_table(study: Study) -> Table:
         start = (word(result.model), word(result.set_name), Cell(scores["samples"], "count", note=people))
         rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
-    caption = "All measures, with 95 % intervals. The notes at the end say how each is defined."
+    caption = "All measures, with 95 % intervals where they have one. The notes at the end say how each is defined."
     chance = ("ECE if calibrated", "ECE, debiased")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
 
@@ -95,7 +95,10 @@ def gains_table(study: Study) -> Table:
         for gain in study.gains
     )
     columns = ("with", "without", "tested on", "seeds", "gain, points", "std over seeds", "p")
-    caption = "What each recipe brings: seeds and images are both drawn, so the interval and p speak of the recipe."
+    caption = (
+        "What each recipe brings: seeds and images (or people) are both drawn, so interval and p, each test's own, "
+        "speak of the recipe."
+    )
     return Table("gains", caption, columns, rows)
 
 
@@ -158,8 +161,8 @@ def attributes_table(results: Sequence[Result]) -> Table:
                 rows.append((word(result.model), word(result.set_name), word(attribute), *cells))
     columns = ("model", "tested on", "attribute", "best group", "worst group", "gap, points", "p")
     caption = (
-        "The largest gap in accuracy between the groups of an attribute, and what is left of it where both groups have "
-        "the same mix of emotions. p after Holm's correction over the table."
+        "The largest gap in accuracy between the groups of an attribute, and that gap where both groups have the same "
+        "mix of emotions, over those that both have. p after Holm's correction over the table."
     )
     return Table("attributes", caption, (*columns, "same mix, points", "its p"), tuple(rows))
 

@@ -92,26 +92,25 @@ def separate(first: Predictions, second: Predictions) -> dict[str, Any]:
 def separate_over_seeds(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Whether a recipe's accuracy differs between two sets, from the `separate` of n seeds' networks on the same sets.
 
-    difference: the mean; interval and p: of other seeds and other images (or subjects) of both sets, the variances of
-    both added, with degrees of freedom by Satterthwaite. What a seed makes of single images is in both, so that the
-    interval is rather too wide than too narrow. seeds: n; of one, its own test.
+    difference: the mean; interval and p: of other seeds and other images (or subjects) of both sets, as
+    paired_over_seeds has them, with the variances of both added: what a seed makes of single images is in both.
+    seeds: n; of one, its own test.
     """
     seeds = len(tests)
     if seeds == 1:
         return tests[0] | {"seeds": 1}
     differences = np.array([test["difference"] for test in tests])
-    subjects = [count for test in tests for count in test["subjects"] if count is not None]
-    degrees = min(subjects) - 1 if subjects else math.inf
+    units = min([count for count in tests[0]["subjects"] if count is not None] or tests[0]["samples"])
     halves = [(test["interval"][1] - test["interval"][0]) / 2 for test in tests]
-    of_images = (np.mean(halves) / student.quantile(degrees)) ** 2
-    of_seeds = differences.var(ddof=1) / seeds
-    error = math.sqrt(of_images + of_seeds)
-    together = float(error**4 / (of_images**2 / degrees + of_seeds**2 / (seeds - 1) + 1e-300))
-    mean, half = float(differences.mean()), student.quantile(together) * error
-    return tests[0] | {
+    of_images = float(np.mean(halves) / student.quantile(units - 1)) ** 2
+    of_seeds = float(differences.var(ddof=1)) / seeds
+    found = _Error(of_images + of_seeds, of_seeds / (of_images + of_seeds), seeds, units)
+    mean, error = float(differences.mean()), math.sqrt(found.variance)
+    half = found.quantile * error
+    return {name: tests[0][name] for name in ("emotions", "by", "subjects")} | {
         "difference": mean,
         "interval": [max(mean - half, -1.0), min(mean + half, 1.0)],
-        "p": student.tail(mean / error, together),
+        "p": found.tail(mean / error),
         "seeds": seeds,
     }
 

@@ -75,9 +75,10 @@ def largest_gap(groups: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
 def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[str, Any] | None:
     """The gap by direct standardisation: recalls of each group, weighted by the images of both.
 
-    Interval and p are of a stratified score test: the spread of each emotion is that of both groups' images of it
-    together, half a right and half a wrong one added, as if they did not differ. Intervals of single recalls would not
-    do: those of few images end at 0 and 1.
+    Interval and p are Student's, by a stratified score test: an emotion's spread is that of both groups' images of it
+    together, as if they did not differ, or that of each by itself where it is larger, as it may be of groups of unlike
+    size; half a right and half a wrong one are added. Intervals of single recalls would not do: those of few images end
+    at 0 and 1.
     """
     supports = [one.get("support", {}) for one in pair]
     emotions = [name for name, images in supports[0].items() if images and supports[1].get(name)]
@@ -89,7 +90,9 @@ def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[s
     _, independent, degrees = _known(pair)
     known = images * np.array([[of / one["samples"]] for of, one in zip(independent, pair, strict=True)])
     together = ((recalls * known).sum(axis=0) + 0.5) / (known.sum(axis=0) + 1)
-    error = math.sqrt(weights**2 @ (together * (1 - together) * (1 / known).sum(axis=0)))
+    alone = (recalls * known + 0.5) / (known + 1)
+    spreads = [(part * (1 - part) / known).sum(axis=0) for part in (together, alone)]
+    error = math.sqrt(weights**2 @ np.maximum(*spreads))
     gap = float(weights @ (recalls[0] - recalls[1]))
     half = student.quantile(degrees, 1 - (1 - LEVEL) / pairs) * error
     return {

@@ -93,7 +93,7 @@ def test_a_recipe_of_several_seeds_is_compared_with_its_own_set_over_the_seeds()
     values = {"n": 2, "accuracy": {"mean": 0.76, "deviation": 0.014, "values": [0.77, 0.75]}}
     results = []
     for seed, (right, change) in enumerate(((790, -0.06), (770, -0.08))):
-        test = against_own(change, 0.001) | {"subjects": [None, None]}
+        test = against_own(change, 0.001) | {"subjects": [None, None], "samples": [1000, 1000], "by": "images"}
         results += [Result(f"wild-{seed}", "wild", scored(850)), Result(f"wild-{seed}", "lab", scored(right))]
         results[-1] = replace(results[-1], against_own=test)
     models = tuple(Model(f"wild-{seed}", "wild", group="wilds", seed=seed) for seed in range(2))
@@ -123,11 +123,11 @@ def test_a_validation_set_is_not_called_a_test_set():
     [
         (
             [[790, 10], [100, 100]],
-            r"14.6 points below its accuracy \(−17.0 to −12.2 points, p < 0.001\): of these emotions, those with more",
+            r"14.6 points below its accuracy \(−17.0 to −12.2 points, p < 0.001\): on the whole, emotions with more",
         ),
         (
             [[500, 300], [0, 200]],
-            r" points above its accuracy \(9.9 to 12.6 points, p < 0.001\): of these emotions, those with fewer",
+            r" points above its accuracy \(9.9 to 12.6 points, p < 0.001\): on the whole, emotions with fewer",
         ),
         ([[700, 100], [25, 175]], r"that it differs from the accuracy is not shown \(−1.6 to 1.6 points, p = 1.000\)."),
     ],
@@ -383,7 +383,7 @@ def test_the_occluded_region_is_judged_by_its_control():
     [
         (0.78, 990, "Without 10 duplicates, wild reaches 78.0 % on lab instead of 80.0 % (2.0 points less)."),
         (0.8, 999, "Without 1 duplicate, wild reaches 80.0 % on lab instead of 80.0 % (no change)."),
-        (0.8, 1000, "wild on lab: no duplicates."),
+        (0.8, 1000, "wild on lab: no duplicates found."),
     ],
 )
 def test_the_duplicates_sentence_follows_the_numbers(accuracy, samples, expected):

@@ -383,18 +383,26 @@ def test_holm_is_as_by_hand_and_keeps_the_order_of_names():
     assert holm({}) == {}
 
 
-@pytest.mark.parametrize(("subjects", "freedom"), [([None, None], np.inf), ([None, 30], 29), ([12, 30], 11)])
-def test_a_recipe_is_compared_on_two_sets_over_its_seeds_with_the_variances_of_both_added(subjects, freedom):
+@pytest.mark.parametrize(("subjects", "units"), [([None, None], 400), ([None, 30], 30), ([12, 30], 12)])
+def test_a_recipe_is_compared_on_two_sets_over_its_seeds_with_the_variances_of_both_added(subjects, units):
     tests = [
         {"difference": difference, "interval": [difference - 0.04, difference + 0.04], "subjects": subjects}
+        | {"samples": [400, 500], "emotions": ["fear", "anger"], "by": "images"}
         for difference in (0.05, 0.07, 0.09)
     ]
     found = separate_over_seeds(tests)
-    of_images, of_seeds = (0.04 / scipy.stats.t.ppf(0.975, freedom)) ** 2, 0.02**2 / 3
+    of_images, of_seeds = (0.04 / scipy.stats.t.ppf(0.975, units - 1)) ** 2, 0.02**2 / 3
     error = math.sqrt(of_images + of_seeds)
-    degrees = error**4 / (of_images**2 / freedom + of_seeds**2 / 2)
-    half = scipy.stats.t.ppf(0.975, degrees) * error
+    part = of_seeds / (of_images + of_seeds)
+
+    def tail(difference):
+        return 2 * (
+            part * scipy.stats.t.sf(difference / error, 2)
+            + (1 - part) * scipy.stats.t.sf(difference / error, units - 1)
+        )
+
     assert (found["difference"], found["seeds"]) == (pytest.approx(0.07), 3)
-    assert found["interval"] == pytest.approx([0.07 - half, 0.07 + half], abs=1e-6)
-    assert found["p"] == pytest.approx(2 * scipy.stats.t.sf(0.07 / error, degrees), abs=1e-6)
+    assert found["p"] == pytest.approx(tail(0.07))
+    assert tail(found["interval"][1] - 0.07) == pytest.approx(0.05, abs=1e-6)
+    assert tail(0.07 - found["interval"][0]) == pytest.approx(0.05, abs=1e-6)
     assert separate_over_seeds(tests[:1]) == tests[0] | {"seeds": 1}
