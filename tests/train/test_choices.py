@@ -26,10 +26,10 @@ class Beside(World):
     theirs: Arithmetic = OLD
     their_cores: int = 1
 
-    def gather_objects(self, mine: Any) -> list[Any]:
+    def all_gather_object(self, mine: Any) -> list[Any]:
         return [mine, self.theirs if isinstance(mine, Arithmetic) else mine]
 
-    def least(self, value: int) -> int:
+    def min(self, value: int) -> int:
         return min(value, self.their_cores)
 
 

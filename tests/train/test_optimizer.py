@@ -36,7 +36,7 @@ def test_frozen_statistics_are_left_out_of_the_mean_over_the_ranks() -> None:
     averaged: list[Tensor] = []
 
     class Recording(World):
-        def average(self, tensors: list[Tensor]) -> None:
+        def mean(self, tensors: list[Tensor]) -> None:
             averaged.extend(tensors)
 
     model = drawn_model()
