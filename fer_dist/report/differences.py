@@ -14,8 +14,11 @@ from fer_dist.report.findings import (
     Study,
     compared,
     first_models,
+    gain_of,
+    kind_of,
     own_result,
     results_of,
+    same_group,
 )
 from fer_dist.scores.compare import holm, separate_over_seeds
 
@@ -49,8 +52,8 @@ def transfers(study: Study) -> list[Transfer]:
     """All comparisons of a study, those that differ in their seed alone as one."""
     kinds: dict[tuple[str, ...], list[Comparison]] = {}
     for comparison in study.comparisons:
-        kinds.setdefault(_kind(study, comparison), []).append(comparison)
-    found = [_transfer(study, kind, comparisons) for kind, comparisons in kinds.items()]
+        kinds.setdefault(kind_of(study, comparison), []).append(comparison)
+    found = [_transfer(study, comparisons) for comparisons in kinds.values()]
     tests = _corrected({place: one.test for place, one in enumerate(found) if one.test})
     return [replace(one, test=tests.get(place)) for place, one in enumerate(found)]
 
@@ -62,7 +65,7 @@ def cross_dataset_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
     """
     found = {}
     for model in first_models(study):
-        group = {other.name for other in study.models if other.group_name == model.group_name}
+        group = {other.name for other in same_group(study, model)}
         for one in results_of(study, model):
             same = [
                 other.against_own for other in study.results if other.model in group and other.set_name == one.set_name
@@ -94,7 +97,7 @@ def gap_tests(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[str,
     gaps = {
         (one.model, one.set_name, attribute): entry["gap"]
         for one in results
-        for attribute, entry in ((one.detail or {}).get("by_attribute") or {}).items()
+        for attribute, entry in one.by_attribute.items()
         if entry.get("gap") and entry["gap"].get("p") is not None
     }
     tests = {(*place, False): gap for place, gap in gaps.items()}
@@ -113,17 +116,10 @@ def _corrected(tests: dict[Place, dict[str, Any]]) -> dict[Place, dict[str, Any]
     return {place: test | {"p": adjusted[str(place)]} for place, test in tests.items()}
 
 
-def _kind(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """The same for comparisons that differ only in their seed."""
-    groups = {model.name: model.group_name for model in study.models}
-    return groups[comparison.with_model], groups[comparison.without_model], comparison.dataset, comparison.split
-
-
-def _transfer(study: Study, kind: tuple[str, ...], comparisons: list[Comparison]) -> Transfer:
+def _transfer(study: Study, comparisons: list[Comparison]) -> Transfer:
     models = {model.name: model for model in study.models}
     pairs = [compared(study, comparison) for comparison in comparisons]
-    over_seeds = [gain.values for gain in study.gains if gain.kind == kind]
-    test = comparisons[0].paired if len(comparisons) == 1 else over_seeds[0] if over_seeds else None
+    test = comparisons[0].paired if len(comparisons) == 1 else gain_of(study, comparisons[0])
     return Transfer(
         models[comparisons[0].with_model],
         models[comparisons[0].without_model],

@@ -66,6 +66,11 @@ class Result:
     against_own: dict[str, Value] | None = None
 
     @property
+    def by_attribute(self) -> dict[str, Value]:
+        """Attribute -> its groups and the gap between them; empty where that was not measured."""
+        return (self.detail or {}).get("by_attribute") or {}
+
+    @property
     def set_name(self) -> str:
         return f"{self.dataset}-{self.split}"
 
@@ -243,7 +248,25 @@ def seen_sets(study: Study, model: Model) -> set[str]:
     return seen
 
 
-def seeds_of(study: Study, model: Model, result: Result) -> Seeds | None:
-    """The values of the model's group on the result's set, where there are several."""
-    found = [seeds for seeds in study.seeds if (seeds.group, seeds.set_name) == (model.group_name, result.set_name)]
+def same_group(study: Study, model: Model) -> list[Model]:
+    """The model and its other seeds."""
+    return [other for other in study.models if other.group_name == model.group_name]
+
+
+def seeds_of(study: Study, result: Result) -> Seeds | None:
+    """The values of the result's model and its other seeds on the result's set, where there are several."""
+    group = next(model.group_name for model in study.models if model.name == result.model)
+    found = [seeds for seeds in study.seeds if (seeds.group, seeds.set_name) == (group, result.set_name)]
     return found[0] if found and found[0].values["n"] > 1 else None
+
+
+def kind_of(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """The same for comparisons that differ only in their seed, and for the gain over these."""
+    groups = {model.name: model.group_name for model in study.models}
+    return groups[comparison.with_model], groups[comparison.without_model], comparison.dataset, comparison.split
+
+
+def gain_of(study: Study, comparison: Comparison) -> dict[str, Value] | None:
+    """What the two recipes of a comparison differ by over their seeds; None where that was not made."""
+    kind = kind_of(study, comparison)
+    return next((gain.values for gain in study.gains if gain.kind == kind), None)

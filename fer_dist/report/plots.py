@@ -246,11 +246,11 @@ def frequency_figures(results: list[Result]) -> Iterator[PageFigure]:
 
 def attribute_figures(results: list[Result]) -> Iterator[PageFigure]:
     """One for each set and attribute."""
-    attributes = dict.fromkeys(name for result in results for name in _by_attribute(result))
+    attributes = dict.fromkeys(name for result in results for name in result.by_attribute)
     for attribute in attributes:
-        having = [result for result in results if attribute in _by_attribute(result)]
-        for name, some in by_set(having, _by_attribute):
-            entries = {result.model: _by_attribute(result)[attribute]["groups"] for result in some}
+        having = [result for result in results if attribute in result.by_attribute]
+        for name, some in by_set(having, lambda result: result.by_attribute):
+            entries = {result.model: result.by_attribute[attribute]["groups"] for result in some}
             groups = list(dict.fromkeys(group for entry in entries.values() for group in entry))
             series = [_group_marks(model, [entry.get(group) for group in groups]) for model, entry in entries.items()]
             title = f"{name}, by {attribute.replace('_', ' ')}"
@@ -289,10 +289,6 @@ def _region_figure(result: Result, regions: dict[str, dict[str, Any]], title: st
 def _drops(name: str, regions: Sequence[dict[str, Any] | None]) -> Marks:
     values = [100 * region["drop"] if region else None for region in regions]
     return Marks(name, values, [percents(region.get("interval")) if region else None for region in regions])
-
-
-def _by_attribute(result: Result) -> dict[str, Any]:
-    return (result.detail or {}).get("by_attribute") or {}
 
 
 def _group_marks(model: str, groups: list[dict[str, Any] | None]) -> Marks:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_dist.report.findings import Model, Result, Study, seeds_of
+from fer_dist.report.findings import Comparison, Model, Result, Study, gain_of, same_group, seeds_of
 from fer_dist.report.numbers import listed, percent, signed_points, span
+from fer_dist.report.sentences import spoken_name
 from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, word
 from fer_dist.report.tables import asked_of
 from fer_dist.scores.intervals import less_interval, wilson
@@ -94,7 +95,7 @@ def _cross_dataset(study: Study) -> Table:
     for roles in (("a", "b"), ("b", "a"), ("a", "c")):
         result = role_result(study, *roles)
         if result:
-            names = word(_name(study, result)), word(result.spoken_set)
+            names = word(spoken_name(study, result)), word(result.spoken_set)
             rows.append((*names, _ours(study, result), _balanced(study, result), *_theirs(study, *roles)))
     columns = ("model", "tested on", "our accuracy", "our balanced accuracy", THEIRS, AGAINST)
     caption = "Table 2. Models on sets that they were not trained on."
@@ -109,7 +110,7 @@ def _own(study: Study) -> Table:
             train = (_training(study, role), part(TRAIN_ACCURACIES[role], note=f"on {SET_NAMES[role]}"))
             rows.append(
                 (
-                    word(_name(study, result)),
+                    word(spoken_name(study, result)),
                     word(result.spoken_set),
                     *train,
                     _ours(study, result),
@@ -129,7 +130,7 @@ def _training(study: Study, role: str) -> Cell:
     model = role_model(study, role)
     asked, plain = model and model.training_accuracy, role_result(study, role, role, ("train",))
     if model and asked:
-        seed = f", of seed {model.seed}" if len(_same_group(study, model)) > 1 else ""
+        seed = f", of seed {model.seed}" if len(same_group(study, model)) > 1 else ""
         return part(asked["accuracy"], asked["interval"], f"{asked_of(asked)}{seed}")
     if plain:
         note = f"{plain.scores['samples']:,} images, plain centre crops"
@@ -160,8 +161,8 @@ def _transfer(study: Study) -> Table:
     relative = f"relative {percent(gain.value / before.value)}" if before.value else ""
     ours = Cell(gain.value, "points", gain.interval, "; ".join(filter(None, (gain.whose, relative))))
     rows = (
-        (word("from scratch"), word(_name(study, without)), _cell(before), *_theirs(study, "b", "b")),
-        (word("pretrained"), word(_name(study, after)), _cell(then), *_theirs(study, "a-b", "b")),
+        (word("from scratch"), word(spoken_name(study, without)), _cell(before), *_theirs(study, "b", "b")),
+        (word("pretrained"), word(spoken_name(study, after)), _cell(then), *_theirs(study, "a-b", "b")),
         (word("gain, points"), word(None), ours, published, verdict),
     )
     return Table("table-4-transfer", caption, columns, rows)
@@ -178,28 +179,21 @@ class Ours:
 
 def ours_of(study: Study, result: Result) -> Ours:
     """The mean over seeds with its interval over seeds and images where the study has that; else one network's."""
-    model = next(model for model in study.models if model.name == result.model)
-    several = seeds_of(study, model, result)
+    several = seeds_of(study, result)
     over = several.values.get("over_images") if several else None
     if several and over and over.get("interval"):
         return Ours(over["mean"], over["interval"], f"mean of {several.values['n']} seeds")
     whose = "one network"
     if several:
+        seed = next(model.seed for model in study.models if model.name == result.model)
         mean = percent(several.values["accuracy"]["mean"])
-        whose = f"seed {model.seed} alone; mean of {several.values['n']} seeds {mean}"
+        whose = f"seed {seed} alone; mean of {several.values['n']} seeds {mean}"
     return Ours(result.scores["accuracy"], result.scores["accuracy_interval"], whose)
-
-
-def _name(study: Study, result: Result) -> str:
-    """Of the recipe where a row's value is of several seeds, else of the network."""
-    model = next(model for model in study.models if model.name == result.model)
-    return model.group_name if seeds_of(study, model, result) else model.name
 
 
 def _balanced(study: Study, result: Result) -> Cell:
     """Balanced accuracy: the mean over seeds where there are several."""
-    model = next(model for model in study.models if model.name == result.model)
-    several = seeds_of(study, model, result)
+    several = seeds_of(study, result)
     if several and (values := several.values.get("mean_over_classes")):
         return part(values["mean"], note=f"mean of {several.values['n']} seeds")
     return part(result.scores.get("mean_over_classes"), result.scores.get("mean_over_classes_interval"))
@@ -207,9 +201,7 @@ def _balanced(study: Study, result: Result) -> Cell:
 
 def _gain(study: Study, after: Result, without: Result) -> Ours:
     """What transfer brings: over the seeds that both have, else the paired test of one network each."""
-    groups = {model.name: model.group_name for model in study.models}
-    kind = groups[after.model], groups[without.model], after.dataset, after.split
-    over_seeds = next((gain.values for gain in study.gains if gain.kind == kind), None)
+    over_seeds = gain_of(study, Comparison(after.model, without.model, after.dataset, after.split))
     if over_seeds and over_seeds["interval"]:
         return Ours(over_seeds["difference"], over_seeds["interval"], f"of the mean of {over_seeds['n']} seeds")
     gain = after.scores["accuracy"] - without.scores["accuracy"]
@@ -289,10 +281,6 @@ def _trained_images(study: Study, model: Model) -> int | None:
 def _lineage(model_role: str) -> tuple[str, ...]:
     """Roles of the models that one is made of: "a-b" starts from "a"."""
     return ("a", "a-b") if model_role == "a-b" else (model_role,)
-
-
-def _same_group(study: Study, model: Model) -> list[Model]:
-    return [other for other in study.models if other.group_name == model.group_name]
 
 
 def _is_published(study: Study, model_role: str, set_role: str) -> bool:

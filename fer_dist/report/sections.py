@@ -139,10 +139,10 @@ def _groups(study: Study, first: list[Result]) -> Section:
     )
     tests = gap_tests(first)
     found = tuple(
-        sentences.gap_sentence(result, attribute, gap)
+        sentences.gap_sentence(result, attribute, tests[result.model, result.set_name, attribute])
         for result in first
-        for (model, name, attribute), gap in tests.items()
-        if (model, name) == (result.model, result.set_name)
+        for attribute in result.by_attribute
+        if (result.model, result.set_name, attribute) in tests
     )
     drawn = tuple(plots.attribute_figures(first))
     shown = _filled(tables.attributes_table(first))

@@ -24,9 +24,9 @@ def model_sentences(study: Study, model: Model) -> list[str]:
     if own is None:
         return [f"{model.name} reaches {with_interval(other)} on {other.spoken_set}." for other in others]
     split, tests = SPLITS.get(own.split, own.split), cross_dataset_tests(study)
-    clauses = [f"{spoken_name(study, model, own)} reaches {spoken_accuracy(study, model, own)} on its own {split} set"]
+    clauses = [f"{spoken_name(study, own)} reaches {spoken_accuracy(study, own)} on its own {split} set"]
     clauses += [
-        f"on {other.spoken_set} it reaches {spoken_accuracy(study, model, other)}"
+        f"on {other.spoken_set} it reaches {spoken_accuracy(study, other)}"
         + change_clause(own, other, tests.get((model.name, other.set_name)))
         for other in others
     ]
@@ -117,14 +117,15 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
-def spoken_name(study: Study, model: Model, result: Result) -> str:
-    """The group's name where the value is of the group."""
-    return model.group_name if seeds_of(study, model, result) else model.name
+def spoken_name(study: Study, result: Result) -> str:
+    """Of the recipe where a value is of several seeds, else of the network."""
+    seeds = seeds_of(study, result)
+    return seeds.group if seeds else result.model
 
 
-def spoken_accuracy(study: Study, model: Model, result: Result) -> str:
+def spoken_accuracy(study: Study, result: Result) -> str:
     """The network's, with its interval; of several seeds the mean and their standard deviation."""
-    seeds = seeds_of(study, model, result)
+    seeds = seeds_of(study, result)
     if seeds is None:
         return with_interval(result)
     values = seeds.values["accuracy"]
@@ -132,9 +133,9 @@ def spoken_accuracy(study: Study, model: Model, result: Result) -> str:
     return f"{percent(values['mean'])} (mean of {seeds.values['n']} seeds, {spread})"
 
 
-def mean_accuracy(study: Study, model: Model, result: Result) -> float:
+def mean_accuracy(study: Study, result: Result) -> float:
     """The network's; of several seeds their mean."""
-    seeds = seeds_of(study, model, result)
+    seeds = seeds_of(study, result)
     return float(seeds.values["accuracy"]["mean"] if seeds else result.scores["accuracy"])
 
 

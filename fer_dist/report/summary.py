@@ -37,19 +37,18 @@ def summary(study: Study) -> list[str]:
 
 def own_summary(study: Study, models: list[Model]) -> str:
     """How good each is on the set that it was trained on; the range of many. Empty where none was measured there."""
-    pairs = [(model, own_result(results_of(study, model), model)) for model in models]
-    owns = [(model, result) for model, result in pairs if result]
+    owns = [own for model in models if (own := own_result(results_of(study, model), model))]
     if not owns:
         return ""
-    splits = {result.split for _, result in owns}
+    splits = {own.split for own in owns}
     name = SPLITS.get(next(iter(splits)), next(iter(splits))) + " " if len(splits) == 1 else ""
-    spoken = [(spoken_name(study, *pair), spoken_accuracy(study, *pair)) for pair in owns]
+    spoken = [(spoken_name(study, own), spoken_accuracy(study, own)) for own in owns]
     start = f"On {'its' if len(owns) == 1 else 'their'} own {name}set{'s' if len(owns) > 1 else ''}"
     if len(owns) <= MOST_NAMED:
         clauses = [f"{model} {value}" for model, value in spoken]
         clauses[0] = f"{spoken[0][0]} reaches {spoken[0][1]}"
         return f"{start}, {listed(clauses)}."
-    order = sorted(range(len(owns)), key=lambda index: mean_accuracy(study, *owns[index]))
+    order = sorted(range(len(owns)), key=lambda index: mean_accuracy(study, owns[index]))
     low, high = (f"{spoken[index][1]} for {spoken[index][0]}" for index in (order[0], order[-1]))
     return f"{start}, the {len(owns)} kinds of models reach from {low} to {high}."
 
@@ -60,26 +59,26 @@ def cross_dataset_summary(study: Study, models: list[Model]) -> str:
     if not pairs:
         return ""
     tests = cross_dataset_tests(study)
-    found = [tests.get((other.model, other.set_name)) for *_, other in pairs]
+    found = [tests.get((other.model, other.set_name)) for _, other in pairs]
     if len(pairs) <= 2:
         clauses = [
-            f"{spoken_name(study, model, other)} reaches {spoken_accuracy(study, model, other)} on {other.spoken_set}"
+            f"{spoken_name(study, other)} reaches {spoken_accuracy(study, other)} on {other.spoken_set}"
             f"{change_clause(own, other, test)}"
-            for (model, own, other), test in zip(pairs, found, strict=True)
+            for (own, other), test in zip(pairs, found, strict=True)
         ]
         return f"Carried over, {'; '.join(clauses)}."
-    tested = [(test, model, other) for (model, _, other), test in zip(pairs, found, strict=True) if test]
+    tested = [(test, other) for (_, other), test in zip(pairs, found, strict=True) if test]
     if len(tested) < len(pairs):
-        accuracies = [mean_accuracy(study, model, other) for model, _, other in pairs]
+        accuracies = [mean_accuracy(study, other) for _, other in pairs]
         ends = span((min(accuracies), max(accuracies)))
         return (
             f"Carried over to other sets, accuracies lie from {ends} % ({len(pairs)} of them, differences not tested)."
         )
-    changes = [test["difference"] for test, *_ in tested]
-    test, model, other = min(tested, key=lambda one: one[0]["difference"])
+    changes = [test["difference"] for test, _ in tested]
+    test, other = min(tested, key=lambda one: one[0]["difference"])
     least = test["difference"]
     kind = "largest fall" if least < 0 else "smallest rise"
-    extreme = f"the {kind} of these is that of {spoken_name(study, model, other)}"
+    extreme = f"the {kind} of these is that of {spoken_name(study, other)}"
     start = f"Carried over to other sets, accuracy changes by {span((min(changes), max(changes)))} points"
     number = f"{len(pairs)} cross-dataset evaluations, each tested below"
     where = f"on {other.spoken_set}, {signed_points(least)} points"
@@ -95,13 +94,11 @@ def transfer_summary(study: Study) -> str:
     return f"{sentence[:-1]} ({len(others)} other comparison{'s' if len(others) > 1 else ''} below)."
 
 
-def _cross_dataset(study: Study, models: list[Model]) -> Iterator[tuple[Model, Result, Result]]:
-    """A model with its own result and each on a set that neither it nor its start was trained on, of the same split."""
+def _cross_dataset(study: Study, models: list[Model]) -> Iterator[tuple[Result, Result]]:
+    """A model's own result with each on a set that neither it nor its start was trained on, of the same split."""
     for model in models:
         results = results_of(study, model)
         own = own_result(results, model)
         seen = seen_sets(study, model)
         if own:
-            yield from (
-                (model, own, other) for other in results if other.dataset not in seen and other.split == own.split
-            )
+            yield from ((own, other) for other in results if other.dataset not in seen and other.split == own.split)

@@ -152,7 +152,7 @@ def attributes_table(results: Sequence[Result]) -> Table:
     rows: list[Row] = []
     tests = gap_tests(results)
     for result in results:
-        for attribute, entry in ((result.detail or {}).get("by_attribute") or {}).items():
+        for attribute, entry in result.by_attribute.items():
             gap = entry.get("gap")
             if gap:
                 cells = [_group(entry["groups"], name) for name in gap["groups"]]
