@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_dist.scores import student
-from fer_dist.scores.intervals import Array
+from fer_dist.scores.intervals import Array, ratio
 from fer_dist.scores.subjects import freedom, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
@@ -31,10 +31,7 @@ def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Relia
     """How often the model is right, by how confident it says it is."""
     confidence, is_right, place = _binned(predictions, bins)
     samples = np.bincount(place, minlength=bins)
-    means = [
-        np.divide(np.bincount(place, values, minlength=bins), samples, out=np.full(bins, np.nan), where=samples > 0)
-        for values in (confidence, is_right)
-    ]
+    means = [ratio(np.bincount(place, values, minlength=bins), samples) for values in (confidence, is_right)]
     return Reliability(_edges(bins), samples, *means)
 
 
@@ -43,10 +40,7 @@ def expected_calibration_error(predictions: Predictions, bins: int = CALIBRATION
 
     Source: Guo et al. 2017, with equal-width bins. torchmetrics gives probabilities of exactly 1 a bin of their own.
     """
-    table = reliability(predictions, bins)
-    filled = table.samples > 0
-    gaps = np.abs(table.accuracy - table.confidence)[filled]
-    return float(np.average(gaps, weights=table.samples[filled]))
+    return _error(reliability(predictions, bins))
 
 
 def calibration(predictions: Predictions) -> dict[str, Any]:
@@ -61,14 +55,13 @@ def calibration(predictions: Predictions) -> dict[str, Any]:
     runs; of 29 people in 97 %, where the images taken for independent had held it in 88 %.
     Raises InputError where no image has an emotion.
     """
-    found, name = _Gaps(predictions), "expected_calibration_error"
-    error = expected_calibration_error(predictions)
-    deviations = found.quantile
+    found, table, name = _Gaps(predictions), reliability(predictions), "expected_calibration_error"
+    error, deviations = _error(table), found.quantile
     # An error below what chance makes is luck, and does not narrow what may be.
     high = found.without_chance(max(error, found.expected(0)[0]), -deviations)
     return {
         name: error,
-        f"{name}_floor": _floor(reliability(predictions)),
+        f"{name}_floor": _floor(table),
         f"{name}_debiased": found.without_chance(error, 0),
         f"{name}_interval": [found.without_chance(error, deviations), high],
     }
@@ -133,6 +126,12 @@ class _Gaps:
             middle = (low + high) / 2
             low, high = (middle, high) if is_short(middle) else (low, middle)
         return min(low * float(self.weight @ self.shape), 1.0)
+
+
+def _error(table: Reliability) -> float:
+    filled = table.samples > 0
+    gaps = np.abs(table.accuracy - table.confidence)[filled]
+    return float(np.average(gaps, weights=table.samples[filled]))
 
 
 def _floor(table: Reliability) -> float:

@@ -24,6 +24,13 @@ FEWEST_DEGREES = 3.0
 """Fewer degrees of freedom count as this many: the series for t is good from here on."""
 
 
+def ratio(part: Array, whole: Array) -> Array:
+    """[...]: NaN where the whole is 0."""
+    part, whole = np.broadcast_arrays(part, whole)
+    quotient: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return quotient
+
+
 def wilson(right: Array, samples: Array, level: float = LEVEL, degrees: float = math.inf) -> tuple[Array, Array]:
     """Low and high end of a proportion's interval, elementwise; samples > 0. Source: Wilson 1927.
 

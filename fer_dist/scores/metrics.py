@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_dist.scores import student
 from fer_dist.scores.calibration import calibration
-from fer_dist.scores.intervals import FEWEST_DEGREES, Array, Measure, interval, spread, wilson
+from fer_dist.scores.intervals import FEWEST_DEGREES, Array, Measure, interval, ratio, spread, wilson
 from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
@@ -42,26 +42,26 @@ def support(matrix: Array) -> Array:
 
 def accuracy(matrix: Array) -> Array:
     """[...]: the part of all images that is right."""
-    return _ratio(_right(matrix).sum(axis=-1), matrix.sum(axis=(-2, -1)))
+    return ratio(_right(matrix).sum(axis=-1), matrix.sum(axis=(-2, -1)))
 
 
 def recall(matrix: Array) -> Array:
     """[..., K]: of the images of an emotion, the part that is right; NaN for an emotion without images."""
-    return _ratio(_right(matrix), support(matrix))
+    return ratio(_right(matrix), support(matrix))
 
 
 def precision(matrix: Array) -> Array:
     """[..., K]: of the images predicted as an emotion, the part that is right; NaN for one never predicted."""
-    return _ratio(_right(matrix), matrix.sum(axis=-2))
+    return ratio(_right(matrix), matrix.sum(axis=-2))
 
 
 def f1(matrix: Array) -> Array:
     """[..., K]: harmonic mean of recall and precision; 0 where nothing is right, NaN where the emotion never occurs."""
-    return _ratio(2 * _right(matrix), support(matrix) + matrix.sum(axis=-2))
+    return ratio(2 * _right(matrix), support(matrix) + matrix.sum(axis=-2))
 
 
 def balanced_accuracy(matrix: Array) -> Array:
-    """[...]: mean recall of the emotions that have images (balanced accuracy)."""
+    """[...]: mean recall of the emotions that have images."""
     return _mean_of_defined(recall(matrix))
 
 
@@ -72,7 +72,7 @@ def macro_f1(matrix: Array) -> Array:
 
 def normalised_by_row(matrix: Array) -> Array:
     """[..., K, K]: each row as parts of its sum; NaN in the row of an emotion without images."""
-    return _ratio(matrix, support(matrix)[..., None])
+    return ratio(matrix, support(matrix)[..., None])
 
 
 def negative_log_likelihood(predictions: Predictions) -> float:
@@ -217,12 +217,6 @@ def _right(matrix: Array) -> Array:
     return np.diagonal(matrix, axis1=-2, axis2=-1)
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    part, whole = np.broadcast_arrays(part, whole)
-    quotient: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    return quotient
-
-
 def _mean_of_defined(values: Array) -> Array:
     is_defined = ~np.isnan(values)
-    return _ratio(np.where(is_defined, values, 0).sum(axis=-1), is_defined.sum(axis=-1))
+    return ratio(np.where(is_defined, values, 0).sum(axis=-1), is_defined.sum(axis=-1))
