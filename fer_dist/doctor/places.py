@@ -44,8 +44,7 @@ def run_root(asked: Asked) -> list[Finding]:
 
 def _probe_store(place: str) -> list[Finding]:
     """The same in a store, which is asked once."""
-    store = Store(folder_at(place))
-    store.patience = Patience(tries=1)
+    store = Store(folder_at(place), Patience(tries=1))
     try:
         is_sound = store.probe()
     except (InputError, WorkError) as error:

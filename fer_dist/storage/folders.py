@@ -17,6 +17,9 @@ JUNK = frozenset(
 )
 """What macOS, Windows and Synology's boxes leave in folders and archives, in lower case."""
 
+MOST_NAMES = 8
+"""That a message lists of a folder."""
+
 
 def is_junk(name: str) -> bool:
     """Whether a file or folder is no part of any release: hidden (`._a.jpg`, `.DS_Store`), or one of JUNK."""
@@ -90,8 +93,8 @@ def readable(name: str) -> str:
 def names_found(folder: Path) -> str:
     """What lies in a folder, for an error message: the first names in order, and how many more."""
     names = sorted(readable(name) for name in os.listdir(folder))
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more if names else "nothing"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more if names else "nothing"
 
 
 def folder_at(raw: str) -> Path:

@@ -65,9 +65,9 @@ class _Changed(Exception):
 class Store:
     """One folder of a remote store."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, patience: Patience | None = None) -> None:
         self.location = location
-        self.patience = Patience()
+        self.patience = patience or Patience()
         self.moved = time.monotonic()
         """When a byte last came."""
 
