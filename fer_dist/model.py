@@ -3,8 +3,31 @@
 B batch, C channels, H height, W width, K classes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+
+class ChannelMean(torch.autograd.Function):
+    """The mean of each channel of [B, C, H, W], as [B, C].
+
+    torch's own mean lays its gradient out anew, in NCHW, to be added to one that is channels-last: one more tensor to
+    write and to read in each block, against the grain. Here it is one number a channel, seen H x W times.
+    """
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        height, width = ctx.shape[2:]
+        return (gradient / (height * width))[:, :, None, None].expand(ctx.shape)
 
 
 class SqueezeExcitation(nn.Module):
@@ -22,7 +45,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W]. Returns the same shape."""
-        z = x.mean(dim=(2, 3))
+        z = ChannelMean.apply(x)
         s = torch.sigmoid(self.expand(torch.relu(self.reduce(z))))
         return x * s[:, :, None, None]
 
@@ -83,4 +106,4 @@ class SEResNet18(nn.Module):
         """x: normalised images, float [B, 3, H, W]. Returns logits [B, K]."""
         x = self.pool(torch.relu(self.norm(self.conv(x))))
         x = self.stages(x)
-        return self.head(x.mean(dim=(2, 3)))
+        return self.head(ChannelMean.apply(x))

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from fer_dist.model import Block, SEResNet18, SqueezeExcitation
+from fer_dist.model import Block, ChannelMean, SEResNet18, SqueezeExcitation
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +117,38 @@ def test_training_gives_the_gradients_and_the_statistics_of_torchvisions() -> No
     ours, other = model.stages[3][1].se.reduce.weight.grad, theirs.layer4[1].se.fc1.weight.grad
     torch.testing.assert_close(ours, other[:, :, 0, 0], rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(model.stages[2][0].norm2.running_var, theirs.layer3[0].bn2.running_var)
+
+
+def test_the_mean_of_channels_gives_torchs_values_and_a_gradient_that_takes_no_room() -> None:
+    x = torch.randn(3, 8, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
+    weights, found, gradients = torch.randn(3, 8), [], []
+    for mean in (ChannelMean.apply, lambda x: x.mean(dim=(2, 3))):
+        before = x * 1
+        before.register_hook(gradients.append)
+        found.append(mean(before))
+        (found[-1] * weights).sum().backward()
+    assert torch.equal(*found)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].stride()[2:] == (0, 0)
+    assert torch.autograd.gradcheck(ChannelMean.apply, torch.randn(2, 3, 4, 2, dtype=torch.float64, requires_grad=True))
+
+
+def test_twenty_steps_end_at_the_weights_that_torchs_own_mean_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained() -> Iterator[Tensor]:
+        torch.manual_seed(0)
+        model = SEResNet18(7, width=16).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(model.parameters(), lr=2e-4, momentum=0.9)
+        for _ in range(20):
+            x, labels = torch.randn(8, 3, 40, 40).to(memory_format=torch.channels_last), torch.randint(7, (8,))
+            nn.functional.cross_entropy(model(x), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        yield from model.state_dict().values()
+
+    ours = list(trained())
+    monkeypatch.setattr(ChannelMean, "apply", lambda x: x.mean(dim=(2, 3)))
+    for value, theirs in zip(ours, trained(), strict=True):
+        torch.testing.assert_close(value, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
