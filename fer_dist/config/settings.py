@@ -11,6 +11,7 @@ from fer_dist.errors import InputError
 from fer_dist.storage.places import OnDisk, Place, shown
 
 Views = Literal["expand", "fold", "random_one", "centre"]
+Compile = Literal["auto", "off", "on", "graphs"]
 Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 
 
@@ -185,8 +186,9 @@ class TrainConfig:
     """Threads of torch on a CPU, for each worker. 0: OMP_NUM_THREADS where it is set, else chosen from the worker's
     cores and the network. More or fewer round otherwise: weights differ in their last bits."""
 
-    compile: bool = False
-    """Compile the network with torch.compile."""
+    compile: Compile = "auto"
+    """Compile the network with torch.compile, for whole batches; graphs: to CUDA graphs as well, for small batches.
+    auto: on for CUDA where the steps may take more than ten minutes uncompiled. Numbers are rounded otherwise."""
 
     strategy: Literal["ddp", "deepspeed"] = "ddp"
     """How workers share the work. ddp: each holds the whole network and optimiser. deepspeed: see zero_stage."""
@@ -418,7 +420,12 @@ MAY_DIFFER = {
 numbers are rounded."""
 
 
-AUTOMATIC: dict[str, Any] = {"train.precision": "auto", "train.threads": 0, "data.threads": 0}
+AUTOMATIC: dict[str, Any] = {
+    "train.precision": "auto",
+    "train.compile": "auto",
+    "train.threads": 0,
+    "data.threads": 0,
+}
 """Settings that a run chooses by itself where they have this value, and keeps when it goes on."""
 
 

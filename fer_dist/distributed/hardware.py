@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from fer_dist.config.settings import TrainConfig
 from fer_dist.config.torchrun import launched
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,6 +71,11 @@ def cost_of(precision: str, device: torch.device) -> str:
     return "" if capability >= least else f"{precision} at compute capability {capability[0]}.{capability[1]} {cost}"
 
 
+def takes_half(precision: str, device: torch.device) -> bool:
+    """Whether crops come as float16: half the bytes, where the network makes half of them at once."""
+    return device.type == "cuda" and precision in HALF
+
+
 @contextmanager
 def float32_on_cuda(tf32: bool) -> Iterator[None]:
     """While it is open, float32 products and convolutions on CUDA take TF32 (inputs of 10 bits), or stay whole.
@@ -85,14 +91,20 @@ def float32_on_cuda(tf32: bool) -> Iterator[None]:
 
 
 @contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """While it is open, torch computes on the CPU with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def torch_for(train: TrainConfig, tuned: bool = True) -> Iterator[None]:
+    """While it is open, torch computes as a training is to, its precision and threads chosen.
+
+    tuned: cuDNN tries its algorithms on each new shape, and takes the fastest.
+    """
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    torch.set_num_threads(train.threads)
+    torch.backends.cudnn.benchmark = tuned
     try:
-        yield
+        with float32_on_cuda(tf32=train.precision == "tf32"):
+            yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:

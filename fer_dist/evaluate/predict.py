@@ -83,13 +83,15 @@ def mask_of(network: Network, reader: Reader) -> torch.Tensor:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode and whole float32; both as before on the way out: training may go on."""
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with float32_on_cuda(tf32=False):
             yield
     finally:
-        model.train(was_training)
+        # One by one: what is frozen stays in evaluation mode.
+        for module in training:
+            module.training = True
 
 
 def joined_parts(parts: list[Predicted]) -> Predicted:

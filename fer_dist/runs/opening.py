@@ -204,9 +204,16 @@ class _Named:
 def _kept(content: bytes, place: str) -> _Kept:
     """Raises InputError where a field is missing or of another type, or a setting is not known here."""
     source = f"{place}: not the configuration of a run"
-    unknown = unknown_settings(record(_Named, content, source, REMEDY).config)
+    settings = record(_Named, content, source, REMEDY).config
+    unknown = unknown_settings(settings)
     if unknown:
         raise InputError(f"{source} that this version knows: it has {', '.join(unknown)}; use a newer one")
+    was_switch = settings.get("train", {}).get("compile")
+    if isinstance(was_switch, bool):
+        # Until 2026-11 it was a switch.
+        whole = json.loads(content)
+        whole["config"]["train"]["compile"] = "on" if was_switch else "off"
+        content = json.dumps(whole).encode()
     kept = record(_Kept, content, source, REMEDY)
     data, train = kept.config.data, kept.config.train
     if min(data.threads, data.lanes, data.block, train.threads) < 0:

@@ -1,4 +1,4 @@
-"""Settings that a run chooses by itself where they are left open: its arithmetic, and its threads."""
+"""Settings that a run chooses by itself where they are left open: its arithmetic, its threads, and its compilation."""
 
 import os
 from dataclasses import dataclass
@@ -28,6 +28,13 @@ COUNTED_SIDE = 64
 MOST_DECODING = 8
 """More threads a worker do not decode faster (facts of DALI: 4 to 8)."""
 
+CROPS_A_SECOND, SECONDS_A_STEP = 16_000, 5e-3
+"""What a GPU takes uncompiled: crops of 224 px and width 64, and at least that long for a step, which some 430 kernels
+are started for. Guessed for an H100 from the bytes that a step moves, and not seen: fer-dist bench gpu measures it."""
+
+COMPILED_FROM_SECONDS = 600.0
+"""Of a run's steps, uncompiled: to compile takes a minute or two, and saves a quarter of what follows (a guess too)."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -46,18 +53,22 @@ class Threads:
     torch: int
 
 
-def choose(config: Config, kept: dict[str, Any], world: World) -> Chosen:
+def choose(config: Config, kept: dict[str, Any], world: World, images: int = 0) -> Chosen:
     """Choose what is left open, on all ranks by what the weakest of them can.
 
     kept: what the run that goes on has chosen, by the names of the settings: it stays so where the hardware allows.
+    images: of the training set; 0 for a few steps that are measured.
     """
     precision, why = _precision(config, kept, world)
     config = with_settings(config, {"train.precision": precision})
     threads, note = _threads(config, kept, world)
-    settings = {"data.threads": threads.decode, "train.threads": threads.torch}
+    compiled = _compiled(config, kept, world.device, images)
+    settings = {"data.threads": threads.decode, "train.threads": threads.torch, "train.compile": compiled}
     told = f"{precision} ({why}), threads: {threads.decode} decode"
     if world.device.type == "cpu":
         told += f", {threads.torch} compute"
+    if compiled != "off":
+        told += f", compiled{' to CUDA graphs' * (compiled == 'graphs')}"
     notes = tuple(text for text in (*world.all_gather_object(cost_of(precision, world.device))[:1], note) if text)
     return Chosen(with_settings(config, settings), told, notes)
 
@@ -71,6 +82,20 @@ def _precision(config: Config, kept: dict[str, Any], world: World) -> tuple[str,
     mine = fastest(world.device, config.train.strategy)
     found = weakest(world.all_gather_object(mine))
     return found.precision, found.reason
+
+
+def _compiled(config: Config, kept: dict[str, Any], device: torch.device, images: int) -> str:
+    """off, on or graphs. A CPU takes minutes to compile and saves none; DeepSpeed's gradients would come at the end."""
+    train, data = config.train, config.data
+    if train.compile != "auto":
+        return train.compile
+    if "train.compile" in kept:
+        return str(kept["train.compile"])
+    if device.type != "cuda" or train.strategy != "ddp":
+        return "off"
+    crops = views_of(data) * train.batch_size * (data.crop / 224) ** 2 * (config.model.width / 64) ** 2
+    steps = train.epochs * images / train.batch_size
+    return "on" if steps * max(crops / CROPS_A_SECOND, SECONDS_A_STEP) >= COMPILED_FROM_SECONDS else "off"
 
 
 def _threads(config: Config, kept: dict[str, Any], world: World) -> tuple[Threads, str]:

@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from fer_dist.config.settings import Config, TrainConfig
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.pipeline import views_of
-from fer_dist.distributed.hardware import HALF
+from fer_dist.distributed.hardware import HALF, takes_half
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate.predict import right_of_each
+from fer_dist.evaluate.predict import evaluating, right_of_each
 from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.train.zero import Zero
 
@@ -25,16 +25,40 @@ NEVER = 2**62
 
 @dataclass(frozen=True)
 class Totals:
-    """What happened since the last look, over all ranks.
+    """What happened between two looks, over all ranks.
 
     accuracy: of the answers that the loss took, so with views "expand" of the crops. bad_step: first step whose loss
-    was not finite, or -1.
+    was not finite, or -1. is_finite: whether every weight of this rank was a number.
     """
 
     loss: float
     accuracy: float
     images: int
     bad_step: int
+    is_finite: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was asked of the device, on its way to the host while the device goes on.
+
+    values: float64 [5], the sums of loss, correct answers and images, the bad step, and whether all weights are finite.
+    """
+
+    world: World
+    values: Tensor
+    arrived: torch.cuda.Event | None
+
+    def totals(self) -> Totals:
+        """Wait for them, and for the other ranks: each has to call this."""
+        if self.arrived:
+            self.arrived.synchronize()
+        bad, is_finite = int(self.values[3]), bool(self.values[4])
+        loss, correct, images = self.world.sum(self.values[:3]).tolist()
+        images = max(images, 1)
+        first_bad = self.world.min(bad if bad >= 0 else NEVER)
+        bad = -1 if first_bad == NEVER else first_bad
+        return Totals(loss / images, correct / images, int(images), bad, is_finite)
 
 
 class Engine:
@@ -47,11 +71,14 @@ class Engine:
         self.model = model
         self.views = views_of(config.data)
         self.frozen = freeze(model, config.train.freeze)
-        # Compiled alone, and then handed to what averages its gradients.
-        whole = cast(nn.Module, torch.compile(model)) if config.train.compile else model
         self.optimizer = open_optimizer(config.train, model)
         open_strategy = Zero if config.train.strategy == "deepspeed" else Ddp
-        self.strategy: Zero | Ddp = open_strategy(config.train, whole, self.optimizer, world)
+        self.strategy: Zero | Ddp = open_strategy(config.train, model, self.optimizer, world)
+        self.strategy.network.train()
+        for module in self.frozen:
+            module.eval()
+        # How many crops the network is compiled for, 0 where that failed; None where nobody asked for it.
+        self._compiled_crops: int | None = None
         # Summed on the device and read once per log interval: .item() each step waits for the GPU.
         self._sums = torch.zeros(3, dtype=torch.float64, device=world.device)
         self._bad_step = torch.tensor(-1, device=world.device)
@@ -61,9 +88,6 @@ class Engine:
 
         The mean is over the images that the ranks have together, whatever their shares are; every rank is called.
         """
-        self.strategy.network.train()
-        for module in self.frozen:
-            module.eval()
         set_rate(self.optimizer, lr)
         images = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
@@ -81,18 +105,51 @@ class Engine:
                 self._take_part(batch.crops)
         self.strategy.update()
 
-    def totals(self) -> Totals:
-        """Mean loss and accuracy since the last call. Waits for the device and the other ranks."""
-        bad = int(self._bad_step.item())
-        loss, correct, images = self.world.sum(self._sums.cpu()).tolist()
-        self._sums.zero_()
-        images = max(images, 1)
-        first_bad = self.world.min(bad if bad >= 0 else NEVER)
-        return Totals(loss / images, correct / images, int(images), -1 if first_bad == NEVER else first_bad)
+    def compile(self, images: int) -> str:
+        """Compile the network for a rank's whole share of a step, so many images; every rank is called.
 
-    def is_finite(self) -> bool:
-        """Whether every weight is a number. Waits for the device."""
-        return bool(torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all())
+        Batches of another size, which would each take a compilation, go through it as it is: so does the last part of a
+        share that micro-batches do not divide. Nothing is padded, which would change the running statistics.
+        Returns why the network stays as it is, for all ranks, where the compiler of one of them fails; else nothing.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        train, data = self.config.train, self.config.data
+        kind = torch.float16 if takes_half(train.precision, self.world.device) else torch.float32
+        count = self.views * min(train.micro_batch or images, images)
+        crops = torch.zeros(count, data.crop, data.crop, 3, dtype=kind, device=self.world.device).permute(0, 3, 1, 2)
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        self.strategy.compile(mode="reduce-overhead" if train.compile == "graphs" else None)
+        self._compiled_crops, fault = count, ""
+        try:
+            # Forward and backward are compiled together. Without gradients, which the other ranks would wait for.
+            with self.strategy.one_part(last=False):
+                self._logits(crops)
+        except TorchDynamoException as error:
+            cause = getattr(error, "inner_exception", error)
+            fault = f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"
+        for buffer, old in zip(self.model.buffers(), before, strict=True):
+            buffer.copy_(old)
+        fault = next(filter(None, self.world.all_gather_object(fault)), "")
+        if fault:
+            self._compiled_crops = 0
+        return fault
+
+    def totals(self) -> Totals:
+        """What happened since the last look, at once. Waits for the device and the other ranks."""
+        return self.look().totals()
+
+    def look(self) -> Look:
+        """Ask for what happened since the last look, and forget it. Waits for nothing."""
+        is_finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all()
+        values = torch.cat([self._sums, torch.stack([self._bad_step, is_finite])])
+        self._sums.zero_()
+        if self.world.device.type != "cuda":
+            return Look(self.world, values, None)
+        # On its way to memory that is pinned for it.
+        values, arrived = values.to("cpu", non_blocking=True), torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self.world.device))
+        return Look(self.world, values, arrived)
 
     def settle(self) -> None:
         """Give every rank the mean of the ranks' running statistics: before evaluation and before a checkpoint."""
@@ -126,9 +183,7 @@ class Engine:
         targets: int64 [B], outputs of the model, or float32 [B, K], shares of them.
         """
         config = self.config.train
-        with self.strategy.autocast(crops.device):
-            logits = self.strategy.network(crops).float()
-        logits = logits.unflatten(0, (-1, self.views))
+        logits = self._logits(crops).unflatten(0, (-1, self.views))
         if self.config.data.views == "fold":
             losses = F.cross_entropy(logits.mean(1), targets, reduction="none", label_smoothing=config.label_smoothing)
         else:
@@ -150,6 +205,15 @@ class Engine:
             self._bad_step = torch.where(broke, step, self._bad_step)
         return total
 
+    def _logits(self, crops: Tensor) -> Tensor:
+        """float32 [B * V, K]."""
+        as_it_is = self._compiled_crops is not None and len(crops) != self._compiled_crops
+        with (
+            torch.compiler.set_stance("force_eager") if as_it_is else nullcontext(),
+            self.strategy.autocast(crops.device),
+        ):
+            return cast(Tensor, self.strategy.network(crops).float())
+
     def _in_all(self, images: int) -> int:
         """Images of a batch over all ranks, at least 1. images: of this one."""
         train, data = self.config.train, self.config.data
@@ -162,10 +226,9 @@ class Engine:
 
         crops: none, of the usual size. In evaluation mode, so that the running statistics stay as they are.
         """
-        self.strategy.network.eval()
-        with self.strategy.autocast(crops.device):
-            logits = self.strategy.network(crops.new_zeros(1, *crops.shape[1:]))
-        self.strategy.backward(logits.float().sum() * 0)
+        with evaluating(self.model):
+            logits = self._logits(crops.new_zeros(1, *crops.shape[1:]))
+        self.strategy.backward(logits.sum() * 0)
 
 
 # torch 2.13 renamed it; the new one still sends the buffers once, at the start.
@@ -181,15 +244,17 @@ class Ddp:
     def __init__(self, train: TrainConfig, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
         self.optimizer = optimizer
         self.network = model
+        self.parallel: DistributedDataParallel | None = None
         self.half = HALF.get(train.precision)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=train.precision == "fp16")
         if world.size > 1:
             # Buffers are averaged by the engine instead of being sent from rank 0 at each step.
-            self.network = DistributedDataParallel(model, gradient_as_bucket_view=True, **_OWN_BUFFERS)
+            self.parallel = DistributedDataParallel(model, gradient_as_bucket_view=True, **_OWN_BUFFERS)
+            self.network = self.parallel
             if train.compress == "bf16":
                 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 
-                self.network.register_comm_hook(None, bf16_compress_hook)
+                self.parallel.register_comm_hook(None, bf16_compress_hook)
         # As zeros from the start: equal to a first step without them, and there where that step is skipped (fp16).
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -198,15 +263,20 @@ class Ddp:
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         return torch.autocast(device.type, self.half, enabled=self.half is not None)
 
+    def compile(self, mode: str | None) -> None:
+        """Around DDP: torch then cuts the network where DDP's buckets end, whose gradients travel beside the rest.
+
+        mode: of torch.compile.
+        """
+        self.network = cast(nn.Module, torch.compile(self.network, dynamic=False, mode=mode))
+
     def all_parts(self) -> AbstractContextManager[Any]:
         """Around all micro-batches of a step."""
         return nullcontext()
 
     def one_part(self, last: bool) -> AbstractContextManager[Any]:
         """Around forward and backward of one micro-batch; gradients are exchanged with the last one."""
-        if last or not isinstance(self.network, DistributedDataParallel):
-            return nullcontext()
-        return self.network.no_sync()
+        return nullcontext() if last or not self.parallel else self.parallel.no_sync()
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()

@@ -11,7 +11,7 @@ from fer_dist.config.settings import Config, to_shown_json
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
-from fer_dist.distributed.hardware import HALF, float32_on_cuda, torch_threads
+from fer_dist.distributed.hardware import HALF, torch_for
 from fer_dist.distributed.world import World, pick_device
 from fer_dist.runs.network import build, on_device
 from fer_dist.runs.opening import resolved, run_folder
@@ -46,10 +46,10 @@ class Estimate:
 def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None], None]) -> Estimate:
     """Take a few steps of one worker's share on noise, and scale to the run. progress: steps timed, of all."""
     world = World(0, 1, pick_device(config.run.device))
-    chosen = choose(config, {}, world)
+    chosen = choose(config, {}, world, int(inputs.reader.counts.sum()))
     config = chosen.config
     share = -(-config.train.batch_size // max(config.ray.workers, 1))
-    with float32_on_cuda(tf32=config.train.precision == "tf32"), torch_threads(config.train.threads):
+    with torch_for(config.train):
         engine = Engine(config, on_device(build(inputs.network), world.device), world)
         images, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
         seconds = _time_steps(engine, images, side, progress)

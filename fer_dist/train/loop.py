@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_dist.config.settings import from_json
-from fer_dist.distributed.hardware import float32_on_cuda, torch_threads
+from fer_dist.distributed.hardware import torch_for
 from fer_dist.distributed.world import World
 from fer_dist.errors import WorkError
 from fer_dist.progress import Progress
@@ -30,12 +30,7 @@ def train(job: Job, world: World) -> None:
     Raises WorkError where the loss is not finite, the run is asked to stop or its disk is full; the last good
     checkpoint stays.
     """
-    settings = job.config.train
-    with (
-        lost_disk_named(job.folder),
-        float32_on_cuda(tf32=settings.precision == "tf32"),
-        torch_threads(settings.threads),
-    ):
+    with lost_disk_named(job.folder), torch_for(job.config.train):
         _train(open_session(job, world), world)
 
 
@@ -46,6 +41,7 @@ def _train(session: Session, world: World) -> None:
         lr = learning_rate(settings, batch.step, steps_per_epoch)
         session.engine.step(batch, lr)
         session.note(batch)
+        session.read_look()
         done = batch.step + 1
         epoch_ends = done % steps_per_epoch == 0
         stop = world.any(job.stop_requested())
@@ -53,6 +49,7 @@ def _train(session: Session, world: World) -> None:
         if save or is_due(done, settings.log_every):
             session.look(done, lr)
         if save:
+            session.read_look()
             session.engine.settle()
         if epoch_ends:
             session.validate(done)
@@ -110,6 +107,6 @@ def enter_and_train(
     """
     config = from_json(payload["config"])
     kept = world.from_main(lambda: choices_kept(config))
-    chosen = choose(config, kept, world)
+    chosen = choose(config, kept, world, payload["sets"]["train"]["samples"])
     world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
     train(Job(chosen, run_folder(config, world.rank), progress, stop_requested, inputs), world)

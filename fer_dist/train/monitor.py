@@ -1,6 +1,7 @@
 """What TensorBoard and the terminal see of a training."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.train.engine import Totals
 
 SHEET_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of the steps between two points, on this rank: how long they took, the share of that in which they waited for
+    data, and the crops of an image."""
+
+    seconds: float
+    waiting: float
+    views: float
 
 
 class Monitor:
@@ -36,19 +47,24 @@ class Monitor:
             self._sheet_shown = True
             self._writer.add_image("crops", self._sheet(batch), batch.step)
 
-    def log(self, step: int, totals: Totals, lr: float) -> None:
-        """Write a point of the training curves. step: how many steps are done."""
+    def rates(self) -> Rates:
+        """What was counted since the last time, and how long it took; counting begins anew."""
         seconds = time.perf_counter() - self._since
+        found = Rates(seconds, self._waited / seconds, self._crops / max(self._images, 1))
+        self._reset()
+        return found
+
+    def log(self, step: int, totals: Totals, lr: float, rates: Rates) -> None:
+        """Write a point of the training curves. step: how many steps were done."""
         # Shares may differ by a sample, so the rates are of the global batch: this rank's share times the ranks.
-        images = totals.images / seconds
-        crops = images * self._crops / max(self._images, 1)
+        images = totals.images / rates.seconds
         values = {
             "train/loss": totals.loss,
             "train/accuracy": totals.accuracy,
             "train/learning_rate": lr,
             "speed/images_per_second": images,
-            "speed/crops_per_second": crops,
-            "speed/data_wait": self._waited / seconds,
+            "speed/crops_per_second": images * rates.views,
+            "speed/data_wait": rates.waiting,
         }
         if self.world.device.type == "cuda":
             import torch
@@ -57,7 +73,6 @@ class Monitor:
         self._scalars(values, step)
         text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {images:,.0f} images/s"
         self.say(Message(text, step, self.steps))
-        self._reset()
 
     def validated(self, step: int, epoch: int, scores: dict[str, Any]) -> None:
         """Write the validation scores of an epoch, and its confusion matrix as an image."""

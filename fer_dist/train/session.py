@@ -12,7 +12,7 @@ from fer_dist.config.settings import Config, EvaluateConfig
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
-from fer_dist.distributed.hardware import HALF
+from fer_dist.distributed.hardware import takes_half
 from fer_dist.distributed.world import World
 from fer_dist.errors import SharedError, WorkError
 from fer_dist.evaluate.predict import predict
@@ -22,9 +22,9 @@ from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapsh
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
 from fer_dist.runs.network import Network, build, check_weights, on_device
 from fer_dist.train.choices import Chosen
-from fer_dist.train.engine import Engine
+from fer_dist.train.engine import Engine, Look
 from fer_dist.train.inputs import Inputs, open_inputs, start_from
-from fer_dist.train.monitor import Monitor
+from fer_dist.train.monitor import Monitor, Rates
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,16 @@ class Job:
         return self.home.path
 
 
+@dataclass(frozen=True)
+class _Looking:
+    """A point of the curves on its way: of so many steps done, at the learning rate of the last."""
+
+    done: int
+    lr: float
+    look: Look
+    rates: Rates
+
+
 @dataclass
 class Session:
     """A run on one rank. steps: of the whole run; the loader begins where the newest checkpoint ended."""
@@ -69,6 +79,7 @@ class Session:
     """First step -> ranks, for each number of them that the run has had: batch statistics are of a rank's share."""
 
     ledger: Path | None = None
+    looking: "_Looking | None" = None
     scores: dict[str, Any] | None = None
     """Of the last validation, in this attempt."""
 
@@ -82,18 +93,23 @@ class Session:
                         stream.write("\t".join([str(batch.step), *batch.samples.keys]) + "\n")
 
     def look(self, done: int, lr: float) -> None:
-        """Write a point of the curves.
+        """Ask for a point of the curves, which `read_look` writes once the next step is on its way."""
+        self.looking = _Looking(done, lr, self.engine.look(), self.monitor.rates())
+
+    def read_look(self) -> None:
+        """Write the point that was asked for, if there is one.
 
         Raises SharedError where a loss since the last look was not finite, and where the run is another process's now.
         """
+        if not self.looking:
+            return
+        asked, self.looking = self.looking, None
         if self.world.min(int(self.job.home.is_ours())) == 0:
             self.fail(self.job.home.lost)
-        totals = self.engine.totals()
-        if totals.bad_step >= 0:
-            self.fail(self._not_finite(totals.bad_step))
-        if not self.engine.is_finite():
-            self.fail(self._not_finite(done - 1))
-        self.monitor.log(done, totals, lr)
+        totals = asked.look.totals()
+        if totals.bad_step >= 0 or not totals.is_finite:
+            self.fail(self._not_finite(totals.bad_step if totals.bad_step >= 0 else asked.done - 1))
+        self.monitor.log(asked.done, totals, asked.lr, asked.rates)
 
     def validate(self, done: int) -> None:
         """Score the validation split; the last epoch's table and scores go into the run folder."""
@@ -176,12 +192,13 @@ def open_session(job: Job, world: World) -> Session:
         warn(text)
     checkpoints = Checkpoints(job.folder, config.train.keep_last, warn, job.home)
     snapshot = _enter(job, world, checkpoints)
-    engine = _open_engine(job, world, network, snapshot)
+    share = len(order.share(world.rank, world.size)) * order.per_lane
+    engine = _open_engine(job, world, network, snapshot, share)
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
     monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
     monitor.say(Message(_opening(job, world, reader, begun, steps)))
-    half = world.device.type == "cuda" and config.train.precision in HALF
+    half = takes_half(config.train.precision, world.device)
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads)
     loader = training_loader(config.data, reader, order, placement, begun, steps)
     loader.bad.update(snapshot.state.get("bad", {}) if snapshot else {})
@@ -235,7 +252,8 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
     return found.snapshot if found else snapshot_of(entry, contents)
 
 
-def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:
+def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None, share: int) -> Engine:
+    """share: images of this rank in a step."""
     config = job.config
     torch.manual_seed(config.train.seed)
     model = on_device(build(network), world.device)
@@ -250,6 +268,10 @@ def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | 
     if snapshot:
         engine.load_state(snapshot.optimizer)
         engine.load_scaler_state(snapshot.state.get("scaler", {}))
+    if config.train.compile != "off":
+        fault = engine.compile(share)
+        if fault and world.is_main:
+            job.progress(Message(f"warning: --train.compile {config.train.compile}: not compiled, for {fault}"))
     return engine
 
 

@@ -133,6 +133,10 @@ class Zero:
         """Nothing: DeepSpeed has its own around the network, and would switch another off."""
         return nullcontext()
 
+    def compile(self, mode: str | None) -> None:
+        """Inside DeepSpeed's engine, which does more than torch can follow. mode: of torch.compile."""
+        self.network.module = torch.compile(self.network.module, dynamic=False, mode=mode)
+
     def all_parts(self) -> AbstractContextManager[Any]:
         """Around all micro-batches of a step.
 

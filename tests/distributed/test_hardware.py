@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.runs import environment
 
+from fer_dist.config.settings import TrainConfig
 from fer_dist.distributed import hardware
-from fer_dist.distributed.hardware import Arithmetic, cores, cost_of, fastest, float32_on_cuda, torch_threads, weakest
+from fer_dist.distributed.hardware import Arithmetic, cores, cost_of, fastest, float32_on_cuda, torch_for, weakest
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -116,11 +117,16 @@ def test_float32_on_cuda_is_whole_or_tf32_in_products_and_convolutions_and_as_be
     assert now() == before
 
 
-def test_torchs_threads_are_as_before_afterwards() -> None:
-    before = torch.get_num_threads()
-    with torch_threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
+def test_torch_is_as_before_after_a_training() -> None:
+    def now() -> tuple[int, bool, bool]:
+        return torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
+
+    before = now()
+    with torch_for(TrainConfig(threads=before[0] + 1, precision="tf32")):
+        assert now() == (before[0] + 1, True, True)
+        with torch_for(TrainConfig(threads=1, precision="fp32"), tuned=False):
+            assert now() == (1, False, False)
+    assert now() == before
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_a_configuration_and_the_flags_made_of_it_are_the_same():
 
     base = preset("demo")
     data = replace(base.data, train="/x y", flip=False, mean=(0.1, 0.2, 0.3), on_bad="skip")
-    config = replace(base, data=data, train=replace(base.train, lr=1e-7, nesterov=False, compile=True))
+    config = replace(base, data=data, train=replace(base.train, lr=1e-7, nesterov=False, compile="on"))
 
     from dataclasses import dataclass
     from typing import Annotated

@@ -8,6 +8,7 @@ from support.strategies import drawn_batch, drawn_model, settings
 from torch import Tensor, nn
 
 from fer_dist.distributed.world import World
+from fer_dist.evaluate.predict import evaluating
 from fer_dist.model import SEResNet18
 from fer_dist.train.engine import Engine
 
@@ -56,6 +57,16 @@ def test_a_frozen_network_gives_the_logits_of_evaluation_up_to_where_it_trains()
     engine.step(drawn_batch(0), 0.01)
     hook.remove()
     torch.testing.assert_close(seen[0], expected)
+
+
+def test_after_an_evaluation_what_is_frozen_is_still_in_evaluation_mode_and_the_rest_trains() -> None:
+    model = drawn_model()
+    Engine(settings(freeze=2), model, ONE)
+    modes = [module.training for module in model.modules()]
+    assert len(set(modes)) == 2
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer_dist.bench.flags import GpuFlags
 from fer_dist.bench.gpu.watch import Clock, Values, Watch
-from fer_dist.config.settings import Config, DataConfig, ModelConfig, Precision, TrainConfig, Views
+from fer_dist.config.settings import Compile, Config, DataConfig, ModelConfig, Precision, TrainConfig, Views
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import EIGHT
 from fer_dist.data.loading.loader import Batch, Loader, Placement, open_reader, training_loader
@@ -21,9 +21,9 @@ from fer_dist.data.loading.order import Order, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.processes import core_count
 from fer_dist.data.sources.source import Source, open_source
-from fer_dist.distributed.hardware import HALF, float32_on_cuda, torch_threads
+from fer_dist.distributed.hardware import takes_half, torch_for
 from fer_dist.distributed.world import World
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.network import build, network_of, on_device
 from fer_dist.train.choices import choose
 from fer_dist.train.engine import Engine
@@ -96,15 +96,19 @@ class Bench:
             )
         return [sound[begin : begin + size] for begin in range(0, len(sound) - size + 1, size)]
 
-    def config(self, shape: Shape, precision: Precision = "auto", compiled: bool = False) -> Config:
+    def config(self, shape: Shape, precision: Precision = "auto", compiled: Compile = "off") -> Config:
         """The settings of a training, none of them open."""
         data = DataConfig(size=self.flags.size, crop=self.flags.crop, views=shape.views)
         train = TrainConfig(batch_size=shape.images, precision=precision, compile=compiled)
         return choose(Config(data, ModelConfig(width=self.flags.width), train), {}, self.world).config
 
     def engine(self, config: Config) -> Engine:
+        """Raises WorkError where it is to be compiled and cannot be."""
         torch.manual_seed(0)
-        return Engine(config, on_device(build(network_of(config)), self.device), self.world)
+        engine = Engine(config, on_device(build(network_of(config)), self.device), self.world)
+        if config.train.compile != "off" and (fault := engine.compile(config.train.batch_size)):
+            raise WorkError(fault)
+        return engine
 
     def noise(self, config: Config, shape: Shape) -> Batch:
         """A batch as the loader gives one in this arithmetic."""
@@ -112,7 +116,7 @@ class Bench:
         return replace(batch, crops=batch.crops.half()) if self.takes_half(config) else batch
 
     def takes_half(self, config: Config) -> bool:
-        return self.is_cuda and config.train.precision in HALF
+        return takes_half(config.train.precision, self.device)
 
     def loader(self, config: Config, stop: int, threads: int = 0) -> Loader:
         """The loader of a training run, whose steps end at `stop`. threads: that decode; 0: as the run chooses."""
@@ -122,16 +126,13 @@ class Bench:
 
 
 @contextmanager
-def ready(config: Config, tuned: bool = False, compiled: bool = False) -> Iterator[None]:
+def ready(config: Config, tuned: bool = True) -> Iterator[None]:
     """torch as a training has it; what was compiled is forgotten afterwards."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = tuned
     try:
-        with float32_on_cuda(tf32=config.train.precision == "tf32"), torch_threads(config.train.threads):
+        with torch_for(config.train, tuned):
             yield
     finally:
-        torch.backends.cudnn.benchmark = before
-        if compiled:
+        if config.train.compile != "off":
             torch.compiler.reset()
 
 

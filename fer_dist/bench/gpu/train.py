@@ -6,23 +6,25 @@ from functools import partial
 
 from fer_dist.bench.gpu.bench import FIRST, Bench, Shape, described, ready
 from fer_dist.bench.gpu.watch import Measurement, Values
+from fer_dist.config.settings import Compile
 
 
 def measurements(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("set", partial(described, bench))
-    for compiled in (False, True):
+    compiles: tuple[Compile, ...] = ("off", "on")
+    for compiled in compiles:
         for shape in bench.shapes:
-            what = f"training{' compiled' if compiled else ''}, {shape}"
-            compiled_on = bench.device.type if compiled else ""
+            what = f"training{' compiled' * (compiled == 'on')}, {shape}"
+            compiled_on = bench.device.type if compiled == "on" else ""
             yield Measurement(what, partial(_training_rate, bench, shape, compiled), compiled_on=compiled_on)
 
 
-def _training_rate(bench: Bench, shape: Shape, compiled: bool) -> Values:
+def _training_rate(bench: Bench, shape: Shape, compiled: Compile) -> Values:
     """Steps on what the loader gives, and the same steps on noise (images a second). efficiency: the first by the
     second; wait: the share of the time in which the loop stands still for a batch."""
     config = bench.config(shape, compiled=compiled)
     clock, noise = bench.clock, bench.noise(config, shape)
-    with ready(config, compiled=compiled):
+    with ready(config):
         engine = bench.engine(config)
         alone = clock.one(lambda: engine.step(noise, config.train.lr))
         count = max(1, min(bench.flags.steps, int(bench.watch.left_seconds / alone)))
