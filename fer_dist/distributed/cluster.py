@@ -51,6 +51,11 @@ class Group:
         return {"CPU": cpus} | ({"GPU": 1} if gpu else {}) | self.ray.resources
 
 
+def device_in(needs: Node) -> str:
+    """cuda or cpu: what a worker that reserves this is to use. It is told, since Ray hides no GPU from one without."""
+    return "cuda" if "GPU" in needs else "cpu"
+
+
 def address_of(ray: RayConfig) -> str:
     """Of the cluster that is meant: the one that was named, the Ray job's that this runs in, or LOCAL."""
     return ray.address or os.environ.get("RAY_ADDRESS") or LOCAL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_dist.distributed.cluster import Group, Node, connected, shortly
+from fer_dist.distributed.cluster import Group, Node, connected, device_in, shortly
 from fer_dist.distributed.mailbox import Kind, Line, open_mailbox
 from fer_dist.errors import InputError, SharedError, WorkError
 from fer_dist.progress import Message
@@ -22,8 +22,8 @@ END_PATIENCE_SECONDS = 20.0
 ROOM_SECONDS = 90.0
 """Without a start for so long, a person is told what Ray waits for."""
 
-WorkerFunction = Callable[[dict[str, Any], Line], None]
-"""What runs on a worker: function(payload, line to the driver)."""
+WorkerFunction = Callable[[dict[str, Any], Line, str], None]
+"""What runs on a worker: function(payload, line to the driver, device)."""
 
 
 def run_on_workers(
@@ -35,14 +35,14 @@ def run_on_workers(
 ) -> None:
     """Run a function on each of the workers of a group, with a torch process group joined around them.
 
-    function: importable by name on the workers. payload: what each of them gets.
+    function: importable by name on the workers. payload: what each of them gets, beside the kind of its device.
     Where a worker dies or hangs, all of them start the function again, on what nodes there are: up to ray.max_failures
     times in all, that Ray Train's own actor died included. A node that is drained, and workers that join, do not count.
     A WorkError or an InputError ends the job at once and is raised here.
     """
     with connected(group, progress) as needs:
         mailbox = open_mailbox()
-        work = _Work(function, payload, mailbox, "GPU" in needs)
+        work = _Work(function, payload, mailbox, device_in(needs))
         _Driver(group, needs, work, progress, stop_requested).run()
 
 
@@ -200,21 +200,18 @@ class _Driver:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker runs: the function, with its line to the driver."""
+    """What a worker runs: the function, with its line to the driver and its device."""
 
     function: WorkerFunction
     payload: dict[str, Any]
     mailbox: Any
-    gpu: bool
+    device: str
 
     def __call__(self) -> None:
         import ray
         import ray.train
         from ray.train.collective import broadcast_from_rank_zero
 
-        if not self.gpu:
-            # A worker without a GPU of its own must not find one: Ray hides none from it.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         context = ray.train.get_context()
         is_first = context.get_world_rank() == 0
         number = None
@@ -224,7 +221,7 @@ class _Work:
         line = Line(self.mailbox, broadcast_from_rank_zero(number))
         line.open()
         try:
-            self.function(self.payload, line)
+            self.function(self.payload, line, self.device)
         except (WorkError, InputError) as error:
             kind: Kind = "work" if isinstance(error, WorkError) else "input"
             if isinstance(error, SharedError):

@@ -133,12 +133,22 @@ def default_threads() -> int:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device for this process: auto, cpu or cuda. Raises InputError where there is no CUDA device."""
+    """The device for this process: auto, cpu or cuda.
+
+    Raises InputError where there is no CUDA device, or fewer than the ranks that a group has on this host: NCCL takes
+    one rank a device. Processes that are no group may share one.
+    """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("device cuda: no CUDA device is visible here; use cpu")
-    return torch.device("cuda", launched().local_rank % torch.cuda.device_count())
+    here, devices = launched(), torch.cuda.device_count()
+    if here.size > 1 and here.local_size > devices:
+        raise InputError(
+            f"device cuda: {here.local_size} ranks on this host, but {devices} CUDA device{'s' * (devices > 1)}, and "
+            f"each rank needs its own; start at most {devices} (torchrun --nproc-per-node {devices}), or use cpu"
+        )
+    return torch.device("cuda", here.local_rank % devices)
 
 
 @contextmanager

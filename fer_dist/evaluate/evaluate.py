@@ -111,12 +111,12 @@ class Part:
     batches: range
 
 
-def predict_part(part: Part) -> Predicted:
-    """What a Ray task runs. Raises InputError and WorkError as `evaluate` does."""
+def predict_part(part: Part, device: str) -> Predicted:
+    """What a Ray task runs, on cpu or cuda. Raises InputError and WorkError as `evaluate` does."""
     network, model = load_model(part.model, part.config.checkpoint)
     reader = _open_set(part.config, part.data, network)
-    device = pick_device(part.config.device)
-    return _predict_set(part.config, (network, on_device(model, device)), reader, device, part.batches)
+    picked = pick_device(device)
+    return _predict_set(part.config, (network, on_device(model, picked)), reader, picked, part.batches)
 
 
 def _predict_here(

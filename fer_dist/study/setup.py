@@ -126,19 +126,19 @@ def with_precision(plan: Plan, where: StudyConfig, out: Path) -> Plan:
         if began != "auto":
             return replace(plan, set=plan.set | {"train.precision": began})
     strategies = {(plan.set | training.set).get("train.strategy", "ddp") for training in trainings}
-    asked = where.device, "deepspeed" if "deepspeed" in strategies else "ddp"
+    strategy = "deepspeed" if "deepspeed" in strategies else "ddp"
     if where.ray.workers and address_of(where.ray) != LOCAL:
         # The workers' hardware counts, which may be another than this one's.
         group = Group(where.ray, where.device)
-        found = run_tasks(_fastest_there, [asked] * where.ray.workers, group, lambda message: None)
+        found = run_tasks(_fastest_there, [strategy] * where.ray.workers, group, lambda message: None)
     else:
-        found = [_fastest_there(asked)]
+        found = [_fastest_there(strategy, where.device)]
     return replace(plan, set=plan.set | {"train.precision": weakest(found).precision})
 
 
-def _fastest_there(asked: tuple[str, str]) -> Arithmetic:
-    """What is fast where this runs. asked: device and strategy, as the settings have them."""
-    return fastest(pick_device(asked[0]), asked[1])
+def _fastest_there(strategy: str, device: str) -> Arithmetic:
+    """What is fast where this runs."""
+    return fastest(pick_device(device), strategy)
 
 
 def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:

@@ -62,10 +62,13 @@ def start(
     return run_folder(config).place
 
 
-def train_worker(payload: dict[str, Any], line: Line) -> None:
-    """What each Ray Train worker runs; where a worker died, all of them run it again, from the newest checkpoint."""
+def train_worker(payload: dict[str, Any], line: Line, device: str) -> None:
+    """What each Ray Train worker runs, on cpu or cuda.
+
+    Where a worker died, all of them run it again, from the newest checkpoint.
+    """
     config = from_json(payload["config"])
-    with joined(pick_device(config.run.device), config.run.timeout_seconds) as world:
+    with joined(pick_device(device), config.run.timeout_seconds) as world:
         enter_and_train(payload, world, line.progress, line.stop_requested)
 
 

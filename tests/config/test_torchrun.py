@@ -83,6 +83,41 @@ def test_a_variable_that_is_wrong_or_missing_is_named_wherever_a_group_is_asked_
         pass
 
 
+@pytest.mark.parametrize(
+    ("values", "devices", "index"),
+    [
+        ({}, 1, 0),
+        (WHOLE | {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, 2, 1),
+        # Of three ranks on three hosts, each the only one on its own.
+        (WHOLE | {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, 1, 0),
+        # Trainings side by side are no group, and may share a device.
+        ({"LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "3"}, 2, 0),
+    ],
+)
+def test_a_rank_takes_the_device_of_its_place_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], devices: int, index: int
+) -> None:
+    given(monkeypatch, values)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert pick_device("auto") == pick_device("cuda") == torch.device("cuda", index)
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"), [(1, "but 1 CUDA device, and .*start at most 1 "), (2, "2 CUDA devices")]
+)
+def test_more_ranks_on_a_host_than_it_has_devices_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, devices: int, message: str
+) -> None:
+    given(monkeypatch, WHOLE | {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "3"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    with pytest.raises(InputError, match=rf"^device cuda: 3 ranks on this host, .*{message}"):
+        pick_device("auto")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
 def test_no_other_file_reads_these_variables() -> None:
     reads = re.compile(rf"""(environ(\.get\(|\[)|getenv\()["']({"|".join(NAMES)})["'](?!\] = )""")
     assert reads.search('int(os.environ.get("WORLD_SIZE", "1"))')

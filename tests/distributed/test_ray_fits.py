@@ -1,11 +1,17 @@
 """Whether a cluster's nodes can hold what is asked for, and what a driver hears of workers that come and go."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from fer_dist.cli.commands import main
-from fer_dist.config.settings import RayConfig
-from fer_dist.distributed.cluster import Group, what_lacks
+from fer_dist.config.settings import Config, RayConfig, to_json
+from fer_dist.distributed.cluster import Group, device_in, what_lacks
 from fer_dist.distributed.mailbox import Mailbox
+from fer_dist.distributed.tasks import _attempt
+from fer_dist.distributed.world import pick_device
+from fer_dist.train.start import train_worker
 
 
 def lacks(nodes: list[dict[str, float]], **ray) -> str:
@@ -45,6 +51,29 @@ def test_resources_of_the_clusters_own_names_count():
 def test_auto_takes_gpus_where_there_are_enough_for_the_fewest_workers(gpus, takes):
     group = Group(RayConfig(workers=4, min_workers=2), "auto")
     assert ("GPU" in group.needs(gpus)) is takes
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (4, "cuda")])
+def test_a_worker_is_told_its_device_whatever_its_node_has(monkeypatch, gpus, device):
+    """Ray hides no GPU from a worker that has reserved none, and has chosen one before the worker's work begins."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    given = device_in(Group(RayConfig(workers=2), "auto").needs(gpus))
+
+    def work(payload, device):
+        return payload, pick_device(device).type
+
+    assert _attempt(work, "payload", given) == ("result", ("payload", device))
+    seen = []
+
+    def enter(payload, world, progress, stop_requested):
+        seen.append(world.device.type)
+
+    monkeypatch.setattr("fer_dist.train.start.enter_and_train", enter)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    line = SimpleNamespace(progress=None, stop_requested=None)
+    train_worker({"config": to_json(Config())}, line, given)
+    assert seen == [device]
 
 
 @pytest.mark.parametrize(
