@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from fer_dist.config.settings import Config, to_shown_json
-from fer_dist.data.loading.loader import Batch
+from fer_dist.data.loading.loader import Batch, Placement, training_loader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
-from fer_dist.distributed.hardware import HALF, torch_for
+from fer_dist.distributed.hardware import HALF, takes_half, torch_for
 from fer_dist.distributed.world import World, pick_device
 from fer_dist.runs.network import build, on_device
 from fer_dist.runs.opening import resolved, run_folder
@@ -30,7 +30,8 @@ CROPS_ON_CPU, PROBE_SIDE, MEMORY_SIDE = 64, 64, 112
 
 @dataclass(frozen=True)
 class Estimate:
-    """steps: of the whole run. seconds: of its steps, without data and validation. bytes: of the device's memory.
+    """steps: of the whole run. seconds: of its steps, uncompiled, without data and validation. bytes: of the device's
+    memory.
 
     timed: crops of a step that was timed, and their side. told: arithmetic and threads, and why.
     """
@@ -53,7 +54,7 @@ def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None
         engine = Engine(config, on_device(build(inputs.network), world.device), world)
         images, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
         seconds = _time_steps(engine, images, side, progress)
-        memory = _memory(engine, share)
+        memory = _memory_on_cuda(engine, inputs) if world.device.type == "cuda" else _memory(engine, share)
     steps = config.train.epochs * inputs.order.steps_per_epoch
     scale = share / images * (config.data.crop / side) ** 2
     timed = images * engine.views, side
@@ -71,8 +72,10 @@ def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], N
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
         f"chosen:     {found.told}",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "
-        f"{crops} crops of {side} px of noise; decoding beside them and validation come on top",
-        f"memory:     about {found.bytes / 2**30:.2f} GiB on the {found.device} for one worker",
+        f"{crops} crops of {side} px of noise{', uncompiled' * (config.train.compile in ('on', 'graphs'))}; decoding "
+        "beside them and validation come on top",
+        f"memory:     about {found.bytes / 2**30:.2f} GiB on the {found.device} for one worker"
+        + ", with what others hold of it now" * (found.device == "cuda"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -107,11 +110,24 @@ def _step(engine: Engine, images: int, side: int) -> float:
     return time.perf_counter() - begun
 
 
+def _memory_on_cuda(engine: Engine, inputs: Inputs) -> int:
+    """Bytes that are taken of the device, by others as well, once steps are taken and images decoded on it.
+
+    torch's own count would lack what DALI keeps, and the CUDA context.
+    """
+    config, device = engine.config, engine.world.device
+    half = takes_half(config.train.precision, device)
+    placement = Placement(0, max(config.ray.workers, 1), device, half, config.data.threads)
+    steps = min(STEPS, inputs.order.steps_per_epoch)
+    for _ in training_loader(config.data, inputs.reader, inputs.order, placement, 0, steps):
+        torch.cuda.synchronize(device)
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
 def _memory(engine: Engine, share: int) -> int:
-    """Bytes: read off on CUDA; elsewhere weights, gradients and momentum, and what autograd keeps of an image."""
+    """Bytes: weights, gradients and momentum, and what autograd keeps of an image."""
     config = engine.config
-    if engine.world.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(engine.world.device)
     weights = sum(parameter.numel() for parameter in engine.model.parameters()) * 4
     kept = 0
 

@@ -1,16 +1,23 @@
 """What only a GPU can show: mixed decode, half-precision crops on the device, training there. Skipped without one."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from support.runs import arguments, drawn_shards
+from support.strategies import RATE, drawn_batch, drawn_model, settings
 
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.reader import Reader
+from fer_dist.distributed.world import World
 from fer_dist.evaluate.results import load_scores
+from fer_dist.runs.network import on_device
+from fer_dist.train.engine import Engine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,6 +48,45 @@ def test_half_precision_crops_are_channels_last_on_the_device(shards):
     found = crops(shards, "cuda:0", True)
     assert found.dtype == torch.float16
     assert found[:16].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_dry_run_counts_what_decoding_and_the_context_take(shards, tmp_path, capsys):
+    torch.cuda.reset_peak_memory_stats()
+    assert main(["train", *arguments(shards, tmp_path, "dry", "--run.device", "cuda"), "--dry-run"]) == 0
+    counted = float(re.search(r"memory: +about ([0-9.]+) GiB on the cuda", capsys.readouterr().out)[1])
+    assert counted > torch.cuda.max_memory_allocated() / 2**30
+
+
+@pytest.mark.parametrize("compiled", ["on", "graphs"])
+def test_compiled_steps_on_a_gpu_follow_the_loss_of_plain_ones(compiled):
+    world = World(0, 1, torch.device("cuda", 0))
+    losses = []
+    for how in ("off", compiled):
+        config = settings(compile=how, precision="bf16")
+        engine = Engine(config, on_device(drawn_model(), world.device), world)
+        assert how == "off" or engine.compile(16) == ""
+        for step in range(10):
+            batch = drawn_batch(step)
+            crops = batch.crops.cuda().half().to(memory_format=torch.channels_last)
+            engine.step(replace(batch, crops=crops, labels=batch.labels.cuda()), RATE)
+        losses.append(engine.totals().loss)
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_a_step_and_a_look_in_bf16_never_wait_for_the_gpu():
+    world = World(0, 1, torch.device("cuda", 0))
+    engine = Engine(settings(precision="bf16"), on_device(drawn_model(), world.device), world)
+    batch = drawn_batch(0)
+    batch = replace(batch, crops=batch.crops.cuda().half(), labels=batch.labels.cuda())
+    engine.step(batch, RATE)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        engine.step(batch, RATE)
+        look = engine.look()
+        engine.step(batch, RATE)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert look.totals().images == 32
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
