@@ -14,7 +14,7 @@ from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, differences, to_json, to_shown_json
 from fer_dist.data.shards.place import locate
 from fer_dist.errors import InputError
-from fer_dist.storage.places import shown, without_secrets
+from fer_dist.storage.paths import shown, without_secrets
 from fer_dist.storage.store import cause_of
 from fer_dist.study.plan import DataSet, Plan, Training
 from fer_dist.study.plan_file import load_plan

@@ -16,7 +16,7 @@ from fer_dist.progress import Cells
 from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot
 from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.network import build, network_of, on_device
-from fer_dist.storage.places import below
+from fer_dist.storage.paths import below
 from fer_dist.train.engine import Engine
 from fer_dist.train.estimate import noise
 

@@ -11,7 +11,7 @@ import tyro
 
 from fer_dist.config.flags import flat, positional
 from fer_dist.config.settings import CacheFlags, Views
-from fer_dist.storage.places import Output, Place
+from fer_dist.storage.paths import Output, PathOrUrl
 
 Json = Annotated[Output, tyro.conf.arg(help="File for the figures as JSON as well.")]
 
@@ -20,7 +20,7 @@ Json = Annotated[Output, tyro.conf.arg(help="File for the figures as JSON as wel
 class LoaderFlags:
     """Our loader beside DALI's reader, torch, webdataset and litdata, with the same transforms and without any."""
 
-    shards: Annotated[Place, positional()]
+    shards: Annotated[PathOrUrl, positional()]
     """Set of shards, given as for --data.train of training."""
 
     json: Json = ""
@@ -90,7 +90,7 @@ class StepFlags:
 class GpuFlags:
     """A GPU's first ten minutes, a line a result: the card, the network's step, decoding, pixels, training."""
 
-    shards: Annotated[Place, positional()] = ""
+    shards: Annotated[PathOrUrl, positional()] = ""
     """Set of shards, given as for --data.train of training. Empty: faces are drawn into a temporary folder."""
 
     json: Json = ""
@@ -137,7 +137,7 @@ class GpuFlags:
 class ThreadsFlags:
     """Every way to share this machine's cores between decoding and the network, beside what a run chooses."""
 
-    shards: Annotated[Place, positional()]
+    shards: Annotated[PathOrUrl, positional()]
     """Training shards, as for --data.train."""
 
     json: Json = ""
@@ -203,7 +203,7 @@ class ResizeFlags:
 class NearFlags:
     """Near duplicates made of a set's own images: how many an audit finds, and its false alarms."""
 
-    shards: Annotated[Place, positional()]
+    shards: Annotated[PathOrUrl, positional()]
     """Set of shards, given as for --data.train of training."""
 
     count: int = 5000
@@ -265,7 +265,7 @@ class CheckpointFlags:
 
     json: Json = ""
 
-    root: Place = ""
+    root: PathOrUrl = ""
     """Folder or URL (s3://...) of the run folder. Empty: a folder for temporary files."""
 
     crop: int = 64

@@ -15,7 +15,7 @@ from fer_dist.cli.train import train_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Terminal, guard_output, printable
-from fer_dist.storage.places import Output, without_secrets
+from fer_dist.storage.paths import Output, without_secrets
 from fer_dist.storage.writing import is_full
 
 MOST_LETTERS, END_LETTERS = 1500, 300

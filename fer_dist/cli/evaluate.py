@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import Output
+from fer_dist.storage.paths import Output
 
 
 def evaluate_command(arguments: Arguments) -> None:

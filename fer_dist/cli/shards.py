@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import OnDisk, Output, Place, shown
+from fer_dist.storage.paths import OnDisk, Output, PathOrUrl, shown
 
 
 def shards(arguments: Arguments) -> None:
@@ -104,7 +104,7 @@ def _describe(arguments: Arguments) -> None:
     class Describe:
         """Say what shard sets hold: counts beside the published ones, what the images are like, what was left out."""
 
-        paths: Annotated[tuple[Place, ...], positional()]
+        paths: Annotated[tuple[PathOrUrl, ...], positional()]
         """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
         json: Output = ""
@@ -159,7 +159,7 @@ def _audit(arguments: Arguments) -> None:
     class Audit:
         """Look for what makes scores wrong: duplicates within and between sets, contradicting labels, blank images."""
 
-        paths: Annotated[tuple[Place, ...], positional()]
+        paths: Annotated[tuple[PathOrUrl, ...], positional()]
         """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split."""
 
         similar: float = SIMILAR
@@ -214,7 +214,7 @@ def _verify(arguments: Arguments) -> None:
     class Verify:
         """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, images."""
 
-        paths: Annotated[tuple[Place, ...], positional()]
+        paths: Annotated[tuple[PathOrUrl, ...], positional()]
         """Sets of shards, given as for --data.train of training; what lies in a store is fetched for it."""
 
     flags = parse(Verify, arguments, "shards verify")

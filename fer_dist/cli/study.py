@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import OnDisk, Output, on_disk, shown
+from fer_dist.storage.paths import OnDisk, Output, on_disk, shown
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
 from fer_dist.progress import columns
-from fer_dist.storage.places import settled, shown
+from fer_dist.storage.paths import settled, shown
 
 T = TypeVar("T")
 Arguments = list[str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.errors import InputError
-from fer_dist.storage.places import OnDisk, Place, shown
+from fer_dist.storage.paths import OnDisk, PathOrUrl, shown
 
 Views = Literal["expand", "fold", "random_one", "centre"]
 Compile = Literal["auto", "off", "on", "graphs"]
@@ -19,11 +19,11 @@ Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 class DataConfig:
     """What is read, and how an image becomes crops."""
 
-    train: Place = ""
+    train: PathOrUrl = ""
     """Training shards: a folder (OUT/train of `fer-dist shards build`), a pattern (faces-train-{000000..000063}.tar, or
     *.tar), a manifest, or any of these at a URL (s3://, gs://, https://)."""
 
-    val: Place = ""
+    val: PathOrUrl = ""
     """Validation shards, scored each epoch; `--val-fraction` cuts them from train. No test split. Given as train."""
 
     cache: OnDisk = ""
@@ -212,7 +212,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order and the augmentation."""
 
-    init_from: Place = ""
+    init_from: PathOrUrl = ""
     """Run folder or .safetensors file whose weights are the start. The optimiser starts fresh."""
 
     save_every_steps: int = 0
@@ -229,7 +229,7 @@ class TrainConfig:
 class RunConfig:
     """Where it runs and where the results go. May differ when a run is resumed."""
 
-    root: Place = "runs"
+    root: PathOrUrl = "runs"
     """Folder that holds the run folders, or a URL of a store (s3://bucket/runs, gs://...), to which they are sent
     beside the training. On several hosts a URL, or a folder that all of them see."""
 
@@ -310,10 +310,10 @@ def value_of(config: Config, name: str) -> Any:
 class EvaluateConfig:
     """Which models on which sets."""
 
-    models: tuple[Place, ...]
+    models: tuple[PathOrUrl, ...]
     """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
 
-    data: tuple[Place, ...]
+    data: tuple[PathOrUrl, ...]
     """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train."""
 
     checkpoint: str = "last"

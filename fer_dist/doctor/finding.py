@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fer_dist.storage.places import OnDisk, Place
+from fer_dist.storage.paths import OnDisk, PathOrUrl
 
 State = Literal["ok", "warning", "fault", "not here"]
 
@@ -29,10 +29,10 @@ class RayAddress:
 class Asked:
     """What the checks look at."""
 
-    run_root: Place = "runs"
+    run_root: PathOrUrl = "runs"
     """Folder, or URL (s3://, gs://), that is to hold run folders. A probe is written there, read, and removed."""
 
-    data: tuple[Place, ...] = ()
+    data: tuple[PathOrUrl, ...] = ()
     """Sets of shards that must open, given as for --data.train."""
 
     cache: OnDisk = ""

@@ -9,7 +9,7 @@ from fer_dist.data.loading.shard_set import open_set
 from fer_dist.doctor.finding import Asked, Finding, fault, from_message, not_here, ok, warning
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, default_folder
-from fer_dist.storage.places import folder_at, is_url
+from fer_dist.storage.paths import folder_at, is_url
 from fer_dist.storage.store import PROBE, Patience, Store
 from fer_dist.storage.writing import free_on
 

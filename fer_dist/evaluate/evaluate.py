@@ -28,7 +28,7 @@ from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.places import settled, shown
+from fer_dist.storage.paths import settled, shown
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, parsed
-from fer_dist.storage.places import folder_at, is_url, user_cache, without_secrets
+from fer_dist.storage.paths import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
 from fer_dist.storage.untrusted import read_regular
 from fer_dist.storage.writing import make_own, one_at_a_time, write_atomically

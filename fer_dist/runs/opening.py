@@ -12,7 +12,7 @@ from fer_dist import __version__
 from fer_dist.config.settings import Config, choices_of, differences, keeping_chosen, to_shown_json, unknown_settings
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
-from fer_dist.storage.places import below, settled
+from fer_dist.storage.paths import below, settled
 from fer_dist.storage.untrusted import Count, open_regular, read_regular, record
 from fer_dist.storage.writing import free_bytes
 

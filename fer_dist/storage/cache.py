@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fer_dist.errors import InputError
-from fer_dist.storage.places import user_cache
+from fer_dist.storage.paths import user_cache
 from fer_dist.storage.writing import check_owner, drop_lock, make_own, open_lock, take_lock
 
 CLAIM, PART = ".claim", ".part"
@@ -178,7 +178,7 @@ class Holds:
         with self._mutex:
             self._enter()
             if not self._counts[name]:
-                fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _place(name))
+                fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _byte_of(name))
             self._counts[name] += 1
         return name
 
@@ -188,7 +188,7 @@ class Holds:
             self._counts[name] -= 1
             if self._counts[name] <= 0:
                 del self._counts[name]
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(name))
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_of(name))
 
     def names(self) -> set[str]:
         """What this process holds."""
@@ -203,14 +203,14 @@ class Holds:
                 yield False
                 return
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte_of(name))
             except (BlockingIOError, PermissionError):
                 yield False
                 return
             try:
                 yield True
             finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(name))
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_of(name))
 
     def _enter(self) -> None:
         # A forked process holds nothing yet: these locks are not inherited.
@@ -225,7 +225,7 @@ def _holds(folder: Path) -> Holds:
     return Holds(folder / ".in-use")
 
 
-def _place(name: str) -> int:
+def _byte_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
 
 

@@ -49,9 +49,9 @@ def folders_in(folder: str | Path) -> list[str]:
 
 def files_below(folder: str | Path) -> Iterator[str]:
     """Paths of all files below a folder, in order; links to folders are not followed, for they may lead back."""
-    for place, folders, names in os.walk(folder):
+    for path, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_junk(name))
-        yield from (os.path.join(place, name) for name in sorted(names) if not is_junk(name))
+        yield from (os.path.join(path, name) for name in sorted(names) if not is_junk(name))
 
 
 def is_foreign(text: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fer_dist.errors import InputError, WorkError
-from fer_dist.storage.places import WEB, Location, without_secrets
+from fer_dist.storage.paths import WEB, Location, without_secrets
 from fer_dist.storage.writing import is_full
 
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from fer_dist.data.shards.manifest import MANIFEST
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample, Source, open_source
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.places import OnDisk, settled
+from fer_dist.storage.paths import OnDisk, settled
 from fer_dist.storage.untrusted import Value, read_regular, record
 from fer_dist.storage.writing import write_atomically
 from fer_dist.study.paper import PaperConfig, paper_of

@@ -11,7 +11,7 @@ from fer_dist.evaluate.evaluate import Result, evaluate
 from fer_dist.evaluate.results import load_predictions, predictions_path
 from fer_dist.runs.network import network_of
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.places import below
+from fer_dist.storage.paths import below
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.jobs import Job
 from fer_dist.study.running import Running, finish

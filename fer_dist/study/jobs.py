@@ -29,7 +29,7 @@ BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "tr
 CHANGES_NO_RESULT = frozenset({
     "errors", "progress", "train.monitor", "train.checks", "data.loading.remote", "runs.opening", "runs.folder",
     "config.flags", "config.presets", "config.settings", "config.checks",
-    "storage.places", "storage.writing", "storage.store", "storage.cache", "storage.untrusted",
+    "storage.paths", "storage.writing", "storage.store", "storage.cache", "storage.untrusted",
     "distributed.mailbox", "distributed.workers", "distributed.cluster", "distributed.tasks",
 })  # fmt: skip
 """Modules that show, store, fetch or refuse. Presets and settings count by their values, which stand in a job's key."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.errors import InputError
-from fer_dist.storage.places import OnDisk, Place, below
+from fer_dist.storage.paths import OnDisk, PathOrUrl, below
 from fer_dist.study.plan import Comparison, DataSet, Plan, Robustness, Settings, Training
 from fer_dist.study.plan_file import setting
 
@@ -15,13 +15,13 @@ SET = "--set."
 class PaperConfig:
     """What the built-in plan is made of."""
 
-    a: Place = ""
+    a: PathOrUrl = ""
     """Shards of the large set, with train, val (see --whole-train) and test. The published study: AffectNet."""
 
-    b: Place = ""
+    b: PathOrUrl = ""
     """Shards of the set that is transferred to, with the same splits. The published study: RAF-DB."""
 
-    c: Place = ""
+    c: PathOrUrl = ""
     """Shards of a set that is only evaluated, with test; an emotion that it lacks is masked. TCCE there."""
 
     preset: str = "paper"

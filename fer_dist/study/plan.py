@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fer_dist.config.presets import PRESETS
 from fer_dist.config.settings import RayConfig, RobustnessSettings
 from fer_dist.errors import InputError, nearest
-from fer_dist.storage.places import OnDisk, Place
+from fer_dist.storage.paths import OnDisk, PathOrUrl
 
 Settings = dict[str, Any]
 """Settings of training by their flag without the dashes: {"train.epochs": 20}."""
@@ -25,7 +25,7 @@ MOST_MODELS, MOST_PAIRS = 1_000, 100_000
 class DataSet:
     """One dataset of a study."""
 
-    shards: Place
+    shards: PathOrUrl
     """Folder (or address) with the splits train, val and test; of a set that is only evaluated, test is enough, and
     with whole_train no val is needed."""
 

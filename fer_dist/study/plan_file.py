@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, nearest
-from fer_dist.storage.places import shown
+from fer_dist.storage.paths import shown
 from fer_dist.storage.untrusted import read_regular
 from fer_dist.study.plan import Plan, Settings, faults_of
 

@@ -19,7 +19,7 @@ from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
 from fer_dist.runs.network import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
-from fer_dist.storage.places import below, settled, shown
+from fer_dist.storage.paths import below, settled, shown
 from fer_dist.storage.writing import free_bytes
 from fer_dist.study.plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study.plan_file import load_plan

@@ -9,7 +9,7 @@ from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
-from fer_dist.storage.places import shown
+from fer_dist.storage.paths import shown
 from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import evaluate_jobs
 from fer_dist.study.gathering import findings

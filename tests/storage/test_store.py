@@ -24,7 +24,7 @@ from fer_dist.data.shards.place import locate
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.opening import resolved
 from fer_dist.storage import store as stores
-from fer_dist.storage.places import folder_at, without_secrets
+from fer_dist.storage.paths import folder_at, without_secrets
 from fer_dist.storage.store import Patience, Store
 
 SHARDS = 8

@@ -261,7 +261,7 @@ def test_settings_of_the_command_line_have_the_type_of_their_field():
 def test_a_configuration_and_the_flags_made_of_it_are_the_same():
     from fer_dist.config.flags import flat, parse
     from fer_dist.config.settings import Config
-    from fer_dist.storage.places import settled
+    from fer_dist.storage.paths import settled
 
     base = preset("demo")
     data = replace(base.data, train="/x y", flip=False, mean=(0.1, 0.2, 0.3), on_bad="skip")

@@ -50,7 +50,7 @@ class VerifyReport:
 def verify_shards(place: str | Path, progress: Tally | None = None) -> VerifyReport:
     """Check sizes, hashes, indexes, labels, counts and keys, and decode each image.
 
-    place: of a shard set (see places.py); shards in a store are fetched for it, whatever a cache has, one by one.
+    place: of a shard set (see paths.py); shards in a store are fetched for it, whatever a cache has, one by one.
     progress: called with the samples checked and their total. A fault never ends the check.
     Raises InputError only where there is no manifest to check against.
     """

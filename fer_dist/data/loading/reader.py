@@ -91,7 +91,7 @@ class Reader:
         leave_out: str = "",
         soft: bool = False,
     ) -> None:
-        """place: of a shard set (see places.py), or what `open_set` gave; a remote one is cached where the settings
+        """place: of a shard set (see paths.py), or what `open_set` gave; a remote one is cached where the settings
         say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
         leave_out: file of images to leave out (see leave_out.py), empty for none. soft: samples come with targets.

@@ -23,7 +23,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.shards.manifest import Shard, index_path
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.cache import Cache, Entry, NoRoom, default_folder
-from fer_dist.storage.places import absolute
+from fer_dist.storage.paths import absolute
 from fer_dist.storage.store import Damaged, Store
 
 Step = TypeVar("Step")

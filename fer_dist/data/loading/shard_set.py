@@ -13,7 +13,7 @@ from fer_dist.data.loading.remote import RemoteShards, remote_config
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, load_manifest, parse_manifest
 from fer_dist.data.shards.place import chosen, listed, locate
 from fer_dist.errors import InputError, WorkError
-from fer_dist.storage.places import Location, below, folder_at
+from fer_dist.storage.paths import Location, below, folder_at
 from fer_dist.storage.store import Store
 
 LEAST_BYTES = 512

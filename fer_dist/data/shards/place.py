@@ -9,7 +9,7 @@ from collections.abc import Collection
 from braceexpand import braceexpand
 
 from fer_dist.errors import InputError
-from fer_dist.storage.places import WEB, Location, absolute, protocol_of, shown
+from fer_dist.storage.paths import WEB, Location, absolute, protocol_of, shown
 
 MOST_NAMES = 1_000_000
 """Names of one brace pattern, ten times the shards of a set of a billion images: more is a slip of the keyboard."""

@@ -21,7 +21,7 @@ from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sampl
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import is_foreign, names_found, path_below, readable
-from fer_dist.storage.places import OnDisk
+from fer_dist.storage.paths import OnDisk
 from fer_dist.storage.untrusted import lines_of, open_regular, open_table
 
 METADATA = "metadata.csv"

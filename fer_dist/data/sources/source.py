@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Protocol
 
 from fer_dist.errors import InputError, nearest
-from fer_dist.storage.places import on_disk
+from fer_dist.storage.paths import on_disk
 
 SOURCES = {
     "affectnet": "AffectNet: the 2021 release (images and .npy files), or the 2017 one (csv lists)",

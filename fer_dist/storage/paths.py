@@ -1,7 +1,7 @@
-"""What a place that a user names means: a file or a folder, a set of shards, on a local disk or at a URL.
+"""What a path or URL that a user gives means: a file or a folder, a set of shards, on a local disk or in a store.
 
-Every field that holds one is a Place, an OnDisk or an Output, and every dataclass of flags or of a plan goes through
-`settled`; so a place means the same in each of them. Nothing is opened here; see store.py.
+Every field that holds one is a PathOrUrl, an OnDisk or an Output, and every dataclass of flags or of a plan passes
+through `settled`; so a path means the same in each of them. Nothing is opened here; see store.py.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Kind:
     is_written: bool = False
 
 
-Place = Annotated[str, Kind(may_be_url=True)]
+PathOrUrl = Annotated[str, Kind(may_be_url=True)]
 """A set of shards, a run, or a folder of these: on a disk or at a URL."""
 
 OnDisk = Annotated[str, Kind(may_be_url=False)]
@@ -78,9 +78,9 @@ class Location:
 
 
 def settled(value: T, name: str = "") -> T:
-    """A dataclass with every place in it, and in the dataclasses that it holds, absolute; an empty default stays so.
+    """A dataclass with every path in it, and in the dataclasses that it holds, absolute; an empty default stays so.
 
-    name: what the dataclass is called in messages. Raises InputError as `absolute` does, where a place is empty that is
+    name: what the dataclass is called in messages. Raises InputError as `absolute` does, where a path is empty that is
     needed, and where an Output cannot be written: worth asking before the long work whose end it is.
     """
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
@@ -107,7 +107,7 @@ def on_disk(text: str, label: str) -> str:
 
 
 def kind_of(hint: Any) -> Kind | None:
-    """How a field of that type names a place, or a tuple of them; None where it names none."""
+    """How a field of that type names a path or URL, or a tuple of them; None where it names none."""
     marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Kind)]
     if marks:
         return marks[0]
@@ -116,10 +116,10 @@ def kind_of(hint: Any) -> Kind | None:
 
 
 def absolute(text: str) -> str:
-    """A place that means the same in every folder: a path from the root, or a URL as it is.
+    """A path or URL that means the same in every folder: a path from the root, or a URL as it is.
 
     Understood: ~, variables that a shell left alone ($DATA, ${DATA}), file://, links, back slashes where no file is
-    called so. Raises InputError for what can be no place here: another system's, a half address, an unset variable.
+    called so. Raises InputError for what can be neither here: another system's, a half address, an unset variable.
     """
     text = text if is_url(text) else _with_variables(text)
     address, text = text, re.sub(r"^(file|local)://(localhost(?=/))?|^file:(?=/[^/])", "", text, flags=re.IGNORECASE)
@@ -142,10 +142,10 @@ def absolute(text: str) -> str:
     return re.sub("^/+", "/", full)
 
 
-def below(place: str, name: str) -> str:
-    """A folder or a file in a place."""
-    address, mark, query = place.partition("?") if protocol_of(place) in WEB else (place, "", "")
-    return f"{address.rstrip('/')}/{name}{mark}{query}"
+def below(address: str, name: str) -> str:
+    """A folder or a file in a folder, of which the address is a path or a URL."""
+    folder, mark, query = address.partition("?") if protocol_of(address) in WEB else (address, "", "")
+    return f"{folder.rstrip('/')}/{name}{mark}{query}"
 
 
 def folder_at(url: str) -> Location:
@@ -165,14 +165,14 @@ def user_cache() -> str:
     return os.path.join(root, "fer-dist")
 
 
-def shown(place: str) -> str:
-    """A place as messages and files may show it: of a URL in it, to the end, no user, password, query and fragment."""
-    found = re.search(SCHEME, place)
-    return place[: found.end()] + _public(found[0], place[found.end() :]) if found else place
+def shown(address: str) -> str:
+    """A path or URL as messages and files may show it: of a URL in it no user, password, query or fragment."""
+    found = re.search(SCHEME, address)
+    return address[: found.end()] + _public(found[0], address[found.end() :]) if found else address
 
 
 def without_secrets(text: str) -> str:
-    """A text without the secrets of the URLs in it. Each ends at a blank: of places that stand alone, use `shown`."""
+    """A text without the secrets of the URLs in it. Each ends at a blank: of one that stands alone, use `shown`."""
 
     def of(found: re.Match[str]) -> str:
         # What a sentence puts behind an address, a quote or a bracket, says nothing of what was cut.

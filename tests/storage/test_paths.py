@@ -1,4 +1,4 @@
-"""A place means the same in every flag of every command, and in plans; an address is never made a path."""
+"""A path or URL means the same in every flag of every command, and in plans; an address is never made a path."""
 
 import dataclasses
 import json
@@ -30,10 +30,10 @@ from fer_dist.data.sources.source import SOURCES
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.opening import resolved, run_folder
-from fer_dist.storage.places import Location, OnDisk, Output, Place, absolute, below, kind_of, settled
+from fer_dist.storage.paths import Location, OnDisk, Output, PathOrUrl, absolute, below, kind_of, settled
 from fer_dist.study.plan import DataSet, Plan
 
-NO_PLACES = {
+NO_PATHS = {
     "run.name", "ray.address", "ray.resources", "checkpoint", "emotions", "dataset", "split", "codes", "preset",
     "seeds", "title", "counts", "lanes", "blocks", "source", "set", "attributes", "parts", "batches", "threads",
     "image_column", "emotion_column", "split_column", "subject_column", "key_column",
@@ -43,7 +43,7 @@ NO_PLACES = {
     # Of synthetic it is a style; open_source makes a path of the others'.
     "raw",
 }  # fmt: skip
-"""Fields of text that name no file, folder or set. A new one is a place, or stands here."""
+"""Fields of text that name no file, folder or set. A new one is a path, or stands here."""
 
 
 class Caught(Exception):
@@ -79,7 +79,7 @@ def text_fields(kind: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{name}{item.name}", hint
 
 
-def test_every_flag_of_every_command_that_holds_text_is_a_place_or_known_to_be_none(
+def test_every_flag_of_every_command_that_holds_text_is_a_path_or_known_to_be_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds: dict[str, Any] = {}
@@ -95,9 +95,9 @@ def test_every_flag_of_every_command_that_holds_text_is_a_place_or_known_to_be_n
     assert len(kinds) == len(COMMANDS) - 2 + len(SHARD_COMMANDS) - 1 + len(SOURCES) + len(BENCHES) + 1
     for command, kind in [*kinds.items(), ("a plan", Plan)]:
         found = dict(text_fields(kind))
-        unknown = [name for name, hint in found.items() if not kind_of(hint) and name not in NO_PLACES]
-        assert not unknown, f"{command}: neither Place, OnDisk, Output nor in NO_PLACES: {unknown}"
-        assert not [name for name, hint in found.items() if kind_of(hint) and name in NO_PLACES]
+        unknown = [name for name, hint in found.items() if not kind_of(hint) and name not in NO_PATHS]
+        assert not unknown, f"{command}: neither PathOrUrl, OnDisk, Output nor in NO_PATHS: {unknown}"
+        assert not [name for name, hint in found.items() if kind_of(hint) and name in NO_PATHS]
 
 
 @pytest.fixture
@@ -146,12 +146,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("memory://faces//train", "memory://faces//train"),
     ],
 )
-def test_a_place_is_absolute_however_it_is_written_and_an_address_stays_as_it_is(
+def test_a_path_is_absolute_however_it_is_written_and_an_address_stays_as_it_is(
     home: Path, text: str, expected: str
 ) -> None:
-    places = {"home": str(home), "work": os.getcwd()}
-    text = text.replace("{{", "{").replace("}}", "}") if "home" not in text or "~" in text else text.format(**places)
-    expected = expected.format(**places)
+    folders = {"home": str(home), "work": os.getcwd()}
+    text = text.replace("{{", "{").replace("}}", "}") if "home" not in text or "~" in text else text.format(**folders)
+    expected = expected.format(**folders)
     assert absolute(text) == expected
     assert absolute(expected) == expected
 
@@ -170,7 +170,7 @@ def test_a_place_is_absolute_however_it_is_written_and_an_address_stays_as_it_is
         ("file:///a%00b", "leave the zero byte out"),
     ],
 )
-def test_what_can_be_no_place_is_said_with_the_remedy(home: Path, text: str, message: str) -> None:
+def test_what_can_be_no_path_is_said_with_the_remedy(home: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         absolute(text)
 
@@ -267,20 +267,20 @@ def test_a_pattern_beyond_sense_is_one_line_at_once(pattern: str, says: str) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Inner:
-    root: Place = "runs"
+    root: PathOrUrl = "runs"
     name: str = "~"
 
 
 @dataclasses.dataclass(frozen=True)
 class Outer:
-    sets: tuple[Place, ...]
+    sets: tuple[PathOrUrl, ...]
     inner: Annotated[Inner, flat()] = dataclasses.field(default_factory=Inner)
     listed: OnDisk = ""
     json: Output = ""
     many: dict[str, DataSet] = dataclasses.field(default_factory=dict)
 
 
-def test_all_places_of_a_dataclass_are_settled_and_nothing_else(home: Path) -> None:
+def test_all_paths_of_a_dataclass_are_settled_and_nothing_else(home: Path) -> None:
     found = settled(Outer(("~/s", "s3://b/x/"), listed="~/l", json="j.json", many={"a": DataSet("~/s", "a")}))
     work = os.getcwd()
     assert found == Outer(
@@ -303,7 +303,7 @@ def test_all_places_of_a_dataclass_are_settled_and_nothing_else(home: Path) -> N
         ({"json": "out/"}, "^--json .*/out: a folder; name a file in it"),
     ],
 )
-def test_a_place_that_a_field_cannot_have_is_said_with_its_name(
+def test_a_path_that_a_field_cannot_have_is_said_with_its_name(
     home: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -341,7 +341,7 @@ def test_a_file_that_is_called_like_a_pattern_is_meant_by_its_name(tmp_path: Pat
     assert open_set(f"{folder}/*.tar", DataConfig()).manifest.samples == 5
 
 
-def test_describe_audit_and_verify_take_every_place_that_training_takes(
+def test_describe_audit_and_verify_take_every_path_that_training_takes(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fsspec
