@@ -12,7 +12,7 @@ from support.stores import served
 
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import Config, DataConfig, differences, to_json, to_shown_json
-from fer_dist.data.shards.place import locate
+from fer_dist.data.shards.selection import locate
 from fer_dist.errors import InputError
 from fer_dist.storage.paths import shown, without_secrets
 from fer_dist.storage.store import cause_of

@@ -15,7 +15,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import check_named
-from fer_dist.data.shards.place import listed
+from fer_dist.data.shards.selection import listed
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of

@@ -95,9 +95,9 @@ def test_a_list_is_read_once_for_all_sets_and_anew_when_it_changed(
     lines: list[bytes] = []
     read_row = leaving_out._row
 
-    def counted(line: bytes, place: str) -> LeaveOut:
+    def counted(line: bytes, where: str) -> LeaveOut:
         lines.append(line)
-        return read_row(line, place)
+        return read_row(line, where)
 
     monkeypatch.setattr(leaving_out, "_row", counted)
     path = written(tmp_path / "clean.jsonl", *ROWS)

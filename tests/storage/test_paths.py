@@ -25,7 +25,7 @@ from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.describe import describe, sheet_rows
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.loading.shard_set import open_set, sets_at
-from fer_dist.data.shards.place import MOST_NAMES, chosen, locate, names_of
+from fer_dist.data.shards.selection import MOST_NAMES, chosen, locate, names_of
 from fer_dist.data.sources.source import SOURCES
 from fer_dist.errors import InputError
 from fer_dist.runs.folder import RunFolder

@@ -20,7 +20,7 @@ from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.manifest import index_path, load_manifest, save_manifest
-from fer_dist.data.shards.place import locate
+from fer_dist.data.shards.selection import locate
 from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.opening import resolved
 from fer_dist.storage import store as stores

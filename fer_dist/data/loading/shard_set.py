@@ -1,4 +1,4 @@
-"""What lies at a place of shards: the manifest, the shards of it that are meant, and whether their files are there."""
+"""The set at a path or URL: its manifest, the shards of it that are meant, and whether their files are there."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.remote import RemoteShards, remote_config
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, load_manifest, parse_manifest
-from fer_dist.data.shards.place import chosen, listed, locate
+from fer_dist.data.shards.selection import chosen, listed, locate
 from fer_dist.errors import InputError, WorkError
 from fer_dist.storage.paths import Location, below, folder_at
 from fer_dist.storage.store import Store
@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class ShardSet:
-    """An opened place.
+    """A set of shards that was opened.
 
     whole:    the manifest as it stands there.
     manifest: the same with no shards but those that are meant.
@@ -49,14 +49,14 @@ class ShardSet:
         return replace(self, remote=way and RemoteShards(way.store, way.name, way.shards, remote_config(data)))
 
 
-def sets_at(places: Sequence[str | Path], data: DataConfig) -> list[ShardSet]:
-    """The sets at these places, each a set or a folder of sets; each set once, of a folder train and val first.
+def sets_at(paths: Sequence[str | Path], data: DataConfig) -> list[ShardSet]:
+    """The sets at these paths or URLs, each a set or a folder of sets; each set once, of a folder train and val first.
 
-    Raises InputError where no place is given, and as `open_set` does.
+    Raises InputError where no path is given, and as `open_set` does.
     """
     found: dict[Location, ShardSet] = {}
-    for place in places:
-        for text in _sets_in(str(place)) or [str(place)]:
+    for path in paths:
+        for text in _sets_in(str(path)) or [str(path)]:
             opened = open_set(text, data)
             real = opened.location.folder if opened.remote else os.path.realpath(opened.location.folder)
             found.setdefault(replace(opened.location, folder=real), opened)
@@ -71,13 +71,13 @@ def split_folders(folder: Path) -> list[Path]:
     return sorted(folders, key=lambda split: (split.name != "train", split.name != "val", split))
 
 
-def opened(place: "str | Path | ShardSet") -> ShardSet:
-    """A set that is open, or the one at a place; what is remote is cached where the settings say by default."""
-    return place if isinstance(place, ShardSet) else open_set(str(place), DataConfig())
+def opened(shards: "str | Path | ShardSet") -> ShardSet:
+    """A set that is open, or the one at a path or URL; what is remote is cached where the settings say by default."""
+    return shards if isinstance(shards, ShardSet) else open_set(str(shards), DataConfig())
 
 
 def open_set(text: str, data: DataConfig) -> ShardSet:
-    """Open a place of shards, and look whether all is there that is meant, as far as one question tells.
+    """Open the set at a path or URL, and look whether all is there that is meant, as far as one question tells.
 
     data: of its settings, only those of the cache.
 
@@ -115,9 +115,9 @@ def look_up(text: str, data: DataConfig) -> tuple[ShardSet, Mapping[str, int] | 
     return ShardSet(location, whole, replace(whole, shards=shards), remote), stored
 
 
-def _sets_in(place: str) -> list[str]:
-    """The sets in a folder that is none itself; none where the place is no such folder."""
-    location = locate(place)
+def _sets_in(path: str) -> list[str]:
+    """The sets in a folder that is none itself; none where the path is no such folder."""
+    location = locate(path)
     if location.pattern or location.manifest:
         return []
     if not location.protocol:
@@ -126,7 +126,7 @@ def _sets_in(place: str) -> list[str]:
     try:
         if Store(location).read_if_there(MANIFEST) is not None:
             return []
-        splits = [below(place, split) for split in SPLITS]
+        splits = [below(path, split) for split in SPLITS]
         return [split for split in splits if Store(folder_at(split)).read_if_there(MANIFEST) is not None]
     except WorkError as error:
         raise InputError(str(error)) from None
@@ -150,7 +150,7 @@ def _local_sizes(folder: str, shards: tuple[Shard, ...], names: Collection[str])
 
 
 def _check_counts(found: ShardSet) -> None:
-    """Raises InputError where a manifest counts more samples than a tar can hold: places would fill the memory."""
+    """Raises InputError where a manifest counts more samples than a tar can hold: positions would fill the memory."""
     for shard in found.manifest.shards:
         counted = max(shard.samples, sum(shard.counts.values()))
         if counted * LEAST_BYTES > shard.bytes:

@@ -179,34 +179,34 @@ def _index(task: IndexTask) -> tuple[Shard, bool]:
 
 def _emotion(stream: BinaryIO, sample: list[Member], task: IndexTask) -> str:
     """The sample's emotion by its .cls, by its .json, or by both where they agree."""
-    place = f"{task.tar.name}: {key_of(sample[0].name)}"
+    where = f"{task.tar.name}: {key_of(sample[0].name)}"
     members = {member.extension: member for member in sample}
     if len(members) < len(sample):
-        raise InputError(f"{place}: two files with the same extension")
+        raise InputError(f"{where}: two files with the same extension")
     if leads_out(sample[0].name):
-        raise InputError(f"{place}: the name leads out of the folder that it would be unpacked in; name the files anew")
+        raise InputError(f"{where}: the name leads out of the folder that it would be unpacked in; name the files anew")
     images = [extension for extension in IMAGES if extension in members]
     if len(images) > 1:
-        raise InputError(f"{place}: {len(images)} images ({', '.join(images)}); expected one")
+        raise InputError(f"{where}: {len(images)} images ({', '.join(images)}); expected one")
     if not images:
         raise InputError(
             _apart(task.tar, sample, IMAGES)
-            or f"{place}: no image among {', '.join(members)}; expected one of {', '.join(IMAGES)}"
+            or f"{where}: no image among {', '.join(members)}; expected one of {', '.join(IMAGES)}"
         )
     if members[images[0]].size > MOST_FILE_BYTES:
-        raise InputError(f"{place}: its image has {members[images[0]].size:,} bytes, too many for one")
+        raise InputError(f"{where}: its image has {members[images[0]].size:,} bytes, too many for one")
     try:
         found = [_by_number(_content(stream, members["cls"]), task.emotions)] if "cls" in members else []
         named = emotion_in(facts_in(_content(stream, members["json"])), task.emotions) if "json" in members else None
     except ValueError as error:
-        raise InputError(f"{place}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
     found += [named] if named else []
     if not found:
         raise InputError(
-            _apart(task.tar, sample, LABELS) or f"{place}: no label; expected a number in .cls or an emotion in .json"
+            _apart(task.tar, sample, LABELS) or f"{where}: no label; expected a number in .cls or an emotion in .json"
         )
     if len(set(found)) > 1:
-        raise InputError(f"{place}: its .cls means {found[0]}, its .json says {found[1]}; mind the order of --emotions")
+        raise InputError(f"{where}: its .cls means {found[0]}, its .json says {found[1]}; mind the order of --emotions")
     return found[0]
 
 

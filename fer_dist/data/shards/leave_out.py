@@ -101,5 +101,5 @@ def _parsed(path: str, stamp: tuple[int, ...]) -> dict[str, Listed]:
     return sets
 
 
-def _row(line: bytes, place: str) -> LeaveOut:
-    return record(LeaveOut, line, f"{place}: not a line of a list of images to leave out", REMEDY)
+def _row(line: bytes, where: str) -> LeaveOut:
+    return record(LeaveOut, line, f"{where}: not a line of a list of images to leave out", REMEDY)

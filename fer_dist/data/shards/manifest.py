@@ -126,29 +126,29 @@ class _Head:
     built: _Built = field(default_factory=_Built)
 
 
-def parse_manifest(text: bytes, place: str) -> Manifest:
-    """The manifest that a file holds. place: of the file, for messages. Raises InputError as `load_manifest`."""
-    text, source = without_halves(text), f"{place}: not a manifest"
+def parse_manifest(text: bytes, path: str) -> Manifest:
+    """The manifest that a file holds. path: of the file, for messages. Raises InputError as `load_manifest`."""
+    text, source = without_halves(text), f"{path}: not a manifest"
     head = record(_Head, text, source, REMEDY)
     if head.format != FORMAT:
-        raise InputError(f"{place}: format {head.format}, but this version reads format {FORMAT}")
+        raise InputError(f"{path}: format {head.format}, but this version reads format {FORMAT}")
     manifest = record(Manifest, text, source, REMEDY)
-    _check(manifest, place)
+    _check(manifest, path)
     return manifest
 
 
-def _check(manifest: Manifest, place: str) -> None:
+def _check(manifest: Manifest, path: str) -> None:
     """Raises InputError where a name could lead elsewhere or comes twice, and where there is no sample."""
     # It is part of the names of tables and figures.
-    file_name(manifest.name, place)
+    file_name(manifest.name, path)
     for shard in manifest.shards:
-        file_name(shard.file, place)
+        file_name(shard.file, path)
     for what, names in (("emotions", manifest.emotions), ("shards", [shard.file for shard in manifest.shards])):
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
-            raise InputError(f"{place}: not a manifest: {what}: {twice[:80]!r} comes twice; {REMEDY}")
+            raise InputError(f"{path}: not a manifest: {what}: {twice[:80]!r} comes twice; {REMEDY}")
     if manifest.samples == 0:
-        raise InputError(f"{place}: the split {manifest.split!r} is empty; it holds no image")
+        raise InputError(f"{path}: the split {manifest.split!r} is empty; it holds no image")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tars that a place means: a folder, a pattern, a manifest, here or in a store."""
+"""The tars that a path or URL selects: those of a folder, of a manifest or of a pattern, here or in a store."""
 
 import fnmatch
 import os
@@ -33,7 +33,7 @@ SHOWN = 3
 
 
 def locate(text: str) -> Location:
-    """Read what a user gave as a place of shards. Raises InputError where no such place can be meant."""
+    """Read the path or URL of shards that a user gave. Raises InputError where none can be meant."""
     protocol = protocol_of(text)
     if protocol in ("file", "local"):
         protocol, text = "", absolute(text)
