@@ -172,7 +172,7 @@ class Session:
         return (
             f"the loss of step {step}, or what it made of the weights, is not finite; {last}. "
             "Start anew under another --run.name with a lower --train.lr, or look at the step's images: "
-            f"shards {', '.join(sorted(set(samples.places)))}; keys {', '.join(samples.keys)}"
+            f"shards {', '.join(sorted(set(samples.shards)))}; keys {', '.join(samples.keys)}"
         )
 
 

@@ -228,8 +228,8 @@ def rows_of(folder: Path, numbers: list[int]) -> list[LeaveOut]:
     every = everything(reader)
     samples = reader.read(Positions(every.shard[numbers], every.position[numbers]))
     return [
-        LeaveOut(manifest.name, place, key, SEVEN[label], "copy")
-        for place, key, label in zip(samples.places, samples.keys, samples.labels, strict=True)
+        LeaveOut(manifest.name, shard, key, SEVEN[label], "copy")
+        for shard, key, label in zip(samples.shards, samples.keys, samples.labels, strict=True)
     ]
 
 

@@ -158,7 +158,7 @@ class Loader:
         """Decode each suspect alone, and keep or raise the names of those that do not decode."""
         content = [flight.samples.content[i] for i in suspects]
         for i in find_bad(content, self.graph.device):
-            place, key = flight.samples.places[suspects[i]], flight.samples.keys[suspects[i]]
+            place, key = flight.samples.shards[suspects[i]], flight.samples.keys[suspects[i]]
             if self.graph.data.on_bad == "stop":
                 fault = fault_in(content[i].tobytes()) or "does not decode"
                 raise WorkError(

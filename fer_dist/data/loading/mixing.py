@@ -219,12 +219,12 @@ class _Layout:
         tars, samples, size = np.minimum(touched.sum(axis=0).max(axis=0), self._sizes_before[len(self._ends)]).tolist()
         return _Look(float(shared / whole) if whole > 0 else 0.0, (tars, samples, size))
 
-    def _at(self, places: Integers) -> tuple[Integers, NDArray[np.float64]]:
-        """For each place the slot of its shard, counted on behind the end, and the samples of each class before it.
+    def _at(self, indices: Integers) -> tuple[Integers, NDArray[np.float64]]:
+        """For each index the slot of its shard, counted on behind the end, and the samples of each class before it.
 
-        places: [lanes, borders]; returns [lanes, borders] and [lanes, borders, classes].
+        indices: [lanes, borders]; returns [lanes, borders] and [lanes, borders, classes].
         """
-        turns, within = np.divmod(places, self._ends[-1])
+        turns, within = np.divmod(indices, self._ends[-1])
         slots = np.searchsorted(self._ends, within, side="right")
         own = self._by_class[slots]
         held = own.sum(axis=-1)

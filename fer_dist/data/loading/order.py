@@ -18,7 +18,7 @@ LEAST_BLOCK = 4096
 """Samples of a lane that are shuffled together, at least: as many as the largest shard that a build writes."""
 
 TOGETHER = 1024
-"""Samples whose places are computed at once. One batch of 64 by itself costs 6 to 15 microseconds a sample, most of it
+"""Samples that are located at once. One batch of 64 by itself costs 6 to 15 microseconds a sample, most of it
 numpy's calls."""
 
 ROUNDS = 6
@@ -34,20 +34,20 @@ def permuted(index: Integers, length: Integers, key: Hashes) -> Integers:
     domains".
     """
     each = np.broadcast_arrays(index, length, key)
-    places, lengths, keys = (values.astype(np.uint64) for values in each)
+    indices, lengths, keys = (values.astype(np.uint64) for values in each)
     rows = np.ceil(np.sqrt(lengths)).astype(np.uint64)
     columns = (lengths + rows - np.uint64(1)) // rows
     keys = hashed(keys)
-    pending = np.arange(len(places))
+    pending = np.arange(len(indices))
     while len(pending):
         key, across, down = keys[pending], columns[pending], rows[pending]
-        high, low = np.divmod(places[pending], across)
+        high, low = np.divmod(indices[pending], across)
         for turn in range(ROUNDS):
             high = (high + folded(folded(key, 2 * turn), low) % down) % down
             low = (low + folded(folded(key, 2 * turn + 1), high) % across) % across
-        places[pending] = high * across + low
-        pending = pending[places[pending] >= lengths[pending]]
-    return places.astype(np.int64)
+        indices[pending] = high * across + low
+        pending = pending[indices[pending] >= lengths[pending]]
+    return indices.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,17 @@ class Order:
         found = self._locate(epoch, lane * self.run_length + start + permuted(index - start, length, key))
         return Positions(found.shard.reshape(count, -1), found.position.reshape(count, -1))
 
-    def _locate(self, epoch: int, place: Integers) -> Positions:
-        """Shard and position of places in the epoch's rotated sequence."""
+    def _locate(self, epoch: int, index: Integers) -> Positions:
+        """Shard and position of indices in the epoch's rotated sequence."""
         shards, ends, rotation = self.laid_out(epoch)
-        place = (place + rotation) % self.samples
-        slot = np.searchsorted(ends, place, side="right")
+        index = (index + rotation) % self.samples
+        slot = np.searchsorted(ends, index, side="right")
         shard = shards[slot]
-        return Positions(shard, place - (ends[slot] - self.counts[shard]))
+        return Positions(shard, index - (ends[slot] - self.counts[shard]))
 
     def _lay_out(self, epoch: int) -> tuple[Integers, Integers, int]:
         """The epoch's shuffled shards, where each ends when they lie end to end, and the rotation."""
-        shards = _sorted_places(hashed(self.seed, epoch, 2, np.arange(len(self.counts), dtype=np.uint64)))
+        shards = _sorted_indices(hashed(self.seed, epoch, 2, np.arange(len(self.counts), dtype=np.uint64)))
         rotation = int(hashed(self.seed, epoch, 3) % np.uint64(self.samples))
         return shards, np.cumsum(self.counts[shards]), rotation
 
@@ -160,7 +160,7 @@ def default_lanes(batch_size: int) -> int:
     return max(lanes for lanes in range(1, min(batch_size, MOST_LANES) + 1) if batch_size % lanes == 0)
 
 
-def _sorted_places(hashes: Hashes) -> Integers:
+def _sorted_indices(hashes: Hashes) -> Integers:
     """Where the hashes lie in ascending order.
 
     By their first 16 bits at first, which numpy sorts by radix: its other stable sort is quick on what is nearly in
@@ -178,9 +178,9 @@ def sequence(counts: Integers, rank: int, world: int, batch_size: int) -> list[P
     counts = np.asarray(counts, dtype=np.int64)
     ends = np.cumsum(counts)
     total = int(ends[-1])
-    places = np.arange(rank * total // world, (rank + 1) * total // world, dtype=np.int64)
-    shard = np.searchsorted(ends, places, side="right")
-    position = places - (ends[shard] - counts[shard])
+    indices = np.arange(rank * total // world, (rank + 1) * total // world, dtype=np.int64)
+    shard = np.searchsorted(ends, indices, side="right")
+    position = indices - (ends[shard] - counts[shard])
     return cut(Positions(shard, position), batch_size)
 
 

@@ -69,7 +69,7 @@ class Samples:
         return [tar.key(position) for tar, position in self.origins]
 
     @property
-    def places(self) -> list[str]:
+    def shards(self) -> list[str]:
         """The shard of each sample, for messages."""
         return [tar.name for tar, _ in self.origins]
 
@@ -85,20 +85,20 @@ class Reader:
 
     def __init__(
         self,
-        place: str | Path | ShardSet,
+        shards: str | Path | ShardSet,
         model_emotions: tuple[str, ...],
         drop_extra: bool = False,
         leave_out: str = "",
         soft: bool = False,
     ) -> None:
-        """place: of a shard set (see paths.py), or what `open_set` gave; a remote one is cached where the settings
+        """shards: path or URL of a set (paths.py), or what `open_set` gave; a remote one is cached where the settings
         say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
         leave_out: file of images to leave out (see leave_out.py), empty for none. soft: samples come with targets.
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
-        found = opened(place)
+        found = opened(shards)
         self.remote = found.remote
         self.folder = folder = found.location.shown
         """Path of a local set, address of a remote one."""
@@ -200,9 +200,9 @@ class Reader:
         try:
             shares = None if soft is None else shares_of(soft, self.emotions)
         except ValueError as error:
-            place = f"{tar.name}: {tar.key(position)}"
+            where = f"{tar.name}: {tar.key(position)}"
             raise InputError(
-                f"{place}: its soft label {error}; mend its json, or train with --train.loss hard"
+                f"{where}: its soft label {error}; mend its json, or train with --train.loss hard"
             ) from None
         return shares or [float(index == column) for index in range(len(self.emotions))]
 

@@ -116,7 +116,7 @@ def test_labels_and_keys_are_those_of_the_tar(folder: Path) -> None:
         assert [expected[key] for key in batch.samples.keys] == batch.labels.tolist()
         assert [sample_id(key) for key in batch.samples.keys] == batch.samples.ids.tolist()
         shards = [f"drawn-train-{shard:06d}.tar" for shard in batch.positions.shard]
-        assert batch.samples.places == shards
+        assert batch.samples.shards == shards
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
