@@ -96,11 +96,11 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 
 @dataclass(frozen=True)
 class Part:
-    """The folder of one split. place: its name below the root and a slash; empty where it is the root."""
+    """The folder of one split. prefix: its name below the root and a slash; empty where it is the root."""
 
     folder: str
     split: str
-    place: str
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Annotated:
             yield from _without_image(part)
 
     def _entry(self, entry: os.DirEntry[str], part: Part) -> Sample | LeftOut:
-        name = readable(f"{part.place}images/{entry.name}")
+        name = readable(f"{part.prefix}images/{entry.name}")
         if fault := _stray(entry):
             return LeftOut(part.split, name, fault)
         stem = os.path.splitext(entry.name)[0]
@@ -164,15 +164,15 @@ class Classes:
                 yield from self._class_samples(entry, part)
 
     def _class_samples(self, folder: os.DirEntry[str], part: Part) -> Iterator[Sample | LeftOut]:
-        code, place = folder.name, readable(part.place + folder.name)
+        code, inside = folder.name, readable(part.prefix + folder.name)
         fault = fault_of(code, self.emotions, self.codes)
         if not is_folder(folder):
-            yield LeftOut(part.split, place, "not in a class folder")
+            yield LeftOut(part.split, inside, "not in a class folder")
         elif fault == "unknown code":
-            yield LeftOut(part.split, place, fault)
+            yield LeftOut(part.split, inside, fault)
         else:
             for entry in entries_of(folder.path):
-                name = f"{place}/{readable(entry.name)}"
+                name = f"{inside}/{readable(entry.name)}"
                 if reason := _stray(entry) or fault:
                     yield LeftOut(part.split, name, reason)
                 else:
@@ -225,7 +225,7 @@ def _without_image(part: Part) -> Iterator[LeftOut]:
     for entry in entries_of(f"{part.folder}/annotations"):
         stem = entry.name.removesuffix("_exp.npy")
         if stem != entry.name and not _has_image(f"{part.folder}/images/{stem}"):
-            yield LeftOut(part.split, readable(f"{part.place}annotations/{entry.name}"), "image is missing")
+            yield LeftOut(part.split, readable(f"{part.prefix}annotations/{entry.name}"), "image is missing")
 
 
 def _has_image(start: str) -> bool:
@@ -300,7 +300,7 @@ def _told(parts: tuple[Part, ...]) -> str:
 
 def _unread(root: Path, parts: tuple[Part, ...]) -> tuple[str, ...]:
     """Remarks on split folders that are not read; none where the root itself is read as one split."""
-    return remarks_on_unread(root, [part.place.rstrip("/") for part in parts]) if parts[0].place else ()
+    return remarks_on_unread(root, [part.prefix.rstrip("/") for part in parts]) if parts[0].prefix else ()
 
 
 def _is_annotated(folder: Path) -> bool:

@@ -65,13 +65,13 @@ def open_lists(root: Path, lists: str, emotions: tuple[str, ...], val_split: str
             other = next(name for name in FILES if name != kind)
             raise InputError(
                 f"{root}: no {' or '.join(FILES[kind])} here, which --lists {lists} reads; looked in "
-                f"{', '.join(_places(LIST_FOLDERS, kind))}; found: {names_found(root)}; --lists {other} is there"
+                f"{', '.join(_folders(LIST_FOLDERS, kind))}; found: {names_found(root)}; --lists {other} is there"
             )
-        images = next((path for place in _places(IMAGE_FOLDERS, kind) if os.path.isdir(path := root / place)), None)
+        images = next(filter(os.path.isdir, map(root.joinpath, _folders(IMAGE_FOLDERS, kind))), None)
         if images is None:
             raise InputError(
                 f"{root}: the images of {paths[0].name} are missing; looked for the folder "
-                f"{' or '.join(_places(IMAGE_FOLDERS, kind))}; found: {names_found(root)}"
+                f"{' or '.join(_folders(IMAGE_FOLDERS, kind))}; found: {names_found(root)}"
             )
         for path in paths:
             split = val_split if path.name == "validation.csv" else "train"
@@ -114,14 +114,14 @@ class Lists:
                     if line.strip() and not (number == 1 and one.has_header):
                         yield self._entry(one, line, f"{os.path.basename(one.path)} line {number}")
 
-    def _entry(self, one: AnnotationList, line: bytes, place: str) -> Sample | LeftOut:
+    def _entry(self, one: AnnotationList, line: bytes, where: str) -> Sample | LeftOut:
         texts = _fields(line)
         if len(texts) <= max(one.columns):
-            return LeftOut(one.split, place, "columns are missing")
+            return LeftOut(one.split, where, "columns are missing")
         row = dict(zip(COLUMNS, (texts[i] for i in one.columns), strict=True))
         path = row["subDirectory_filePath"]
         if not path:
-            return LeftOut(one.split, place, "path is missing")
+            return LeftOut(one.split, where, "path is missing")
         inside = path_below(path, os.path.abspath(one.images)) if not path.startswith("/") else ""
         if not inside:
             return LeftOut(one.split, readable(path), "path leaves the image folder")
@@ -137,9 +137,9 @@ class Lists:
         for name in ("valence", "arousal"):
             remarks.add_rating(name, None if _is_null(row[name]) else row[name])
         key = clean_key(("" if one.kind == "manual" else "automatic/") + os.path.splitext(inside)[0])
-        place_on_disk = os.path.join(one.images, inside)
+        image_path = os.path.join(one.images, inside)
         emotion = CODES["affectnet"][code]
-        return Sample(key, one.split, emotion, place_on_disk, facts=remarks.facts, mended=remarks.mended)
+        return Sample(key, one.split, emotion, image_path, facts=remarks.facts, mended=remarks.mended)
 
     def read(self, sample: Sample) -> EncodedImage:
         return read_whole(sample)
@@ -220,12 +220,13 @@ class Remarks:
             self.faults.append(f"{name} is not from -1 to 1: dropped")
 
 
-def _places(templates: tuple[str, ...], kind: str) -> list[str]:
+def _folders(templates: tuple[str, ...], kind: str) -> list[str]:
     return [template.format(WORDS[kind]) or "." for template in templates]
 
 
 def _first_file(root: Path, kind: str, name: str) -> Path | None:
-    return next((path for place in _places(LIST_FOLDERS, kind) if os.path.isfile(path := root / place / name)), None)
+    paths = (root / folder / name for folder in _folders(LIST_FOLDERS, kind))
+    return next(filter(os.path.isfile, paths), None)
 
 
 def _columns(path: Path) -> tuple[tuple[int, ...], bool]:

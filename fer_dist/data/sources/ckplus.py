@@ -103,48 +103,48 @@ class Sequences:
                 yield from self._sequence(subject, number)
 
     def _sequence(self, subject: str, number: str) -> Iterator[Sample | LeftOut]:
-        place = f"{subject}/{number}"
-        files = _files(Path(self.images, place))
-        labels = _label_files(Path(self.labels, place))
+        folder = f"{subject}/{number}"
+        files = _files(Path(self.images, folder))
+        labels = _label_files(Path(self.labels, folder))
         # Who has no label is in no fold.
         split = self.folds.split_of(subject) if labels else ""
         for name in files:
             if not FRAME.fullmatch(name):
-                yield LeftOut(split, readable(f"{place}/{name}"), "not a frame by its name")
+                yield LeftOut(split, readable(f"{folder}/{name}"), "not a frame by its name")
         frames = sorted(filter(FRAME.fullmatch, files), key=lambda name: (_number(name), name))
-        code = _code(Path(self.labels, place, labels[0])) if len(labels) == 1 else ""
+        code = _code(Path(self.labels, folder, labels[0])) if len(labels) == 1 else ""
         if reason := _fault(labels, frames, code):
-            yield LeftOut(split, readable(place), reason)
+            yield LeftOut(split, readable(folder), reason)
             return
         names_last = labels[0].removesuffix(LABEL) == frames[-1].rpartition(".")[0]
         mended = "" if names_last else "label file names another frame: the last one is taken as the peak"
         skipped = 1 if self.first_neutral and len(frames) > 1 else 0
         if skipped:
-            yield self._sample(place, frames[0], NEUTRAL, "first")
+            yield self._sample(folder, frames[0], NEUTRAL, "first")
         for name in frames[skipped:][-self.last :]:
             frame = "peak" if name == frames[-1] else str(_number(name))
-            yield replace(self._sample(place, name, code, frame), mended=mended)
+            yield replace(self._sample(folder, name, code, frame), mended=mended)
 
-    def _sample(self, place: str, name: str, code: str, frame: str) -> Sample:
-        subject, _, number = place.partition("/")
+    def _sample(self, folder: str, name: str, code: str, frame: str) -> Sample:
+        subject, _, number = folder.partition("/")
         facts = {
-            "id": readable(f"{place}/{name}"),
+            "id": readable(f"{folder}/{name}"),
             "code": code,
             "subject": readable(subject),
             "sequence": readable(f"{subject}_{number}"),
             "frame": frame,
         }
-        key = clean_key(f"{place}/{name.rpartition('.')[0]}")
-        path = os.path.join(self.images, place, name)
+        key = clean_key(f"{folder}/{name.rpartition('.')[0]}")
+        path = os.path.join(self.images, folder, name)
         return Sample(key, self.folds.split_of(subject), CODES["ckplus"][code], path, facts=facts)
 
     def read(self, sample: Sample) -> EncodedImage:
         image = read_whole(sample)
         if not self.landmarks:
             return image
-        place = os.path.relpath(sample.path, self.images).rpartition(".")[0]
+        stem = os.path.relpath(sample.path, self.images).rpartition(".")[0]
         try:
-            return replace(image, facts={"landmarks": _points(Path(self.landmarks, f"{place}_landmarks.txt"))})
+            return replace(image, facts={"landmarks": _points(Path(self.landmarks, f"{stem}_landmarks.txt"))})
         except FileNotFoundError:
             return replace(image, mended="landmarks are missing")
         except (OSError, ValueError):
@@ -232,8 +232,8 @@ def _classes(root: Path) -> dict[str, str]:
     return {name: emotion for name, emotion in words.items() if emotion and emotion in SEVEN}
 
 
-def _folder_in(root: Path, places: tuple[str, ...]) -> Path | None:
-    return next((root / place for place in places if (root / place).is_dir()), None)
+def _folder_in(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next(filter(Path.is_dir, map(root.joinpath, names)), None)
 
 
 def _folders(*parents: Path) -> list[str]:

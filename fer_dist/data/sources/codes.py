@@ -42,11 +42,11 @@ def told(codes: dict[str, str]) -> str:
     return ", ".join(f"{code} {emotion or 'left out'}" for code, emotion in codes.items())
 
 
-def ask_for_codes(place: object, labels: Iterable[str]) -> InputError:
+def ask_for_codes(where: object, labels: Iterable[str]) -> InputError:
     """The error for labels that are numbers, where nothing says what they mean."""
     tables = ", ".join(name for name, table in CODES.items() if "1" in table)
     return InputError(
-        f"{place}: the labels are numbers ({', '.join(labels)}), and each dataset orders them in its own way; say "
+        f"{where}: the labels are numbers ({', '.join(labels)}), and each dataset orders them in its own way; say "
         f"which with --codes: {tables}, or the names in the order of the numbers 0, 1, 2, ..., as neutral,happy,sad"
     )
 
@@ -66,23 +66,23 @@ def counting_fault(labels: Iterable[str], codes: dict[str, str]) -> str:
     )
 
 
-def check_counting(place: object, labels: Iterable[str], codes: dict[str, str], given: str) -> None:
+def check_counting(where: object, labels: Iterable[str], codes: dict[str, str], given: str) -> None:
     """Raises InputError where labels seem to be counted from another number than the codes. given: as --codes."""
     if fault := counting_fault(labels, codes):
         raise InputError(
-            f"{place}: with --codes {given}, {fault}; give the names in their order, with - for a number that has "
+            f"{where}: with --codes {given}, {fault}; give the names in their order, with - for a number that has "
             "none, as -,neutral,happy,sad"
         )
 
 
-def remarks_on_unused(place: object, labels: Iterable[str], codes: dict[str, str], given: str) -> tuple[str, ...]:
+def remarks_on_unused(where: object, labels: Iterable[str], codes: dict[str, str], given: str) -> tuple[str, ...]:
     """A remark where the user's codes name more than there is: they may be those of another set. given: as --codes."""
     found = set(labels)
     unused = {code: emotion for code, emotion in codes.items() if emotion and code not in found}
-    return (f"{place}: nothing has the labels {told(unused)} of --codes {given}",) if unused else ()
+    return (f"{where}: nothing has the labels {told(unused)} of --codes {given}",) if unused else ()
 
 
-def check_sizes(place: object, sizes: dict[str, int], codes: dict[str, str], published: dict[str, int]) -> None:
+def check_sizes(where: object, sizes: dict[str, int], codes: dict[str, str], published: dict[str, int]) -> None:
     """Raises InputError where the sizes of classes are those of the release with its names in alphabetical order.
 
     A copy that a program numbered by the names of its folders has the right numbers and the wrong names; that shows
@@ -99,7 +99,7 @@ def check_sizes(place: object, sizes: dict[str, int], codes: dict[str, str], pub
 
     if sum(sizes.values()) >= FEWEST and distance(sorted(names)) < distance(names) / 2:
         raise InputError(
-            f"{place}: the sizes of the class folders are those of the release's classes in alphabetical order, not "
+            f"{where}: the sizes of the class folders are those of the release's classes in alphabetical order, not "
             f"by its codes: give --codes {','.join(_by_number(labels, sorted(names)))}; or --codes "
             f"{','.join(_by_number(labels, names))} where they are the release's codes all the same"
         )

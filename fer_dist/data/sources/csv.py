@@ -109,7 +109,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         _look(file, codes, seen)
     emotions = _emotions(path, seen, codes, options.codes)
     first = files[0]
-    parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.places.items())
+    parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.parts.items())
     labels = f"labels by {options.codes}" if codes else "labels are words"
     remarks = _remarks(path, seen, codes, options)
     if len(found) > 1:
@@ -122,12 +122,12 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
 class Columns:
     """Where in a row stands what.
 
-    count: columns of the header. places: part of a sample -> column; image and emotion are there.
+    count: columns of the header. parts: part of a sample -> column; image and emotion are there.
     box: columns of x, y, width, height, or empty. facts: clean name -> column, of all that travel along.
     """
 
     count: int
-    places: dict[str, int]
+    parts: dict[str, int]
     box: tuple[int, ...]
     facts: dict[str, int]
 
@@ -170,13 +170,13 @@ class Table:
             for line, row in _rows(file):
                 yield self._sample(file, row, f"{os.path.basename(file.path)} line {line}")
 
-    def _sample(self, file: File, row: list[str], place: str) -> Sample | LeftOut:
+    def _sample(self, file: File, row: list[str], where: str) -> Sample | LeftOut:
         if fault := _row_fault(row, file.columns.count):
-            return LeftOut(file.split, readable(place), fault)
-        cells = {part: row[index].strip() for part, index in file.columns.places.items()}
+            return LeftOut(file.split, readable(where), fault)
+        cells = {part: row[index].strip() for part, index in file.columns.parts.items()}
         inside = path_below(cells["image"], *file.roots)
         split = split_of(cells["split"]) if "split" in cells else file.split or _split_of_path(inside) or "train"
-        name = readable(cells["image"] or place)
+        name = readable(cells["image"] or where)
         if split is None:
             return LeftOut("", name, "unknown split")
         if not cells["image"]:
@@ -228,7 +228,7 @@ def _opened(path: Path, split: str, options: Options) -> File:
     delimiter = declared[1] if declared else max(DELIMITERS, key=line.count)
     header = [readable(name.strip()) for name in _fields(line, delimiter)]
     columns = _columns(path, header, options)
-    own = "" if "split" in columns.places else split
+    own = "" if "split" in columns.parts else split
     root = options.root or str(path.parent)
     return File(str(path), root, own, 2 if declared else 1, delimiter, encoding, header, columns)
 
@@ -240,7 +240,7 @@ def _text(path: Path, encoding: str) -> TextIO:
 
 def _columns(path: Path, header: list[str], options: Options) -> Columns:
     names = list(map(_plain, header))
-    places = {}
+    parts = {}
     for part, usual in USUAL.items():
         given = getattr(options, f"{part}_column")
         if given:
@@ -257,7 +257,7 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
                 )
             raise InputError(f"{path}: {both} could each be the {part}; say which with --{part}-column")
         if found:
-            places[part] = found[0]
+            parts[part] = found[0]
         elif given or part in ("image", "emotion"):
             raise InputError(
                 f"{path}: no column for the {part}; looked for {given or ', '.join(usual)}; the first line names: "
@@ -265,12 +265,12 @@ def _columns(path: Path, header: list[str], options: Options) -> Columns:
                 + (" (a table of pixels is read by the source fer2013)" if "pixels" in names else "")
             )
     box = next((tuple(map(names.index, four)) for four in BOXES if set(four) <= set(names)), ())
-    facts = {"subject": places["subject"]} if "subject" in places else {}
+    facts = {"subject": parts["subject"]} if "subject" in parts else {}
     for index, name in enumerate(names):
-        if index not in {*places.values(), *box}:
+        if index not in {*parts.values(), *box}:
             name = f"column_{name or index}" if name in TAKEN or not name else name
             facts[f"{name}_{index}" if name in facts else name] = index
-    return Columns(len(header), places, box, facts)
+    return Columns(len(header), parts, box, facts)
 
 
 def _plain(name: str) -> str:
@@ -301,13 +301,13 @@ MOST_LABELS = 100
 
 
 def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
-    has_folders = not file.split and "split" not in file.columns.places
+    has_folders = not file.split and "split" not in file.columns.parts
     for number, row in _rows(file):
         if fault := _row_fault(row, file.columns.count):
             seen.fault = seen.fault or f"{fault} in line {number}"
         else:
             seen.is_foreign = seen.is_foreign or any(map(is_foreign, row))
-            label = plain_code(row[file.columns.places["emotion"]])
+            label = plain_code(row[file.columns.parts["emotion"]])
             emotion = _emotion(label, codes)
             if emotion is not None:
                 seen.emotions |= {emotion} - {""}
@@ -315,7 +315,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
             elif len(seen.others) < MOST_LABELS:
                 seen.others[label] = None
             if has_folders:
-                split = _split_of_path(path_below(row[file.columns.places["image"]].strip(), *file.roots))
+                split = _split_of_path(path_below(row[file.columns.parts["image"]].strip(), *file.roots))
                 seen.splits |= {split} - {""}
 
 
@@ -337,7 +337,7 @@ def _emotions(path: Path, seen: Seen, codes: dict[str, str], given: str) -> tupl
 
 
 def _told_splits(files: tuple[File, ...], seen: Seen) -> str:
-    if "split" in files[0].columns.places:
+    if "split" in files[0].columns.parts:
         return ""
     if any(file.split for file in files):
         told = (f"{Path(file.path).parent.name}/{os.path.basename(file.path)} as {file.split}" for file in files)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import clean_key, lines_with_places, read_whole
+from fer_dist.data.sources.reading import clean_key, named_lines, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import folder_at, names_found, readable
@@ -54,7 +54,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     Raises InputError where there is no list, or none of its first photographs is found.
     """
     given = folder_at(raw)
-    for root in (given / place for place in ROOTS):
+    for root in map(given.joinpath, ROOTS):
         for name in LISTS:
             if (root / name).is_file():
                 _check_labels(root / name)
@@ -78,12 +78,12 @@ class ExpW:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for line, place in lines_with_places(self.listing):
-            yield self._sample(_fields(line), place)
+        for line, where in named_lines(self.listing):
+            yield self._sample(_fields(line), where)
 
-    def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
+    def _sample(self, fields: list[str], where: str) -> Sample | LeftOut:
         if len(fields) != 8:
-            return LeftOut("train", place, "not eight columns")
+            return LeftOut("train", where, "not eight columns")
         name, face, *numbers, code = fields
         # The release's own name of a face: neither column is unique alone.
         identity = readable(f"{name} {face}")
@@ -133,7 +133,7 @@ def _photographs(root: Path, listing: Path) -> Path:
     """The folder that holds photographs of the list's first lines. Raises InputError where none does."""
     with open_table(listing, "utf-8-sig", "surrogateescape") as stream:
         names = [_fields(line)[0] for line in islice(lines_of(stream), TRIED) if line.strip()]
-    for folder in (root / place for place in FOLDERS):
+    for folder in map(root.joinpath, FOLDERS):
         if any(os.path.isfile(folder / name) for name in names):
             return folder
     first = readable(names[0])[:80] if names else "an empty list"

@@ -83,19 +83,19 @@ class Folders:
     def samples(self) -> Iterator[Sample | LeftOut]:
         for folder, split in self.splits.items():
             for entry in entries_of(os.path.join(self.root, folder)):
-                place = f"{folder}/{entry.name}"
+                inside = f"{folder}/{entry.name}"
                 if is_folder(entry):
-                    yield from self._class_samples(entry, place, split)
+                    yield from self._class_samples(entry, inside, split)
                 else:
-                    yield LeftOut("", readable(place), "not in a class folder")
+                    yield LeftOut("", readable(inside), "not in a class folder")
 
-    def _class_samples(self, folder: os.DirEntry[str], place: str, split: str) -> Iterator[Sample | LeftOut]:
+    def _class_samples(self, folder: os.DirEntry[str], inside: str, split: str) -> Iterator[Sample | LeftOut]:
         emotion = emotion_of_word(folder.name)
         assert emotion in EMOTIONS, folder.name  # looked at when the release was opened
         for entry in entries_of(folder.path):
             stem, _, extension = entry.name.rpartition(".")
             usage = _usage(stem) if self.by_name else split
-            name = readable(f"{place}/{entry.name}")
+            name = readable(f"{inside}/{entry.name}")
             if extension.lower() not in ("jpg", "jpeg", "png"):
                 yield LeftOut(usage, name, "not an image by its extension")
             elif not usage:
@@ -211,7 +211,7 @@ def _fields(line: bytes) -> list[bytes]:
 
 
 def _check_classes(root: Path, folders: Iterable[str]) -> None:
-    for place in (f"{folder}/{name}" for folder in folders for name in folders_in(root / folder)):
-        if emotion_of_word(place.rpartition("/")[2]) not in EMOTIONS:
+    for inside in (f"{folder}/{name}" for folder in folders for name in folders_in(root / folder)):
+        if emotion_of_word(inside.rpartition("/")[2]) not in EMOTIONS:
             known = "angry, disgust, fear, happy, neutral, sad, surprise"
-            raise InputError(f"{root / place}: not a class of FER2013; its class folders are {known}")
+            raise InputError(f"{root / inside}: not a class of FER2013; its class folders are {known}")

@@ -139,9 +139,9 @@ class Pixels(Labelled):
         used: set[str] = set()
         for row, pixels in zip_longest(rows, self.pixels.samples()):
             if _is_row(row) != _is_row(pixels):
-                more, place = ("more", row) if _is_row(row) else ("fewer", pixels)
+                more, lone = ("more", row) if _is_row(row) else ("fewer", pixels)
                 raise InputError(
-                    f"{self.root}: has {more} rows than {fer2013.TABLE} beside it at {_name(place)}, but they must be "
+                    f"{self.root}: has {more} rows than {fer2013.TABLE} beside it at {_name(lone)}, but they must be "
                     "the same rows in the same order; take both files whole"
                 )
             if row is None or pixels is None or not _is_row(row):
@@ -216,8 +216,8 @@ class Files(Labelled):
 
 def _table_of(given: Path) -> Path | None:
     """fer2013new.csv in the given folder; or above it, where that is the data/ of the repository."""
-    places = [given, given.absolute().parent] if _split_folders(given, "") else [given]
-    return next((place / TABLE for place in places if (place / TABLE).is_file()), None)
+    folders = [given, given.absolute().parent] if _split_folders(given, "") else [given]
+    return next((folder / TABLE for folder in folders if (folder / TABLE).is_file()), None)
 
 
 def _split_folders(root: Path, holds: str = LABELS) -> dict[str, str]:

@@ -50,10 +50,10 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     check_one_each(root, splits)
     # Whoever gives the folder of a test split alone must not train on it unawares.
     alone = split_of(root.resolve().name) or "train"
-    places = {root / name: split for name, split in splits.items()} or {root: alone}
+    folders = {root / name: split for name, split in splits.items()} or {root: alone}
     _refuse_outer_folder(root)
-    _refuse_metadata(root, places)
-    classes = [one for place, split in places.items() for one in _class_folders(place, split, codes, options.codes)]
+    _refuse_metadata(root, folders)
+    classes = [one for folder, split in folders.items() for one in _class_folders(folder, split, codes, options.codes)]
     layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
     if not splits and (inside := _split_inside(classes)):
         classes, layout = inside, "<class>/<split>"
@@ -111,11 +111,11 @@ class Folder:
 
     def _strays(self) -> Iterator[LeftOut]:
         """Files that lie beside the class folders or beside the split folders."""
-        places = {Path(self.root): ("", "not in a class folder")}
+        parents = {Path(self.root): ("", "not in a class folder")}
         for folder in self.classes:
             is_class = folder.path.parent == folder.base
-            places[folder.path.parent] = (folder.split, "not in a class folder") if is_class else ("", BESIDE_SPLITS)
-        for parent, (split, reason) in places.items():
+            parents[folder.path.parent] = (folder.split, "not in a class folder") if is_class else ("", BESIDE_SPLITS)
+        for parent, (split, reason) in parents.items():
             for entry in entries_of(parent):
                 if not is_folder(entry):
                     yield LeftOut(split, self._name(parent, entry.name), reason)
@@ -165,30 +165,30 @@ def _contradiction(name: str, folder: ClassFolder) -> str:
 
 def _refuse_outer_folder(root: Path) -> None:
     """Raises InputError for a folder around the release, as archives unpack into, with the one that is meant."""
-    places = [root]
+    folders = [root]
     for depth in range(3):
-        known = next((place for place in places if any(map(_is_known, folders_in(place)))), None)
+        known = next((folder for folder in folders if any(map(_is_known, folders_in(folder)))), None)
         if known and depth:
             raise InputError(f"{root}: its folders name no split and no class; did you mean {known}?")
         if known:
             return
-        places = [place / name for place in places for name in folders_in(place)]
+        folders = [folder / name for folder in folders for name in folders_in(folder)]
 
 
 def _is_known(name: str) -> bool:
     return bool(split_of(name) or emotion_of_word(name) or name.isdecimal())
 
 
-def _refuse_metadata(root: Path, places: Iterable[Path]) -> None:
+def _refuse_metadata(root: Path, folders: Iterable[Path]) -> None:
     """Raises InputError for images whose labels stand in a table beside them, with the command that reads it."""
-    for place in places:
-        table = next((name for name in METADATA if (place / name).is_file()), "")
-        if table and not folders_in(place):
+    for folder in folders:
+        table = next((name for name in METADATA if (folder / name).is_file()), "")
+        if table and not folders_in(folder):
             first = (
                 "" if table == METADATA[0] else f"write it as {METADATA[0]} with the columns file_name and label and "
             )
             raise InputError(
-                f"{place}: {table} in place of class folders; {first}build it with the source csv: "
+                f"{folder}: {table} in place of class folders; {first}build it with the source csv: "
                 f"fer-dist shards build csv {root} OUT"
             )
 
@@ -223,12 +223,12 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) 
 
 def _remarks_on_empty(classes: list[ClassFolder]) -> Iterator[str]:
     """A remark on each split whose class folders hold no image, where others do: it would be missed later on."""
-    places: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for folder in classes:
-        places.setdefault(folder.split, []).append(folder.path)
-    empty = [name for name in places if not any(next(images_below(path), None) for path in places[name])]
-    for name in empty if len(empty) < len(places) else ():
-        first = readable(str(places[name][0]))
+        by_split.setdefault(folder.split, []).append(folder.path)
+    empty = [name for name in by_split if not any(next(images_below(path), None) for path in by_split[name])]
+    for name in empty if len(empty) < len(by_split) else ():
+        first = readable(str(by_split[name][0]))
         yield f"{first}: no image in it or in another class folder of {name}: there will be no {name}"
 
 

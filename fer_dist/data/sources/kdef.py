@@ -56,10 +56,10 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     given = folder_at(raw)
     for root in (given / "KDEF_and_AKDEF" / "KDEF", given / "KDEF", given):
         subjects, in_folders = set(), False
-        for place in _places(root):
-            if match := match_of(NAME, place):
+        for path in _files(root):
+            if match := match_of(NAME, path):
                 subjects.add((match[2] + match[3]).upper())
-                in_folders |= "/" in place
+                in_folders |= "/" in path
         if subjects:
             folds = cut_folds(options, subjects)
             layout = "a folder for each person and session" if in_folders else "one folder of images"
@@ -84,27 +84,27 @@ class Kdef:
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         # By name, whatever the folder.
-        for found in named_images(_places(Path(self.root)), NAME, "KDEF", self._split_of):
+        for found in named_images(_files(Path(self.root)), NAME, "KDEF", self._split_of):
             yield found if isinstance(found, LeftOut) else self._sample(*found)
 
     def _split_of(self, match: re.Match[str]) -> str:
         return self.folds.split_of((match[2] + match[3]).upper())
 
-    def _sample(self, place: str, match: re.Match[str]) -> Sample | LeftOut:
+    def _sample(self, path: str, match: re.Match[str]) -> Sample | LeftOut:
         session, sex, number, code, angle = (part.upper() for part in match.groups())
         subject = sex + number
         split = self._split_of(match)
         if angle not in ANGLES[self.angles]:
-            return LeftOut(split, readable(place), "another angle")
+            return LeftOut(split, readable(path), "another angle")
         facts = {
-            "id": readable(place),
+            "id": readable(path),
             "code": code,
             "subject": subject,
             "gender": GENDERS[sex],
             "view": VIEWS[angle],
             "session": session,
         }
-        return Sample(match[0].upper(), split, CODES["kdef"][code], os.path.join(self.root, place), facts=facts)
+        return Sample(match[0].upper(), split, CODES["kdef"][code], os.path.join(self.root, path), facts=facts)
 
     def read(self, sample: Sample) -> EncodedImage:
         """Raises LeftOutError, which the packer takes as a reason, for a black image."""
@@ -119,7 +119,7 @@ class Kdef:
         return image
 
 
-def _places(root: Path) -> Iterator[str]:
+def _files(root: Path) -> Iterator[str]:
     """Files in the root and in the folders in it, as paths below the root."""
     if root.is_dir():
         for entry in entries_of(root):

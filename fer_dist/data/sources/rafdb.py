@@ -14,7 +14,7 @@ from typing import Any, Literal
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, lines_with_places, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, named_lines, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
@@ -65,11 +65,11 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     Raises InputError where neither is there, for the compound release, and where the wanted images are missing.
     """
     given = folder_at(raw)
-    for root in (given / place for place in ROOTS):
+    for root in map(given.joinpath, ROOTS):
         for name in LISTS:
             if (root / "EmoLabel" / name).is_file():
                 return _open_official(root, root / "EmoLabel" / name, options)
-    for root in (given / place for place in KAGGLE_ROOTS):
+    for root in map(given.joinpath, KAGGLE_ROOTS):
         if root.is_dir() and (folders := split_folders(root)):
             return _open_kaggle(root, folders, options)
     raise InputError(
@@ -97,12 +97,12 @@ class Official:
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
-        for line, place in lines_with_places(self.listing):
-            yield self._sample(line.split(), place)
+        for line, where in named_lines(self.listing):
+            yield self._sample(line.split(), where)
 
-    def _sample(self, fields: list[str], place: str) -> Sample | LeftOut:
+    def _sample(self, fields: list[str], where: str) -> Sample | LeftOut:
         if len(fields) != 2:
-            return LeftOut("", place, "not a name and a label")
+            return LeftOut("", where, "not a name and a label")
         name, code = fields
         split = name.partition("_")[0]
         if split not in SPLITS:
@@ -155,13 +155,13 @@ class Kaggle:
     def _split_samples(self, folder: str, split: str) -> Iterator[Sample | LeftOut]:
         labels = _labels(self.tables[folder]) if folder in self.tables else None
         unseen = set(labels or ())
-        for place in entries_of(os.path.join(self.root, folder)):
-            if is_folder(place):
-                for entry in entries_of(place.path):
-                    unseen.discard(entry.name)
-                    yield _kaggle_sample(entry, folder, split, labels)
-            elif place.name != _table_name(folder):
-                yield LeftOut(split, readable(f"{folder}/{place.name}"), "not in a class folder")
+        for entry in entries_of(os.path.join(self.root, folder)):
+            if is_folder(entry):
+                for image in entries_of(entry.path):
+                    unseen.discard(image.name)
+                    yield _kaggle_sample(image, folder, split, labels)
+            elif entry.name != _table_name(folder):
+                yield LeftOut(split, readable(f"{folder}/{entry.name}"), "not in a class folder")
         for name in sorted(unseen):
             yield LeftOut(split, readable(name), "in the csv, but there is no such image")
 
@@ -181,13 +181,13 @@ def _open_official(root: Path, listing: Path, options: Options) -> Official:
         other = "original" if wanted == "aligned" else "aligned"
         if (images / other).is_dir():
             raise InputError(f"{images}: has no {wanted} images but {other} ones; build with --images {other}")
-        place = images if images.is_dir() else root
+        searched = images if images.is_dir() else root
         raise InputError(
-            f"{place}: no images; looked for Image/aligned/train_00001_aligned.jpg and Image/original/"
-            f"train_00001.jpg; found: {names_found(place)}; unpack the release's zip files there"
+            f"{searched}: no images; looked for Image/aligned/train_00001_aligned.jpg and Image/original/"
+            f"train_00001.jpg; found: {names_found(searched)}; unpack the release's zip files there"
         )
     attributes = root / "Annotation" / "manual"
-    boxes = next((root / place for place in BOXES if wanted == "original" and (root / place).is_dir()), None)
+    boxes = next(filter(Path.is_dir, map(root.joinpath, BOXES)), None) if wanted == "original" else None
     parts = [f"the official layout, {wanted} images", "attributes" if attributes.is_dir() else "no attribute files"]
     if wanted == "original":
         parts.append("face boxes" if boxes else "no face boxes")
@@ -214,9 +214,9 @@ def _open_kaggle(root: Path, splits: dict[str, str], options: Options) -> Kaggle
                     "source `folder` reads folders that are named after emotions)"
                 )
         # In the wild they lie beside DATASET, in it, and in the split's folder.
-        for place in (root, root.resolve().parent, root / split):
-            if (place / _table_name(split)).is_file():
-                tables.setdefault(split, str(place / _table_name(split)))
+        for parent in (root, root.resolve().parent, root / split):
+            if (parent / _table_name(split)).is_file():
+                tables.setdefault(split, str(parent / _table_name(split)))
     labels = f"labels from the folders and {', '.join(map(_table_name, tables))}" if tables else "labels from folders"
     variant = f"Kaggle's layout, aligned images; {labels}"
     return Kaggle(str(root), splits, tables, variant, remarks_on_unread(root, splits))
@@ -239,18 +239,18 @@ def _labels(path: str) -> dict[str, str]:
 
 def _kaggle_sample(entry: os.DirEntry[str], folder: str, split: str, labels: dict[str, str] | None) -> Sample | LeftOut:
     code = os.path.basename(os.path.dirname(entry.path))
-    place = readable(f"{folder}/{code}/{entry.name}")
+    name = readable(f"{folder}/{code}/{entry.name}")
     if not is_image_name(entry.name):
-        return LeftOut(split, place, "not an image by its extension")
+        return LeftOut(split, name, "not an image by its extension")
     # A val of somebody's own making was cut from one of the two.
     if split in SPLITS and entry.name.partition("_")[0] in set(SPLITS) - {split}:
-        return LeftOut(split, place, "its name is of the other split")
+        return LeftOut(split, name, "its name is of the other split")
     label = code if labels is None else labels.get(entry.name)
     if label not in (code, None):
-        return LeftOut(split, place, "folder and csv disagree")
+        return LeftOut(split, name, "folder and csv disagree")
     key = clean_key(os.path.splitext(entry.name)[0].removesuffix("_aligned"))
     mended = "" if label else "not in the csv: the label is its folder's"
-    facts = {"id": place, "code": code}
+    facts = {"id": name, "code": code}
     return Sample(key, split, CODES["rafdb"][code], entry.path, facts=facts, mended=mended)
 
 

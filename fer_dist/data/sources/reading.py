@@ -71,33 +71,33 @@ def images_below(folder: str | Path) -> Iterator[str]:
     return filter(is_image_name, files_below(folder))
 
 
-def match_of(name: re.Pattern[str], place: str) -> re.Match[str] | None:
-    """What the name of an image says, its extension aside; None for another name. place: the file's name or path."""
-    return name.fullmatch(os.path.basename(place).rpartition(".")[0]) if is_image_name(place) else None
+def match_of(name: re.Pattern[str], path: str) -> re.Match[str] | None:
+    """What the name of an image says, its extension aside; None for another name. path: the file's name or path."""
+    return name.fullmatch(os.path.basename(path).rpartition(".")[0]) if is_image_name(path) else None
 
 
 def named_images(
-    places: Iterable[str], name: re.Pattern[str], release: str, split_of: Callable[[re.Match[str]], str]
+    paths: Iterable[str], name: re.Pattern[str], release: str, split_of: Callable[[re.Match[str]], str]
 ) -> Iterator[tuple[str, re.Match[str]] | LeftOut]:
-    """Files in order, each with what its name says; an image that lies in two places, or in two formats, comes once.
+    """Files in order, each with what its name says; an image that lies in two folders, or in two formats, comes once.
 
     name: of the release's images, as for `match_of`. split_of: such a name, for one that comes again.
     """
     seen: set[str] = set()
-    for place in sorted(places):
-        match = match_of(name, place)
-        if not is_image_name(place):
-            yield LeftOut("", readable(place), "not an image by its extension")
+    for path in sorted(paths):
+        match = match_of(name, path)
+        if not is_image_name(path):
+            yield LeftOut("", readable(path), "not an image by its extension")
         elif not match:
-            yield LeftOut("", readable(place), f"not named as an image of {release}")
+            yield LeftOut("", readable(path), f"not named as an image of {release}")
         elif match[0].upper() in seen:
-            yield LeftOut(split_of(match), readable(place), "another image has this name")
+            yield LeftOut(split_of(match), readable(path), "another image has this name")
         else:
             seen.add(match[0].upper())
-            yield place, match
+            yield path, match
 
 
-def lines_with_places(listing: str) -> Iterator[tuple[str, str]]:
+def named_lines(listing: str) -> Iterator[tuple[str, str]]:
     """The lines of a list that say something, each with what a left-out row is called: `label.lst line 3`."""
     with open_table(listing, "utf-8-sig", "surrogateescape") as stream:
         for number, line in enumerate(lines_of(stream), start=1):

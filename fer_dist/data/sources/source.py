@@ -147,11 +147,11 @@ def open_source(name: str, raw: str, **options: Any) -> Source:
     raw: path of the release (for `synthetic`: the style). options: fields of the source's Options.
     Raises InputError for an unknown name (the nearest is named) and for a layout that the source does not know.
     """
-    place = raw if name == "synthetic" else on_disk(raw, "RAW")
+    path = raw if name == "synthetic" else on_disk(raw, "RAW")
     try:
-        source: Source = source_module(name).open(place, options_of(name)(**options))
+        source: Source = source_module(name).open(path, options_of(name)(**options))
     except OSError as error:
-        raise InputError(f"{error.filename or place}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
     return source
 
 

@@ -123,23 +123,23 @@ class Tcce:
         ratings = _ratings(Path(self.table)) if self.table else {}
         seen: set[str] = set()
         for path in files_below(self.root):
-            place = readable(os.path.relpath(path, self.root))
+            inside = readable(os.path.relpath(path, self.root))
             stem = Path(path).stem
             match = NAME.fullmatch(stem)
             if not is_image_name(path):
                 if os.path.basename(path).lower() not in map(str.lower, TABLES):
-                    yield LeftOut("test", place, "not an image by its extension")
+                    yield LeftOut("test", inside, "not an image by its extension")
             elif not match or (match["letter"] == "0" and match["performance"] != "0"):
                 # A digit for the letter is a slip of the pen only where all the rest says neutral.
-                yield LeftOut("test", place, "name does not fit TCCE")
+                yield LeftOut("test", inside, "name does not fit TCCE")
             elif stem.lower() in seen:
                 # The same image in two sizes or formats is one image.
-                yield LeftOut("test", place, "another image has this name")
+                yield LeftOut("test", inside, "another image has this name")
             else:
                 seen.add(stem.lower())
-                yield self._sample(path, place, match, ratings)
+                yield self._sample(path, inside, match, ratings)
 
-    def _sample(self, path: str, place: str, match: re.Match[str], ratings: dict[str, str]) -> Sample | LeftOut:
+    def _sample(self, path: str, inside: str, match: re.Match[str], ratings: dict[str, str]) -> Sample | LeftOut:
         is_mended = match["letter"] == "0"
         performed = CODES["tcce"]["a" if is_mended else match["letter"].lower()]
         stem = match.string.lower()
@@ -149,14 +149,14 @@ class Tcce:
         by_viewers = self.options.label == "rated" and performed != "neutrality"
         emotion = rated if by_viewers else performed
         if self.options.views not in ("all", view):
-            return LeftOut("test", place, f"another view than {self.options.views}")
+            return LeftOut("test", inside, f"another view than {self.options.views}")
         if performed not in self.emotions:
-            return LeftOut("test", place, f"{performed} is not among the six")
+            return LeftOut("test", inside, f"{performed} is not among the six")
         if emotion is None:
             table = os.path.basename(self.table)
-            return LeftOut("test", place, f"unknown rating in {table}" if rating else f"no rating in {table}")
+            return LeftOut("test", inside, f"unknown rating in {table}" if rating else f"no rating in {table}")
         facts = {
-            "id": place,
+            "id": inside,
             "code": rating if by_viewers else match["letter"],
             "subject": match["performer"],
             "view": view,

@@ -96,17 +96,17 @@ def table_rows(table: Path, columns: tuple[int, ...]) -> Iterator[Row | LeftOut]
         next(lines, None)
         for number, line in enumerate(filter(str.strip, lines)):
             fields = _fields(line)
-            place = f"{TABLE} row {number}"
+            where = f"{TABLE} row {number}"
             if len(fields) <= max(columns):
-                yield LeftOut("", place, "columns are missing")
+                yield LeftOut("", where, "columns are missing")
                 continue
             usage, name, *votes = (fields[column] for column in columns)
             split = split_of(usage) or ""
             if not split:
-                yield LeftOut("", name or place, "unknown Usage")
+                yield LeftOut("", name or where, "unknown Usage")
             elif not name:
                 # All ten said of these that there is no face.
-                yield LeftOut(split, place, "without an image name: dropped by the authors")
+                yield LeftOut(split, where, "without an image name: dropped by the authors")
             else:
                 yield _row(split, name, votes)
 
