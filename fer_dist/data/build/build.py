@@ -132,8 +132,8 @@ def _building(out: Path) -> Iterator[Path]:
                     f"{out}: the disk is full ({error.strerror}); nothing of this build was kept: "
                     "make room or choose another OUT"
                 ) from error
-            place = error.filename or out
-            raise InputError(f"{place}: cannot be read or written ({error.strerror})") from error
+            path = error.filename or out
+            raise InputError(f"{path}: cannot be read or written ({error.strerror})") from error
         _remove([building])
 
 
@@ -292,7 +292,7 @@ def _stage(
 
 
 def _publish(out: Path, building: Path, plan: dict[str, Any]) -> list[str] | None:
-    """Move every staged split to its place; also those of a build that was killed in the middle of it.
+    """Move every staged split to its folder; also those of a build that was killed in the middle of it.
 
     Returns the splits where they are of this very plan, else None: then there is something to build.
     """

@@ -121,8 +121,8 @@ def _moved(facts: dict[str, Any], left: float, top: float, scale_x: float, scale
     moved = dict(facts)
     if "box" in facts:
         x, y, width, height = facts["box"]
-        place = ((x - left) * scale_x, (y - top) * scale_y, width * scale_x, height * scale_y)
-        moved["box"] = [round(value, 2) for value in place]
+        box = ((x - left) * scale_x, (y - top) * scale_y, width * scale_x, height * scale_y)
+        moved["box"] = [round(value, 2) for value in box]
     if "landmarks" in facts:
         points = [((x - left) * scale_x, (y - top) * scale_y) for x, y in facts["landmarks"]]
         moved["landmarks"] = [[round(x, 2), round(y, 2)] for x, y in points]

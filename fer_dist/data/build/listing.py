@@ -107,7 +107,7 @@ class Listing:
         images: dict[str, list[Sample]] = {}
         digests = _digests(samples)
         for sample in sorted(samples, key=lambda sample: (name_of(sample), sample.path)):
-            images.setdefault(digests[_place_of(sample)], []).append(sample)
+            images.setdefault(digests[_span_of(sample)], []).append(sample)
         for number, (digest, same) in enumerate(images.items()):
             differ = len({sample.emotion for sample in same}) > 1
             for sample in same if differ else same[1:]:
@@ -178,17 +178,17 @@ def name_of(sample: Sample) -> str:
     return str(sample.facts.get("id", sample.key))
 
 
-def _place_of(sample: Sample) -> tuple[str, int, int]:
+def _span_of(sample: Sample) -> tuple[str, int, int]:
     return sample.path, sample.offset, sample.length
 
 
 def _digests(samples: list[Sample]) -> dict[tuple[str, int, int], str]:
-    """For each place where a sample's image lies, a hash of its bytes; of the place itself where it cannot be read."""
-    places = {_place_of(sample) for sample in samples}
-    if len(places) == 1:
-        return dict.fromkeys(places, "")
+    """For each span of a file that holds a sample's image, a hash of its bytes; of its path where it cannot be read."""
+    spans = {_span_of(sample) for sample in samples}
+    if len(spans) == 1:
+        return dict.fromkeys(spans, "")
     found = {}
-    for path, offset, length in places:
+    for path, offset, length in spans:
         try:
             with open_regular(path, None if length else MOST_FILE_BYTES) as stream:
                 stream.seek(offset)
