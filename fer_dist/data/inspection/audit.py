@@ -115,14 +115,14 @@ class AuditReport:
 
 
 def audit(
-    places: Sequence[str | Path | ShardSet],
+    shards: Sequence[str | Path | ShardSet],
     similar: float = SIMILAR,
     workers: int = 0,
     progress: Tally | None = None,
 ) -> AuditReport:
     """Compare every image of these sets with every other one, by way of an index.
 
-    places: of shard sets, or what `open_set` gave.
+    shards: paths or URLs of shard sets, or what `open_set` gave.
     Memory grows by about a kilobyte an image, by up to three where most images are alike, for then pairs are many; a
     file in the temporary folder by 126 bytes. Time grows a little faster than the number of images.
     progress: called with the images read and their total.
@@ -130,7 +130,7 @@ def audit(
     """
     if not 0.9 <= similar <= 1:
         raise InputError(f"--similar {similar}: give a similarity from 0.9 (other photographs of a pose) to 1 (equal)")
-    sets = [opened(place) for place in places]
+    sets = [opened(one) for one in shards]
     names = [one.manifest.name for one in sets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -170,31 +170,31 @@ def _compared(scan: Scan, similar: float) -> AuditReport:
     )
 
 
-def _named(scan: Scan, places: Integers) -> dict[int, Found]:
+def _named(scan: Scan, indices: Integers) -> dict[int, Found]:
     found = {}
-    for place, number, key, origin in scan.located(places):
+    for index, number, key, origin in scan.located(indices):
         manifest = origin.shards.manifest
-        emotion = scan.emotion(place, number)
-        found[place] = Found(manifest.dataset, manifest.split, manifest.shards[0].file, key, emotion, origin)
+        emotion = scan.emotion(index, number)
+        found[index] = Found(manifest.dataset, manifest.split, manifest.shards[0].file, key, emotion, origin)
     return found
 
 
 def _groups(kind: Kind, roots: Integers, found: dict[int, Found]) -> Iterable[Group]:
     """The groups of two and more, in the order of their first image. roots: -1 for what is in none."""
-    places = np.array([place for place in found if roots[place] >= 0], dtype=np.int64)
-    order = places[np.argsort(roots[places], kind="stable")]
-    for _, members in groupby(order.tolist(), key=lambda place: int(roots[place])):
-        group = tuple(found[place] for place in members)
+    indices = np.array([index for index in found if roots[index] >= 0], dtype=np.int64)
+    order = indices[np.argsort(roots[indices], kind="stable")]
+    for _, members in groupby(order.tolist(), key=lambda index: int(roots[index])):
+        group = tuple(found[index] for index in members)
         if len(group) > 1:
             yield Group(kind, group)
 
 
 def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
     manifest = scan.manifests[number]
-    own = [place for place, image in found.items() if image.set == manifest.name]
+    own = [index for index, image in found.items() if image.set == manifest.name]
     sizes = dict(Counter(scan.sizes[number]).most_common())
-    blank = tuple(found[place] for place in own if scan.is_blank[place])
-    undecodable = tuple(found[place] for place in own if not scan.decodes[place])
+    blank = tuple(found[index] for index in own if scan.is_blank[index])
+    undecodable = tuple(found[index] for index in own if not scan.decodes[index])
     return SetSummary(manifest.name, manifest.samples, manifest.counts, sizes, scan.grey[number], blank, undecodable)
 
 

@@ -109,14 +109,14 @@ class DatasetDescription:
     published: tuple[Published, ...]
 
 
-def describe(places: Sequence[str | Path | ShardSet]) -> list[DatasetDescription]:
-    """Describe shard sets, gathered by dataset and place. places: of sets, or what `open_set` gave.
+def describe(shards: Sequence[str | Path | ShardSet]) -> list[DatasetDescription]:
+    """Describe shard sets, gathered by dataset and folder. shards: paths or URLs of sets, or what `open_set` gave.
 
-    Raises InputError for a place that is no shard set, and for a tar or an index that is missing or not whole.
+    Raises InputError for what is no shard set, and for a tar or an index that is missing or not whole.
     """
     beside: dict[tuple[str, str], list[ShardSet]] = defaultdict(list)
-    for place in places:
-        found = opened(place)
+    for one in shards:
+        found = opened(one)
         beside[found.manifest.dataset, _parent(found)].append(found)
     return [
         DatasetDescription(dataset, tuple(map(_describe_split, sets)), tuple(_published(dataset, parent, sets)))
@@ -124,13 +124,13 @@ def describe(places: Sequence[str | Path | ShardSet]) -> list[DatasetDescription
     ]
 
 
-def sheet_rows(places: Sequence[str | Path | ShardSet], per_emotion: int, seed: int = 0) -> Iterator[Row]:
+def sheet_rows(shards: Sequence[str | Path | ShardSet], per_emotion: int, seed: int = 0) -> Iterator[Row]:
     """A row for each split and emotion, with so many images spread evenly over those of the emotion.
 
     seed: another one takes other images. Captions are keys. Held at a time are the images of one split.
     """
-    for place in places:
-        found = opened(place)
+    for one in shards:
+        found = opened(one)
         tiles = _tiles(found, per_emotion, seed)
         for emotion, count in found.manifest.counts.items():
             if count:
@@ -196,8 +196,8 @@ def _published(dataset: str, parent: str, sets: list[ShardSet]) -> Iterator[Publ
 def _look(found: ShardSet) -> Looked:
     reader = Reader(found, found.manifest.emotions)
     shards = evenly(len(reader.counts), MOST_FETCHED if found.remote else MOST_SHARDS)
-    places = _located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
-    positions = Positions(shards[places.shard], places.position)
+    located = _located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
+    positions = Positions(shards[located.shard], located.position)
     headers = [_header(content) for content in reader.read(positions).content]
     facts: Counter[str] = Counter()
     subjects: set[str] = set()
@@ -244,18 +244,18 @@ def _tiles(found: ShardSet, per_emotion: int, seed: int) -> dict[str, list[Tile]
         everything = np.arange(reader.counts[number])
         samples = reader.read(Positions(np.full_like(everything, number), everything))
         for emotion, ranks in chosen.items():
-            places = np.flatnonzero(samples.labels == manifest.emotions.index(emotion))
-            if ranks[-1] >= len(places):
+            indices = np.flatnonzero(samples.labels == manifest.emotions.index(emotion))
+            if ranks[-1] >= len(indices):
                 raise InputError(
-                    f"{reader.folder}/{manifest.shards[number].file}: {len(places)} of {emotion}, fewer than the "
+                    f"{reader.folder}/{manifest.shards[number].file}: {len(indices)} of {emotion}, fewer than the "
                     f"manifest says; look closer with: fer-dist shards verify {reader.folder}"
                 )
-            tiles[emotion] += [Tile(samples.content[place].tobytes(), samples.keys[place]) for place in places[ranks]]
+            tiles[emotion] += [Tile(samples.content[index].tobytes(), samples.keys[index]) for index in indices[ranks]]
     return tiles
 
 
-def _located(counts: Integers, places: Integers) -> Positions:
-    """Shard and position of places that count through all shards. counts: samples of each shard."""
+def _located(counts: Integers, indices: Integers) -> Positions:
+    """Shard and position of samples whose indices count through all shards. counts: samples of each shard."""
     ends = np.cumsum(counts)
-    shard = np.searchsorted(ends, places, side="right")
-    return Positions(shard, places - (ends[shard] - counts[shard]))
+    shard = np.searchsorted(ends, indices, side="right")
+    return Positions(shard, indices - (ends[shard] - counts[shard]))

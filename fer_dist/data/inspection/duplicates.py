@@ -32,7 +32,7 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of near duplicates. first, second: int64 [p], places in the features. is_mirrored: as mirror images."""
+    """Pairs of near duplicates. first, second: int64 [p], indices into the features. is_mirrored: as mirror images."""
 
     first: Integers
     second: Integers
@@ -40,8 +40,8 @@ class NearPairs:
 
 
 def exact_groups(pixels: NDArray[np.uint64]) -> Integers:
-    """A number for each image: the lowest place of an image with the same pixels. pixels: [n, 2], their hashes."""
-    order = np.lexsort((pixels[:, 1], pixels[:, 0]))  # stable, so the first of equal ones has the lowest place
+    """A number for each image: the lowest index of an image with the same pixels. pixels: [n, 2], their hashes."""
+    order = np.lexsort((pixels[:, 1], pixels[:, 0]))  # stable, so the first of equal ones has the lowest index
     ordered = pixels[order]
     is_first = np.ones(len(order), dtype=bool)
     is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
@@ -58,7 +58,7 @@ def near_pairs(features: Features, similar: float = SIMILAR) -> NearPairs:
     """
     count = len(features)
     signs = _signs(features)
-    # Each image stands in the lists twice: as it is, and mirrored (place + count).
+    # Each image stands in the lists twice: as it is, and mirrored (index + count).
     both = np.concatenate([signs, signs ^ ODD[:, None]], axis=1)
     packed = _numbers(both, np.arange(FEATURES))
     found: list[NDArray[np.uint64]] = []
@@ -78,18 +78,18 @@ def joined(count: int, first: Integers, second: Integers) -> Integers:
     """A number for each of `count` images: the lowest one that pairs lead to, over however many steps."""
     roots = np.arange(count, dtype=np.int64)
 
-    def root(place: int) -> int:
-        while roots[place] != place:
-            roots[place] = roots[roots[place]]
-            place = int(roots[place])
-        return place
+    def root(index: int) -> int:
+        while roots[index] != index:
+            roots[index] = roots[roots[index]]
+            index = int(roots[index])
+        return index
 
     for one, other in zip(first.tolist(), second.tolist(), strict=True):
         low, high = sorted((root(one), root(other)))
         roots[high] = low
     # Roots never point upward, so one pass in order settles all.
-    for place in np.flatnonzero(roots != np.arange(count)).tolist():
-        roots[place] = roots[roots[place]]
+    for index in np.flatnonzero(roots != np.arange(count)).tolist():
+        roots[index] = roots[roots[index]]
     return roots
 
 
@@ -102,15 +102,15 @@ def _signs(features: Features) -> NDArray[np.bool_]:
     mean = features.mean(axis=0, dtype=np.float64) if len(features) >= FEW else np.zeros(FEATURES)
     levels = np.where(ODD, 0.0, mean).astype(np.float16)
     # A row a feature, since the numbers are made feature by feature.
-    return np.stack([features[:, place] > levels[place] for place in range(FEATURES)])
+    return np.stack([features[:, feature] > levels[feature] for feature in range(FEATURES)])
 
 
 def _numbers(signs: NDArray[np.bool_], order: Integers) -> NDArray[np.uint64]:
     """The signs in an order, as one number of 64 bits each, the first sign weighing most."""
     numbers = np.zeros(signs.shape[1], dtype=np.uint64)
-    for place in order.tolist():
+    for feature in order.tolist():
         numbers <<= np.uint64(1)
-        numbers |= signs[place]
+        numbers |= signs[feature]
     return numbers
 
 

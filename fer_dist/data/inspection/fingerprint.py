@@ -90,7 +90,7 @@ def _features(small: NDArray[np.float32], is_blank: bool) -> NDArray[np.float32]
 @cache
 def _cosines() -> NDArray[np.float32]:
     """The first rows of the orthonormal cosine transform (DCT-II). Source: Ahmed, Natarajan and Rao 1974."""
-    waves, places = np.arange(WAVES)[:, None], np.arange(SIDE)[None, :]
-    rows = np.cos(np.pi * waves * (2 * places + 1) / (2 * SIDE)) * np.sqrt(2.0 / SIDE)
+    waves, columns = np.arange(WAVES)[:, None], np.arange(SIDE)[None, :]
+    rows = np.cos(np.pi * waves * (2 * columns + 1) / (2 * SIDE)) * np.sqrt(2.0 / SIDE)
     rows[0] /= np.sqrt(2.0)
     return rows.astype(np.float32)

@@ -57,7 +57,7 @@ class ScannedShard:
 
 @dataclass
 class Scan:
-    """All images of the sets, one place each, in the order of the sets, their shards and the samples in them.
+    """All images of the sets, an index each, in the order of the sets, their shards and the samples in them.
 
     About 20 bytes an image in memory, and 126 in `features`, which lie in a file.
     labels: index into the emotions of the image's set. sizes, grey: by set.
@@ -85,28 +85,28 @@ class Scan:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def sets_of(self, places: Integers) -> Integers:
+    def sets_of(self, indices: Integers) -> Integers:
         """Which set each image is of, as its number in `manifests`."""
-        return np.asarray(self._set_of_shard[np.searchsorted(self._ends, places, side="right")])
+        return np.asarray(self._set_of_shard[np.searchsorted(self._ends, indices, side="right")])
 
-    def emotion(self, place: int, number: int) -> str:
+    def emotion(self, index: int, number: int) -> str:
         """The emotion of an image of the set of that number."""
-        return self.manifests[number].emotions[self.labels[place]]
+        return self.manifests[number].emotions[self.labels[index]]
 
-    def located(self, places: Integers) -> Iterator[tuple[int, int, str, Origin]]:
-        """Place, number of the set, key and origin of each image. places: in ascending order.
+    def located(self, indices: Integers) -> Iterator[tuple[int, int, str, Origin]]:
+        """Index, number of the set, key and origin of each image. indices: in ascending order.
 
         The index of each shard is read once.
         """
-        shards = np.searchsorted(self._ends, places, side="right")
+        shards = np.searchsorted(self._ends, indices, side="right")
         for shard in np.unique(shards).tolist():
-            own = places[shards == shard]
+            own = indices[shards == shard]
             number = int(self._set_of_shard[shard])
             alone = self.sets[number].only(shard - int(self._first_shards[number]))
             positions = own - (self._ends[shard] - alone.manifest.samples)
             keys = _reader(alone).keys(Positions(np.zeros_like(positions), positions))
-            for place, position, key in zip(own.tolist(), positions.tolist(), keys, strict=True):
-                yield place, number, key, Origin(alone, position)
+            for index, position, key in zip(own.tolist(), positions.tolist(), keys, strict=True):
+                yield index, number, key, Origin(alone, position)
 
 
 def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progress: Tally | None = None) -> Scan:
@@ -154,7 +154,7 @@ def _reader(shards: ShardSet) -> Reader:
 def _samples(shards: ShardSet) -> Samples:
     """All samples of a set of one shard."""
     reader, (shard,) = _reader(shards), shards.manifest.shards
-    # A reader passes over what has none of the emotions; here every image has its place.
+    # A reader passes over what has none of the emotions; here every image is at its index.
     if reader.counts[0] != shard.samples:
         raise InputError(
             f"{shard.file}: its manifest says {shard.samples} samples, but {reader.counts[0]} of all emotions; "
@@ -175,15 +175,15 @@ def _scan_shard(task: ScanTask) -> ScannedShard:
     with warnings.catch_warnings():
         # What decodes with a warning was noted when it was built.
         warnings.simplefilter("ignore")
-        for place, content in enumerate(samples.content if samples else []):
+        for index, content in enumerate(samples.content if samples else []):
             try:
                 found = fingerprint(content.tobytes())
             except ValueError:
-                decodes[place] = False
+                decodes[index] = False
                 continue
-            pixels[place] = np.frombuffer(found.pixels, dtype=np.uint64)
-            features[place] = found.features
-            is_blank[place] = found.is_blank
+            pixels[index] = np.frombuffer(found.pixels, dtype=np.uint64)
+            features[index] = found.features
+            is_blank[index] = found.is_blank
             sizes[found.width, found.height] += 1
             grey += found.is_grey
     if samples:

@@ -98,8 +98,8 @@ def _strip(row: Row, columns: int) -> Image.Image:
         left, top = number % columns * (SIDE + GAP), head + number // columns * cell
         image = _image(tile.content)
         strip.paste(image, (left + (SIDE - image.width) // 2, top + (SIDE - image.height) // 2))
-        for place, line in enumerate(lines):
-            y = top + SIDE + place * _line_height(font)
+        for index, line in enumerate(lines):
+            y = top + SIDE + index * _line_height(font)
             draw.text((left + SIDE / 2, y), _cut_at_start(line, font, SIDE), INK, font, anchor="ma")
     return strip
 

@@ -47,16 +47,16 @@ class VerifyReport:
     faults: tuple[Fault, ...]
 
 
-def verify_shards(place: str | Path, progress: Tally | None = None) -> VerifyReport:
+def verify_shards(path: str | Path, progress: Tally | None = None) -> VerifyReport:
     """Check sizes, hashes, indexes, labels, counts and keys, and decode each image.
 
-    place: of a shard set (see paths.py); shards in a store are fetched for it, whatever a cache has, one by one.
+    path: or URL of a shard set (see paths.py); shards in a store are fetched for it, whatever a cache has, one by one.
     progress: called with the samples checked and their total. A fault never ends the check.
     Raises InputError only where there is no manifest to check against.
     """
     with tempfile.TemporaryDirectory(prefix="fer-dist-verify-") as scratch:
         # Without a bound: each shard goes again when it is checked.
-        found, stored = look_up(str(place), DataConfig(cache=f"{scratch}/fetched", cache_gb=1e9))
+        found, stored = look_up(str(path), DataConfig(cache=f"{scratch}/fetched", cache_gb=1e9))
         return _verified(found, stored or (), Path(scratch), progress)
 
 
