@@ -110,7 +110,7 @@ def bench_checkpoint(flags: CheckpointFlags, folder: RunFolder) -> CheckpointCos
     size = sum(path.stat().st_size for path in (checkpoints.folder / str(flags.repeats)).iterdir())
     cost = [a - b for a, b in zip(after, before, strict=True)]
     return CheckpointCost(
-        flags.repeats, size, median(before), median(after), median(held), median(written), cost, folder.place
+        flags.repeats, size, median(before), median(after), median(held), median(written), cost, folder.address
     )
 
 

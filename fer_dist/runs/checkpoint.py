@@ -256,7 +256,7 @@ def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Networ
     if path.is_dir():
         path = Checkpoints(path, home=home).model_file(which)
     if not path.is_file():
-        raise InputError(f"{home.place}: no such run folder or .safetensors file")
+        raise InputError(f"{home.address}: no such run folder or .safetensors file")
     source = f"{path}: not a model of fer_dist"
     try:
         with safe_open(path, framework="pt") as file:

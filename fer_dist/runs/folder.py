@@ -32,27 +32,27 @@ RESULTS = {"predictions", "figures", "robustness", SCORES}
 class RunFolder:
     """One run's folder, as one rank sees it.
 
-    place: what a user calls it. path: the local folder, in which everything is read and written.
+    address: what a user calls it. path: the local folder, in which everything is read and written.
     """
 
-    def __init__(self, place: str, scratch: str = "", rank: int = 0, trains: bool = True) -> None:
-        """place: a path, or a URL that fsspec can write. scratch: local folder for the copies of runs in stores.
+    def __init__(self, address: str, scratch: str = "", rank: int = 0, trains: bool = True) -> None:
+        """address: a path, or a URL that fsspec can write. scratch: local folder for the copies of runs in stores.
 
         trains: whether checkpoints are written; else what is sent are results of an evaluation.
         """
-        self.place = without_secrets(place)
+        self.address = without_secrets(address)
         self.rank = rank
         self.trains = trains
         self.warn: Callable[[str], None] = lambda text: None
         self.store: Store | None = None
-        self.path = Path(place)
-        if is_url(place):
-            location = folder_at(place)
+        self.path = Path(address)
+        if is_url(address):
+            location = folder_at(address)
             folder = location.folder
             self.store = Store(location)
             number = hashlib.sha256(without_secrets(folder).encode()).hexdigest()[:16]
             self.path = Path(scratch or Path(user_cache(), "runs")) / number / folder.rpartition("/")[2]
-        self.lost = f"{self.place}: another process goes on with this run; this one stops, and saves no more"
+        self.lost = f"{self.address}: another process goes on with this run; this one stops, and saves no more"
         """What a user reads where it does."""
         self._owner = ""
         self._is_lost = False
@@ -308,21 +308,21 @@ def check_can_write(folder: RunFolder) -> None:
             raise InputError(f"--run.root: {error}") from None
         if not is_sound:
             raise InputError(
-                f"--run.root: {folder.place}: what is read back is not what was written; look at the store"
+                f"--run.root: {folder.address}: what is read back is not what was written; look at the store"
             )
 
 
-def entered(place: str) -> RunFolder:
+def entered(address: str) -> RunFolder:
     """The folder of a run that is read: a local one, or the local copy of one in a store.
 
     Raises InputError where there is no such run.
     """
-    folder = RunFolder(place, trains=False)
+    folder = RunFolder(address, trains=False)
     if not folder.store:
         return folder
     try:
         if folder.read(CONFIG) is None:
-            raise InputError(f"{folder.place}: not a run folder (no {CONFIG})")
+            raise InputError(f"{folder.address}: not a run folder (no {CONFIG})")
         folder.enter()
     except WorkError as error:
         raise InputError(str(error)) from None

@@ -46,11 +46,11 @@ def going_on(config: Config) -> Config:
     """The configuration with the lanes and the block of the run that stands in its folder, where it sets none."""
     folder = run_folder(config)
     try:
-        content = folder.read(CONFIG)
+        known = _kept_in(folder)
     except (OSError, WorkError):
         # What is wrong with the folder is said where it is checked.
         return config
-    return keeping_chosen(_kept(content, f"{folder.place}/{CONFIG}").config, config) if content is not None else config
+    return keeping_chosen(known.config, config) if known else config
 
 
 def run_folder(config: Config, rank: int = 0) -> RunFolder:
@@ -69,7 +69,7 @@ def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bo
     folder = run_folder(config)
     try:
         if not folder.store and folder.path.exists() and not folder.path.is_dir():
-            raise InputError(f"{folder.place}: a file stands there; choose another --run.name")
+            raise InputError(f"{folder.address}: a file stands there; choose another --run.name")
         _check_content(config, sets, folder, resume)
         check_can_write(folder)
         _check_disk(folder)
@@ -80,9 +80,8 @@ def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bo
 
 
 def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunFolder, resume: bool) -> None:
-    content = folder.read(CONFIG)
-    if content is not None:
-        known = _kept(content, f"{folder.place}/{CONFIG}")
+    known = _kept_in(folder)
+    if known:
         found = differences(known.config, config)
         if known.sets is not None:
             found = {name: text for name, text in found.items() if name not in SETS}
@@ -97,13 +96,15 @@ def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunF
             ]
         if changed:
             advice = "go on with the same settings, or choose another --run.name"
-            raise InputError(f"{folder.place}: holds a run with another configuration ({'; '.join(changed)}); {advice}")
+            raise InputError(
+                f"{folder.address}: holds a run with another configuration ({'; '.join(changed)}); {advice}"
+            )
         if not resume:
             raise InputError(
-                f"{folder.place}: holds this run already; go on with it: --resume; or choose another --run.name"
+                f"{folder.address}: holds this run already; go on with it: --resume; or choose another --run.name"
             )
     elif not folder.is_empty():
-        raise InputError(f"{folder.place}: not empty, and not a run folder; choose another --run.name or --run.root")
+        raise InputError(f"{folder.address}: not empty, and not a run folder; choose another --run.name or --run.root")
 
 
 def _other_sets(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -138,14 +139,14 @@ def choices_kept(config: Config) -> dict[str, Any]:
     """What the run in the folder has chosen, by the names of the settings; nothing where there is no run yet."""
     folder = run_folder(config)
     try:
-        content = folder.read(CONFIG)
+        known = _kept_in(folder)
     except (OSError, WorkError) as error:
         raise InputError(f"--run.root: {error}") from None
-    return choices_of(_kept(content, f"{folder.place}/{CONFIG}").config) if content is not None else {}
+    return choices_of(known.config) if known else {}
 
 
 def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]) -> str:
-    """Make the run folder and write config.json into it; one that has it is left as it is. Returns its place.
+    """Make the run folder and write config.json into it; one that has it is left as it is. Returns its address.
 
     sets: as `Inputs.sets`.
     """
@@ -160,7 +161,7 @@ def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]
         raise InputError(f"{folder.path}: cannot be made ({error.strerror}); choose another --run.root") from None
     except WorkError as error:
         raise InputError(f"--run.root: {error}") from None
-    return folder.place
+    return folder.address
 
 
 def load_config(folder: Path) -> Config:
@@ -201,9 +202,15 @@ class _Named:
     config: dict[str, dict[str, Any]]
 
 
-def _kept(content: bytes, place: str) -> _Kept:
+def _kept_in(folder: RunFolder) -> _Kept | None:
+    """As `_kept`; None where there is no run yet. Raises what reading the folder raises."""
+    content = folder.read(CONFIG)
+    return None if content is None else _kept(content, f"{folder.address}/{CONFIG}")
+
+
+def _kept(content: bytes, path: str) -> _Kept:
     """Raises InputError where a field is missing or of another type, or a setting is not known here."""
-    source = f"{place}: not the configuration of a run"
+    source = f"{path}: not the configuration of a run"
     settings = record(_Named, content, source, REMEDY).config
     unknown = unknown_settings(settings)
     if unknown:

@@ -68,7 +68,7 @@ def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], N
     crops, side = found.timed
     lines = [
         json.dumps(to_shown_json(config), indent=1),
-        f"run folder: {run_folder(config).place} (not made: this is a dry run)",
+        f"run folder: {run_folder(config).address} (not made: this is a dry run)",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
         f"chosen:     {found.told}",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "

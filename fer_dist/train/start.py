@@ -27,7 +27,7 @@ def start(
 
     asked_to_stop: of a caller who listens to signals itself; without it, Ctrl-C and SIGTERM are listened to here.
     opened: sets that this process need not open again.
-    Returns the place of the run folder. Raises InputError for what the user can mend, WorkError for a run that stopped.
+    Returns the run folder's address. Raises InputError for what the user can mend, WorkError for a run that stopped.
     """
     config = going_on(resolved(config, preset))
 
@@ -59,7 +59,7 @@ def start(
                     return payload_of(inputs)
 
                 enter_and_train(world.from_main(checked), world, show, stop_requested, inputs)
-    return run_folder(config).place
+    return run_folder(config).address
 
 
 def train_worker(payload: dict[str, Any], line: Line, device: str) -> None:

@@ -326,7 +326,7 @@ def test_names_below_an_address_go_before_its_query(home: Path) -> None:
     assert location.of("manifest.json") == "https://host/set/test/manifest.json?sig=a/b"
     assert RunFolder("S3://bucket/runs/a/").store.location.of("config.json") == "S3://bucket/runs/a/config.json"  # type: ignore[union-attr]
     config = Config(run=RunConfig(root="s3://bucket/runs/", name="a"))
-    assert run_folder(config).place == "s3://bucket/runs/a"
+    assert run_folder(config).address == "s3://bucket/runs/a"
 
 
 def test_a_file_that_is_called_like_a_pattern_is_meant_by_its_name(tmp_path: Path) -> None:
