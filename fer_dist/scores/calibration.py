@@ -29,9 +29,9 @@ class Reliability:
 
 def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
     """How often the model is right, by how confident it says it is."""
-    confidence, is_right, place = _binned(predictions, bins)
-    samples = np.bincount(place, minlength=bins)
-    means = [ratio(np.bincount(place, values, minlength=bins), samples) for values in (confidence, is_right)]
+    confidence, is_right, bin_index = _binned(predictions, bins)
+    samples = np.bincount(bin_index, minlength=bins)
+    means = [ratio(np.bincount(bin_index, values, minlength=bins), samples) for values in (confidence, is_right)]
     return Reliability(_edges(bins), samples, *means)
 
 
@@ -78,24 +78,25 @@ class _Gaps:
 
     def __init__(self, predictions: Predictions) -> None:
         chosen = labelled(predictions)
-        confidence, is_right, place = _binned(chosen, CALIBRATION_BINS)
-        _, place, samples = np.unique(place, return_inverse=True, return_counts=True)
-        gaps = np.bincount(place, is_right - confidence) / samples
+        confidence, is_right, bin_index = _binned(chosen, CALIBRATION_BINS)
+        _, bin_index, samples = np.unique(bin_index, return_inverse=True, return_counts=True)
+        errors = is_right - confidence
+        gaps = np.bincount(bin_index, errors) / samples
         # Half an image more that is right and half one that is wrong: a bin that is all right still has a spread.
-        part = (np.bincount(place, is_right) + 0.5) / (samples + 1)
+        part = (np.bincount(bin_index, is_right) + 0.5) / (samples + 1)
         variance = part * (1 - part) / samples
         self.weight, self.inflation, self.quantile = samples / samples.sum(), 1.0, student.quantile(math.inf)
         subjects = subjects_of(chosen)
         if subjects is not None:
             apart = np.zeros((subjects.count, len(samples)))
-            np.add.at(apart, (subjects.place, place), (is_right - confidence - gaps[place]) / samples[place])
+            np.add.at(apart, (subjects.index, bin_index), (errors - gaps[bin_index]) / samples[bin_index])
             covariance = apart.T @ apart * subjects.count / (subjects.count - 1)
             variance = np.maximum(np.diagonal(covariance), variance)
             signs = np.sign(gaps) * self.weight
             alone, together = float(self.weight**2 @ variance), float(signs @ covariance @ signs)
             self.inflation = max(together / alone, 1.0)
-            images = np.bincount(subjects.place) / len(place)
-            degrees = freedom(images * alone, images**2 * len(place) * alone, max(alone, together))
+            images = np.bincount(subjects.index) / len(bin_index)
+            degrees = freedom(images * alone, images**2 * len(bin_index) * alone, max(alone, together))
             self.quantile = student.quantile(degrees)
         self.noise = np.sqrt(variance)
         self.shape = np.sqrt(np.maximum(gaps**2 - variance, 0) + variance / 4)
@@ -163,5 +164,5 @@ def _binned(predictions: Predictions, bins: int) -> tuple[Array, Array, Array]:
     """Of each labelled image its top probability, whether it is right, and its bin."""
     chosen = labelled(predictions)
     confidence = chosen.probabilities.max(axis=1)
-    place = np.clip(np.searchsorted(_edges(bins), confidence, side="right") - 1, 0, bins - 1)
-    return confidence.astype(np.float64), predicted(chosen) == chosen.labels, place
+    bin_index = np.clip(np.searchsorted(_edges(bins), confidence, side="right") - 1, 0, bins - 1)
+    return confidence.astype(np.float64), predicted(chosen) == chosen.labels, bin_index

@@ -188,7 +188,7 @@ def accuracy_over_seeds(tables: Sequence[Predictions]) -> dict[str, Any]:
 def paired_over_seeds(firsts: Sequence[Predictions], seconds: Sequence[Predictions]) -> dict[str, Any]:
     """Whether two recipes differ in accuracy on one set, from n seeds of each; ready for JSON.
 
-    firsts and seconds: tables of the same images; those at the same place share a seed, which does no harm where the
+    firsts and seconds: tables of the same images; those at the same index share a seed, which does no harm where the
     seed means nothing. difference: mean accuracy of the firsts less that of the seconds; deviation: of the n
     differences. interval and p: for other seeds and other images (or subjects) alike, see `_two_way`. With
     one seed there is none of the three: of how far seeds differ nothing is known.
@@ -226,8 +226,8 @@ def holm(ps: dict[str, float]) -> dict[str, float]:
     Source: Holm 1979.
     """
     adjusted, most = {}, 0.0
-    for place, name in enumerate(sorted(ps, key=lambda name: ps[name])):
-        most = max(most, min(1.0, (len(ps) - place) * ps[name]))
+    for rank, name in enumerate(sorted(ps, key=lambda name: ps[name])):
+        most = max(most, min(1.0, (len(ps) - rank) * ps[name]))
         adjusted[name] = most
     return {name: adjusted[name] for name in ps}
 
@@ -240,17 +240,17 @@ def without(predictions: Predictions, keys: Collection[str]) -> Predictions:
 
 def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
     """The second table with its rows in the order of the first."""
-    places = {str(key): row for row, key in enumerate(second.keys)}
+    rows = {str(key): row for row, key in enumerate(second.keys)}
     keys = [str(key) for key in first.keys]
-    if len(places) < len(second.keys) or len(set(keys)) < len(keys):
+    if len(rows) < len(second.keys) or len(set(keys)) < len(keys):
         raise InputError("a key comes twice in a predictions table; every image counts exactly once")
-    alone = sorted(set(keys) ^ set(places))
+    alone = sorted(set(keys) ^ set(rows))
     if alone:
         raise InputError(
-            f"two predictions tables of {len(keys)} and {len(places)} images differ in {len(alone)} keys, such as "
+            f"two predictions tables of {len(keys)} and {len(rows)} images differ in {len(alone)} keys, such as "
             f"{alone[0]}; compare models on the same set, with the same images left out"
         )
-    matched = select(second, np.array([places[key] for key in keys], dtype=np.int64))
+    matched = select(second, np.array([rows[key] for key in keys], dtype=np.int64))
     names, other = _names(first), _names(matched)
     if (names != other).any():
         row = int(np.argmax(names != other))
@@ -288,7 +288,7 @@ def _resampled(only_first: int, only_second: int, samples: int, bootstrap: int, 
 def _by_subject(apart: Array, subjects: Subjects) -> tuple[list[float], float]:
     """Interval and p of a mean over images, by subject. apart: [N], -1, 0 or 1."""
     images, mean = len(apart), float(apart.mean())
-    of_each = np.bincount(subjects.place, minlength=subjects.count)
+    of_each = np.bincount(subjects.index, minlength=subjects.count)
     moved = subjects.sums(apart - mean) / (images - of_each)
     # As of resampled images: half an image more in both cells of disagreement.
     variance = float(jackknife(moved)) + 1 / images**2

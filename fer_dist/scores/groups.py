@@ -31,16 +31,16 @@ UNKNOWN = "unknown"
 def by_attribute(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
     """Labelled images grouped by each attribute of `names` (None: all) that has 2 to 20 values, ready for JSON.
 
-    Numbers with a fraction (valence, a place in the image) measure and do not group; whole ones do. Images without
+    Numbers with a fraction (valence, a position in the image) measure and do not group; whole ones do. Images without
     a value (None, NaN, empty text) are the group "unknown", which makes no gap.
     Raises InputError where no image has an emotion.
     """
     chosen = labelled(predictions)
     found = {}
     for name, values in chosen.attributes.items():
-        places = _places(np.asarray(values)) if names is None or name in names else {}
-        if len(places) > 1:
-            groups = {value: _group(select(chosen, rows)) for value, rows in places.items()}
+        by_value = _rows_by_value(np.asarray(values)) if names is None or name in names else {}
+        if len(by_value) > 1:
+            groups = {value: _group(select(chosen, rows)) for value, rows in by_value.items()}
             found[name] = {"groups": groups, "gap": largest_gap(groups)}
     return found
 
@@ -111,7 +111,7 @@ def _known(pair: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], tuple[f
     return right, (first, second), joint_degrees(right, (first, second), (degrees[0], degrees[1]))
 
 
-def _places(values: Array) -> dict[str, Array]:
+def _rows_by_value(values: Array) -> dict[str, Array]:
     """Value as text -> the rows that have it, sorted, the unknown last; empty where the values do not group."""
     missing = np.array([value is None or value != value or value == "" for value in values.tolist()], dtype=bool)
     known = values[~missing].tolist()

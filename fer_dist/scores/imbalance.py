@@ -37,19 +37,19 @@ def over_predicted(matrix: Array, emotions: tuple[str, ...]) -> dict[str, dict[s
     samples = sum(true)
     return {
         name: {
-            "true": true[place],
-            "predicted": said[place],
-            "ratio": said[place] / true[place] if true[place] else None,
-            "false_rate": (said[place] - right[place]) / (samples - true[place]) if samples > true[place] else None,
+            "true": true[index],
+            "predicted": said[index],
+            "ratio": said[index] / true[index] if true[index] else None,
+            "false_rate": (said[index] - right[index]) / (samples - true[index]) if samples > true[index] else None,
         }
-        for place, name in enumerate(emotions)
+        for index, name in enumerate(emotions)
     }
 
 
 def _ranks(values: Array) -> Array:
     """Ranks from 1; equal values share the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Array = (np.cumsum(count) - (count - 1) / 2)[place]
+    _, index, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(count) - (count - 1) / 2)[index]
     return ranks
 
 

@@ -30,7 +30,7 @@ def confusion(predictions: Predictions) -> Array:
 def confusion_by_subject(predictions: Predictions, subjects: Subjects) -> Array:
     """int64 [G, K, K]: the confusion matrix of each subject. All images of the table are labelled; subjects: theirs."""
     classes = len(predictions.emotions)
-    cells = (subjects.place * classes + predictions.labels) * classes + predicted(predictions)
+    cells = (subjects.index * classes + predictions.labels) * classes + predicted(predictions)
     return np.bincount(cells, minlength=subjects.count * classes**2).reshape(-1, classes, classes)
 
 

@@ -18,15 +18,15 @@ NEARLY_ALL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """Who is in the images. place: int [N], from 0 to count - 1."""
+    """Who is in the images. index: int [N], of each image's subject, from 0 to count - 1."""
 
-    place: Array
+    index: Array
     count: int
 
     def sums(self, values: Array) -> Array:
         """[G, ...]: sums over the images of each subject. values: [N, ...]."""
         totals = np.zeros((self.count, *values.shape[1:]))
-        np.add.at(totals, self.place, values)
+        np.add.at(totals, self.index, values)
         return totals
 
 
@@ -41,10 +41,10 @@ def subjects_of(predictions: Predictions) -> Subjects | None:
         return None
     named = ["" if value is None or value != value else str(value) for value in np.asarray(values).tolist()]
     known = sum(name != "" for name in named)
-    distinct, place = np.unique(named, return_inverse=True)
+    distinct, index = np.unique(named, return_inverse=True)
     if known < NEARLY_ALL * len(named) or not 1 < len(distinct) < len(named):
         return None
-    return Subjects(place, len(distinct))
+    return Subjects(index, len(distinct))
 
 
 def spread_by_subject(measure: Measure, matrices: Array) -> Spread:

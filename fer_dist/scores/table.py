@@ -56,12 +56,12 @@ class Predictions:
         return np.array([name in self.masked for name in self.emotions], dtype=bool)
 
 
-def check_keys(place: str | Path, keys: Iterable[str]) -> None:
-    """Raises InputError where a key comes twice: a table tells images apart by their keys. place: for the message."""
+def check_keys(where: str | Path, keys: Iterable[str]) -> None:
+    """Raises InputError where a key comes twice: a table tells images apart by their keys. where: for the message."""
     seen: set[str] = set()
     for key in keys:
         if key in seen:
-            raise InputError(f"{place}: the key {key!r} comes twice; every image counts exactly once")
+            raise InputError(f"{where}: the key {key!r} comes twice; every image counts exactly once")
         seen.add(key)
 
 

@@ -212,6 +212,6 @@ def _page_colours() -> dict[str, str]:
 
 
 def _luminance(colour: str) -> float:
-    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    channels = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))

@@ -54,9 +54,9 @@ def confusion_figure(matrix: Array, emotions: Sequence[str], title: str, masked:
         axes.text(column + 0.5, row + 0.38, f"{100 * part:.0f}", fontsize=NORMAL, **style)
         axes.text(column + 0.5, row + 0.74, f"{matrix[row, column]:,}", fontsize=SMALL - 0.5, **style)
     totals = ["masked" if name in masked else f"{n:,}" for name, n in zip(emotions, matrix.sum(axis=1), strict=True)]
-    places = np.arange(classes) + 0.5
-    axes.set_xticks(places, emotions, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(places, [f"{emotions[row]} ({totals[row]})" for row in range(classes)], parse_math=False)
+    ticks = np.arange(classes) + 0.5
+    axes.set_xticks(ticks, emotions, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(ticks, [f"{emotions[row]} ({totals[row]})" for row in range(classes)], parse_math=False)
     axes.tick_params(length=0, labelsize=NORMAL, colors=INK)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)

@@ -109,4 +109,4 @@ def _curve(curves: Mapping[str, Points], of: str, part: str) -> Points:
     points = curves.get(f"{of}/{part}", [])
     if len(points) <= MOST_POINTS:
         return points
-    return [points[place] for place in np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]
+    return [points[index] for index in np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]

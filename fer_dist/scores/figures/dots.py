@@ -116,7 +116,7 @@ def size_figure(images: dict[str, int], recall: dict[str, float], title: str) ->
     axes.set_xscale("log")
     axes.set_ylim(0, 104)
     axes.set_xlim(across.min() / 1.6, across.max() * 1.6)
-    for name, x, y, (right, over, anchor) in zip(names, across, up, _label_places(names, across, up), strict=True):
+    for name, x, y, (right, over, anchor) in zip(names, across, up, _label_offsets(names, across, up), strict=True):
         style: dict[str, Any] = {"ha": anchor, "va": "center", "parse_math": False, "color": INK}
         axes.annotate(name, (x, y), (right, over), textcoords="offset points", fontsize=SMALL, **style)
     dress(axes, "both")
@@ -125,7 +125,7 @@ def size_figure(images: dict[str, int], recall: dict[str, float], title: str) ->
     return figure
 
 
-def _plot_marks(axes: "Axes", marks: Marks, places: Any, style: dict[str, Any]) -> None:
+def _plot_marks(axes: "Axes", marks: Marks, heights: Any, style: dict[str, Any]) -> None:
     known = [row for row, value in enumerate(marks.values) if value is not None]
     values = np.array([marks.values[row] for row in known], dtype=float)
     spread = None
@@ -134,27 +134,27 @@ def _plot_marks(axes: "Axes", marks: Marks, places: Any, style: dict[str, Any]) 
         # An interval that does not hold its value would be a bar of negative length, which is an error.
         spread = np.maximum([values - ends[:, 0], ends[:, 1] - values], 0)
     axes.errorbar(
-        values, places[known], xerr=spread, linestyle="", capsize=2, elinewidth=1.1, label=marks.name, **style
+        values, heights[known], xerr=spread, linestyle="", capsize=2, elinewidth=1.1, label=marks.name, **style
     )
 
 
-def _write_values(axes: "Axes", marks: Marks, places: Any, form: str) -> None:
+def _write_values(axes: "Axes", marks: Marks, heights: Any, form: str) -> None:
     for row, value in enumerate(marks.values):
         if value is not None:
             ends = (marks.intervals[row] if marks.intervals else None) or (value,)
             text: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK}
-            at = (max(value, *ends) if len(ends) > 1 else value, places[row])
+            at = (max(value, *ends) if len(ends) > 1 else value, heights[row])
             axes.annotate(form.format(value), at, (5, 0), textcoords="offset points", **text)
 
 
-def _label_places(names: Sequence[str], across: Any, up: Any) -> list[tuple[float, float, str]]:
+def _label_offsets(names: Sequence[str], across: Any, up: Any) -> list[tuple[float, float, str]]:
     """For each name an offset from its dot in points, and how it is anchored there: clear of dots and other names."""
     width, height = AXES_POINTS
     logs = np.log(across)
     horizontal = width * (logs - logs.min() + np.log(1.6)) / (np.ptp(logs) + 2 * np.log(1.6))
     vertical = height * up / 104
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in zip(horizontal, vertical, strict=True)]
-    places: list[tuple[float, float, str]] = []
+    offsets: list[tuple[float, float, str]] = []
     for name, x, y in zip(names, horizontal, vertical, strict=True):
         length = LETTER_POINTS * len(name)
         offers = []
@@ -166,8 +166,8 @@ def _label_places(names: Sequence[str], across: Any, up: Any) -> list[tuple[floa
         hits = [sum(_overlap(box, other) for other in taken) + 9 * (box[0] < 0 or box[2] > width) for box in boxes]
         best = int(np.argmin(hits))
         taken.append(boxes[best])
-        places.append(offers[best][:3])
-    return places
+        offsets.append(offers[best][:3])
+    return offsets
 
 
 def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
