@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.scores import student
+from fer_dist.scores import t_distribution
 from fer_dist.scores.intervals import Array, ratio
 from fer_dist.scores.subjects import freedom, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
@@ -85,7 +85,7 @@ class _Gaps:
         # Half an image more that is right and half one that is wrong: a bin that is all right still has a spread.
         part = (np.bincount(bin_index, is_right) + 0.5) / (samples + 1)
         variance = part * (1 - part) / samples
-        self.weight, self.inflation, self.quantile = samples / samples.sum(), 1.0, student.quantile(math.inf)
+        self.weight, self.inflation, self.quantile = samples / samples.sum(), 1.0, t_distribution.quantile(math.inf)
         subjects = subjects_of(chosen)
         if subjects is not None:
             apart = np.zeros((subjects.count, len(samples)))
@@ -97,7 +97,7 @@ class _Gaps:
             self.inflation = max(together / alone, 1.0)
             images = np.bincount(subjects.index) / len(bin_index)
             degrees = freedom(images * alone, images**2 * len(bin_index) * alone, max(alone, together))
-            self.quantile = student.quantile(degrees)
+            self.quantile = t_distribution.quantile(degrees)
         self.noise = np.sqrt(variance)
         self.shape = np.sqrt(np.maximum(gaps**2 - variance, 0) + variance / 4)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.scores import student
+from fer_dist.scores import t_distribution
 from fer_dist.scores.intervals import LEVEL, Array, difference, difference_tail, joint_degrees, wilson
 from fer_dist.scores.metrics import (
     accuracy,
@@ -94,11 +94,11 @@ def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[s
     spreads = [(part * (1 - part) / known).sum(axis=0) for part in (together, alone)]
     error = math.sqrt(weights**2 @ np.maximum(*spreads))
     gap = float(weights @ (recalls[0] - recalls[1]))
-    half = student.quantile(degrees, 1 - (1 - LEVEL) / pairs) * error
+    half = t_distribution.quantile(degrees, 1 - (1 - LEVEL) / pairs) * error
     return {
         "accuracy": gap,
         "interval": [max(gap - half, -1.0), min(gap + half, 1.0)],
-        "p": min(1.0, pairs * student.tail(gap / error, degrees)),
+        "p": min(1.0, pairs * t_distribution.tail(gap / error, degrees)),
         "emotions": emotions,
     }
 

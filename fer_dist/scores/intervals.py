@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_dist.scores import student
+from fer_dist.scores import t_distribution
 
 Array = npt.NDArray[Any]
 Measure = Callable[[Array], Array]
@@ -37,7 +37,7 @@ def wilson(right: Array, samples: Array, level: float = LEVEL, degrees: float = 
     right and samples need not be whole, and degrees be finite, where the images of a subject go together: see
     metrics.KnownAccuracy.
     """
-    return wilson_at(right, samples, student.quantile(degrees, level))
+    return wilson_at(right, samples, t_distribution.quantile(degrees, level))
 
 
 def wilson_at(right: Array, samples: Array, z: float) -> tuple[Array, Array]:
@@ -53,7 +53,7 @@ def difference(
     right: tuple[float, float], samples: tuple[float, float], level: float = LEVEL, degrees: float = math.inf
 ) -> tuple[float, float]:
     """Interval of the first proportion less the second, of two separate groups. Source: Newcombe 1998, method 10."""
-    return _newcombe(right, samples, student.quantile(degrees, level))
+    return _newcombe(right, samples, t_distribution.quantile(degrees, level))
 
 
 def less_interval(
@@ -84,7 +84,7 @@ def difference_tail(right: tuple[float, float], samples: tuple[float, float], de
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _newcombe(right, samples, middle)[0] > 0 else (low, middle)
-    return student.tail(low, degrees)
+    return t_distribution.tail(low, degrees)
 
 
 def joint_degrees(right: tuple[float, float], samples: tuple[float, float], degrees: tuple[float, float]) -> float:
@@ -188,7 +188,7 @@ def _shifted(part: Array, by: Array) -> Array:
 
 def _student_quantile(degrees: Array) -> Array:
     """The two-sided quantile of Student's t for LEVEL. Source: Abramowitz and Stegun 26.7.5; within 0.004 from 3 on."""
-    z = student.quantile(math.inf, LEVEL)
+    z = t_distribution.quantile(math.inf, LEVEL)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_dist.scores import student
+from fer_dist.scores import t_distribution
 from fer_dist.scores.calibration import calibration
 from fer_dist.scores.intervals import FEWEST_DEGREES, Array, Measure, interval, ratio, spread, wilson
 from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
@@ -135,7 +135,7 @@ def mean_interval(measure: Measure, predictions: Predictions) -> list[float]:
     if subjects is None:
         return ends(interval(measure, confusion(chosen)))
     found = spread_by_subject(measure, confusion_by_subject(chosen, subjects))
-    return ends(found.ends(student.quantile(float(found.degrees))))
+    return ends(found.ends(t_distribution.quantile(float(found.degrees))))
 
 
 def class_balance(predictions: Predictions) -> dict[str, Any]:
@@ -159,8 +159,8 @@ def class_balance(predictions: Predictions) -> dict[str, Any]:
         degrees = float(found.degrees)
     return {
         "difference": 2 * float(found.value) - 1,
-        "interval": [2 * end - 1 for end in ends(found.ends(student.quantile(degrees)))],
-        "p": student.tail(found.errors_from_half(), degrees),
+        "interval": [2 * end - 1 for end in ends(found.ends(t_distribution.quantile(degrees)))],
+        "p": t_distribution.tail(found.errors_from_half(), degrees),
         **unit(None if subjects is None else subjects.count),
     }
 

@@ -39,7 +39,7 @@ DRAWS = frozenset({"scores.figures.canvas", "scores.figures.confusion", "evaluat
 
 BESIDE_WEIGHTS = frozenset({
     "evaluate.evaluate", "evaluate.predict", "evaluate.results", "scores.table", "scores.metrics", "scores.intervals",
-    "scores.subjects", "scores.student", "scores.calibration", "runs.curves",
+    "scores.subjects", "scores.t_distribution", "scores.calibration", "runs.curves",
 })  # fmt: skip
 """How a validation is scored, and how long it all took, changes no weight, and a training is dear. Which checkpoint is
 the best hangs on the scores, though: see "best by"."""

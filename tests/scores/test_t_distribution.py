@@ -5,7 +5,7 @@ import math
 import pytest
 import scipy.stats
 
-from fer_dist.scores.student import quantile, tail
+from fer_dist.scores.t_distribution import quantile, tail
 
 DEGREES = [0.5, 1, 1.5, 2, 2.7, 3, 9, 28.4, 1234.5, 9e5, 2e6, math.inf]
 
