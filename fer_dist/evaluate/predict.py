@@ -66,8 +66,8 @@ def predict(
     return Predictions(keys, table[:, 2], values, network.emotions, masked, _attributes(keys, stated or {}))
 
 
-def right_of_each(logits: torch.Tensor, labels: torch.Tensor, views: Views) -> torch.Tensor:
-    """float64 [B]: the part of each image's answers that is right, of those that the loss of a training takes.
+def correct_of_each(logits: torch.Tensor, labels: torch.Tensor, views: Views) -> torch.Tensor:
+    """float64 [B]: the part of each image's answers that is correct, of those that the loss of a training takes.
 
     logits: [B, V, K]. With views "fold" the V crops give one answer, else each of them gives its own.
     """

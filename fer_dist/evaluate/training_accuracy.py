@@ -15,7 +15,7 @@ from fer_dist.data.loading.order import cut
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.errors import InputError
-from fer_dist.evaluate.predict import evaluating, right_of_each
+from fer_dist.evaluate.predict import correct_of_each, evaluating
 from fer_dist.scores.intervals import wilson
 
 BATCH = 64
@@ -47,7 +47,7 @@ def training_accuracy(
     """Ask a network, whose weights and running statistics stand still, about images of its training set, in float32.
 
     model: on the placement's device. Gives, ready for JSON: images that were asked about; answers on each of them, five
-    where each crop counts for itself; accuracy, the part of all answers that is right; interval, its 95 % interval.
+    where each crop counts for itself; accuracy, the part of all answers that is correct; interval, its 95 % interval.
     Raises InputError where none of the images decodes.
     """
     data = shown.data
@@ -57,30 +57,30 @@ def training_accuracy(
     with evaluating(model):
         for batch in loader:
             logits = model(batch.crops.float()).unflatten(0, (-1, views_of(data)))
-            found.append(right_of_each(logits, batch.labels, data.views).cpu().numpy())
+            found.append(correct_of_each(logits, batch.labels, data.views).cpu().numpy())
             if progress:
                 progress(len(found), len(parts))
     if not found:
         raise InputError(f"{reader.manifest.name}: none of the images that were asked about decodes")
-    right = np.concatenate(found)
+    correct = np.concatenate(found)
     answers = views_of(data) if data.views == "expand" else 1
     return {
-        "images": len(right),
+        "images": len(correct),
         "answers": answers,
-        "accuracy": float(right.mean()),
-        "interval": image_interval(right, answers),
+        "accuracy": float(correct.mean()),
+        "interval": image_interval(correct, answers),
     }
 
 
-def image_interval(right: NDArray[np.float64], answers: int) -> list[float]:
+def image_interval(correct: NDArray[np.float64], answers: int) -> list[float]:
     """The 95 % interval of the mean: Wilson's, of as many independent answers as the images are worth.
 
-    right: [N], the part of each image's answers that is right. The answers about one image are alike, so that N images
+    correct: [N], the correct part of each image's answers. The answers about one image are alike, so that N images
     are worth between N of them and N times as many as each has: p (1 - p) over the variance of the mean.
     Source: Kish 1965, "Survey sampling", effective sample size.
     """
-    images, part = len(right), float(right.mean())
-    variance = float(right.var(ddof=1)) / images if images > 1 else 0.0
+    images, part = len(correct), float(correct.mean())
+    variance = float(correct.var(ddof=1)) / images if images > 1 else 0.0
     worth = part * (1 - part) / variance if variance > 0 else 0.0
     worth = min(max(worth, images), images * answers)
     low, high = wilson(np.array(part * worth), np.array(worth))

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: reliability by bins, its error, and what chance adds to it."""
+"""Whether a model is correct as often as it says: reliability by bins, its error, and what chance adds to it."""
 
 import math
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
-    """How often the model is right, by how confident it says it is."""
-    confidence, is_right, bin_index = _binned(predictions, bins)
+    """How often the model is correct, by how confident it says it is."""
+    confidence, is_correct, bin_index = _binned(predictions, bins)
     samples = np.bincount(bin_index, minlength=bins)
-    means = [ratio(np.bincount(bin_index, values, minlength=bins), samples) for values in (confidence, is_right)]
+    means = [ratio(np.bincount(bin_index, values, minlength=bins), samples) for values in (confidence, is_correct)]
     return Reliability(_edges(bins), samples, *means)
 
 
@@ -78,12 +78,12 @@ class _Gaps:
 
     def __init__(self, predictions: Predictions) -> None:
         chosen = labelled(predictions)
-        confidence, is_right, bin_index = _binned(chosen, CALIBRATION_BINS)
+        confidence, is_correct, bin_index = _binned(chosen, CALIBRATION_BINS)
         _, bin_index, samples = np.unique(bin_index, return_inverse=True, return_counts=True)
-        errors = is_right - confidence
+        errors = is_correct - confidence
         gaps = np.bincount(bin_index, errors) / samples
-        # Half an image more that is right and half one that is wrong: a bin that is all right still has a spread.
-        part = (np.bincount(bin_index, is_right) + 0.5) / (samples + 1)
+        # Half an image more that is correct and half one that is wrong: a bin that is all correct still has a spread.
+        part = (np.bincount(bin_index, is_correct) + 0.5) / (samples + 1)
         variance = part * (1 - part) / samples
         self.weight, self.inflation, self.quantile = samples / samples.sum(), 1.0, t_distribution.quantile(math.inf)
         subjects = subjects_of(chosen)
@@ -136,7 +136,7 @@ def _error(table: Reliability) -> float:
 
 
 def _floor(table: Reliability) -> float:
-    """Expected error of a model that is right as often as it says, were its images of a bin all as confident.
+    """Expected error of a model that is correct as often as it says, were its images of a bin all as confident.
 
     Source: de Moivre's mean absolute deviation of the binomial distribution.
     """
@@ -146,7 +146,7 @@ def _floor(table: Reliability) -> float:
 
 
 def _mean_deviation(samples: int, part: float) -> float:
-    """Mean of |right - samples * part| of binomial numbers of right ones."""
+    """Mean of |correct - samples * part| of binomial numbers of correct ones."""
     if not 0 < part < 1:
         return 0.0
     above = min(math.floor(samples * part) + 1, samples)
@@ -161,7 +161,7 @@ def _edges(bins: int) -> Array:
 
 
 def _binned(predictions: Predictions, bins: int) -> tuple[Array, Array, Array]:
-    """Of each labelled image its top probability, whether it is right, and its bin."""
+    """Of each labelled image its top probability, whether it is correct, and its bin."""
     chosen = labelled(predictions)
     confidence = chosen.probabilities.max(axis=1)
     bin_index = np.clip(np.searchsorted(_edges(bins), confidence, side="right") - 1, 0, bins - 1)

@@ -74,16 +74,16 @@ def separate(first: Predictions, second: Predictions) -> dict[str, Any]:
             "by": "images", "subjects": [None, None],
         }  # fmt: skip
     known = [known_accuracy(limited(table, emotions)) for table in (first, second)]
-    right, samples = (known[0].right, known[1].right), (known[0].samples, known[1].samples)
-    degrees = joint_degrees(right, samples, (known[0].degrees, known[1].degrees))
-    accuracies = [one.right / one.samples for one in known]
+    correct, samples = (known[0].correct, known[1].correct), (known[0].samples, known[1].samples)
+    degrees = joint_degrees(correct, samples, (known[0].degrees, known[1].degrees))
+    accuracies = [one.correct / one.samples for one in known]
     subjects = [one.subjects for one in known]
     return found | {
         "samples": [int(np.isin(_names(table), emotions).sum()) for table in (first, second)],
         "accuracy": accuracies,
         "difference": accuracies[0] - accuracies[1],
-        "interval": [float(end) for end in difference(right, samples, degrees=degrees)],
-        "p": difference_tail(right, samples, degrees),
+        "interval": [float(end) for end in difference(correct, samples, degrees=degrees)],
+        "p": difference_tail(correct, samples, degrees),
         "by": "images" if subjects == [None, None] else "subjects",
         "subjects": subjects,
     }
@@ -166,20 +166,20 @@ def accuracy_over_seeds(tables: Sequence[Predictions]) -> dict[str, Any]:
     Wilson's with the spread of `_two_way`. deviation and interval are None for one seed.
     Raises InputError where there is no table, and as paired does.
     """
-    right, subjects = _right_by_seed(tables)
-    seeds, images = right.shape
-    mean = float(right.mean())
+    correct, subjects = _correct_by_seed(tables)
+    seeds, images = correct.shape
+    mean = float(correct.mean())
     interval = None
-    if min(right.shape) > 1:
-        found = _two_way(right, subjects)
-        # All right or all wrong with every seed: as from the images of one.
+    if min(correct.shape) > 1:
+        found = _two_way(correct, subjects)
+        # All correct or all wrong with every seed: as from the images of one.
         alike = min(mean * (1 - mean) / found.variance, seeds * images) if found.variance else images
         interval = ends(wilson_at(np.array(mean * alike), np.array(alike), found.quantile))
     return {
         "n": seeds,
         "samples": images,
         "mean": mean,
-        "deviation": float(np.std(right.mean(axis=1), ddof=1)) if seeds > 1 else None,
+        "deviation": float(np.std(correct.mean(axis=1), ddof=1)) if seeds > 1 else None,
         "interval": interval,
         **unit(None if subjects is None else subjects.count),
     }
@@ -198,8 +198,8 @@ def paired_over_seeds(firsts: Sequence[Predictions], seconds: Sequence[Predictio
         raise InputError(
             f"{len(firsts)} seeds of one recipe and {len(seconds)} of the other; compare recipes by the same seeds"
         )
-    right, subjects = _right_by_seed([*firsts, *seconds])
-    apart = right[: len(firsts)] - right[len(firsts) :]
+    correct, subjects = _correct_by_seed([*firsts, *seconds])
+    apart = correct[: len(firsts)] - correct[len(firsts) :]
     seeds, images = apart.shape
     mean = float(apart.mean())
     interval = p = None
@@ -299,13 +299,13 @@ def _by_subject(apart: Array, subjects: Subjects) -> tuple[list[float], float]:
     return [max(mean - half, -1.0), min(mean + half, 1.0)], t_distribution.tail(mean / error, degrees)
 
 
-def _right_by_seed(tables: Sequence[Predictions]) -> tuple[Array, Subjects | None]:
-    """float [S, N]: 1 where the model of a seed is right on a labelled image; and the images' subjects."""
+def _correct_by_seed(tables: Sequence[Predictions]) -> tuple[Array, Subjects | None]:
+    """float [S, N]: 1 where the model of a seed is correct on a labelled image; and the images' subjects."""
     if not tables:
         raise InputError("no predictions tables to take a mean of; give those of at least one seed")
     matched = [labelled(tables[0]), *(labelled(_in_order_of(tables[0], table)) for table in tables[1:])]
-    right = np.stack([predicted(table) == table.labels for table in matched]).astype(np.float64)
-    return right, _subjects_of_any(matched)
+    correct = np.stack([predicted(table) == table.labels for table in matched]).astype(np.float64)
+    return correct, _subjects_of_any(matched)
 
 
 @dataclass(frozen=True)

@@ -61,13 +61,13 @@ def largest_gap(groups: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     best = max(counted, key=lambda value: counted[value]["accuracy"])
     worst = min((value for value in counted if value != best), key=lambda value: counted[value]["accuracy"])
     pair, pairs = (counted[best], counted[worst]), math.comb(len(counted), 2)
-    right, known, degrees = _known(pair)
-    low, high = difference(right, known, 1 - (1 - LEVEL) / pairs, degrees)
+    correct, known, degrees = _known(pair)
+    low, high = difference(correct, known, 1 - (1 - LEVEL) / pairs, degrees)
     return {
         "groups": [best, worst],
         "accuracy": counted[best]["accuracy"] - counted[worst]["accuracy"],
         "interval": [low, high],
-        "p": min(1.0, pairs * difference_tail(right, known, degrees)),
+        "p": min(1.0, pairs * difference_tail(correct, known, degrees)),
         "adjusted": _adjusted(pair, pairs),
     }
 
@@ -77,8 +77,8 @@ def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[s
 
     Interval and p are Student's, by a stratified score test: an emotion's spread is that of both groups' images of it
     together, as if they did not differ, or that of each by itself where it is larger, as it may be of groups of unlike
-    size; half a right and half a wrong one are added. Intervals of single recalls would not do: those of few images end
-    at 0 and 1.
+    size; half a correct image and half a wrong one are added. Intervals of single recalls would not do: those of few
+    images end at 0 and 1.
     """
     supports = [one.get("support", {}) for one in pair]
     emotions = [name for name, images in supports[0].items() if images and supports[1].get(name)]
@@ -106,9 +106,9 @@ def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[s
 def _known(pair: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Right and all images of both groups, as if each were of another person, and the degrees of freedom of both."""
     first, second = (one.get("independent", one["samples"]) for one in pair)
-    right = pair[0]["accuracy"] * first, pair[1]["accuracy"] * second
+    correct = pair[0]["accuracy"] * first, pair[1]["accuracy"] * second
     degrees = [one.get("degrees") or math.inf for one in pair]
-    return right, (first, second), joint_degrees(right, (first, second), (degrees[0], degrees[1]))
+    return correct, (first, second), joint_degrees(correct, (first, second), (degrees[0], degrees[1]))
 
 
 def _rows_by_value(values: Array) -> dict[str, Array]:
@@ -143,11 +143,11 @@ def _group(predictions: Predictions) -> dict[str, Any]:
     """independent: images that would know the accuracy as well were each of another person; degrees: of freedom of how
     far subjects differ, None where images count as independent."""
     matrix = confusion(predictions)
-    right, images = np.diagonal(matrix), support(matrix)
+    correct, images = np.diagonal(matrix), support(matrix)
     known = known_accuracy(predictions)
     # A recall is known as from fewer images, as many times fewer as the accuracy is.
     part = known.samples / matrix.sum()
-    low, high = wilson(right * part, np.maximum(images, 1) * part, degrees=known.degrees)
+    low, high = wilson(correct * part, np.maximum(images, 1) * part, degrees=known.degrees)
     intervals = [[float(low[k]), float(high[k])] if images[k] else None for k in range(len(predictions.emotions))]
     return {
         "samples": int(matrix.sum()),

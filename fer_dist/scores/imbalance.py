@@ -33,14 +33,14 @@ def over_predicted(matrix: Array, emotions: tuple[str, ...]) -> dict[str, dict[s
     ratio: predicted / true, None where no image has the emotion; false_rate: of the images of other emotions, the
     part predicted as this one, None where there are none.
     """
-    true, said, right = matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist(), np.diagonal(matrix).tolist()
+    true, said, correct = matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist(), np.diagonal(matrix).tolist()
     samples = sum(true)
     return {
         name: {
             "true": true[index],
             "predicted": said[index],
             "ratio": said[index] / true[index] if true[index] else None,
-            "false_rate": (said[index] - right[index]) / (samples - true[index]) if samples > true[index] else None,
+            "false_rate": (said[index] - correct[index]) / (samples - true[index]) if samples > true[index] else None,
         }
         for index, name in enumerate(emotions)
     }

@@ -1,7 +1,7 @@
 """95 % intervals of scores as closed formulas: nothing is drawn, so the same table gives the same interval.
 
 Percentiles of a resampled table are too narrow where an emotion has few images: of seven images that are all
-right, every resample is all right as well.
+correct, every resample is all correct as well.
 """
 
 import math
@@ -31,29 +31,29 @@ def ratio(part: Array, whole: Array) -> Array:
     return quotient
 
 
-def wilson(right: Array, samples: Array, level: float = LEVEL, degrees: float = math.inf) -> tuple[Array, Array]:
+def wilson(correct: Array, samples: Array, level: float = LEVEL, degrees: float = math.inf) -> tuple[Array, Array]:
     """Low and high end of a proportion's interval, elementwise; samples > 0. Source: Wilson 1927.
 
-    right and samples need not be whole, and degrees be finite, where the images of a subject go together: see
+    correct and samples need not be whole, and degrees be finite, where the images of a subject go together: see
     metrics.KnownAccuracy.
     """
-    return wilson_at(right, samples, t_distribution.quantile(degrees, level))
+    return wilson_at(correct, samples, t_distribution.quantile(degrees, level))
 
 
-def wilson_at(right: Array, samples: Array, z: float) -> tuple[Array, Array]:
+def wilson_at(correct: Array, samples: Array, z: float) -> tuple[Array, Array]:
     """The same, z standard errors wide to each side."""
-    part = right / samples
+    part = correct / samples
     middle = (part + z * z / (2 * samples)) / (1 + z * z / samples)
     half = z / (1 + z * z / samples) * np.sqrt(part * (1 - part) / samples + z * z / (4 * samples * samples))
-    # The ends of no right and of all right are 0 and 1; rounding may put them a little to the wrong side of the part.
+    # Where none or all are correct, an end is 0 or 1; rounding may put it a little to the wrong side of the part.
     return np.minimum(np.maximum(middle - half, 0), part), np.maximum(np.minimum(middle + half, 1), part)
 
 
 def difference(
-    right: tuple[float, float], samples: tuple[float, float], level: float = LEVEL, degrees: float = math.inf
+    correct: tuple[float, float], samples: tuple[float, float], level: float = LEVEL, degrees: float = math.inf
 ) -> tuple[float, float]:
     """Interval of the first proportion less the second, of two separate groups. Source: Newcombe 1998, method 10."""
-    return _newcombe(right, samples, t_distribution.quantile(degrees, level))
+    return _newcombe(correct, samples, t_distribution.quantile(degrees, level))
 
 
 def less_interval(
@@ -70,26 +70,26 @@ def less_interval(
     return first - second - below, first - second + above
 
 
-def difference_tail(right: tuple[float, float], samples: tuple[float, float], degrees: float = math.inf) -> float:
+def difference_tail(correct: tuple[float, float], samples: tuple[float, float], degrees: float = math.inf) -> float:
     """Two-sided p of two equal proportions: 1 less the level at which the interval of `difference` ends at 0.
 
     So p and interval never contradict each other: p < 0.05 just where the 95 % interval leaves 0 out. It is a score
     test as the interval is of scores, and lies close to Pearson's chi-squared.
     """
-    if right[0] / samples[0] < right[1] / samples[1]:
-        right, samples = right[::-1], samples[::-1]
+    if correct[0] / samples[0] < correct[1] / samples[1]:
+        correct, samples = correct[::-1], samples[::-1]
     low, high = 0.0, 1.0
-    while _newcombe(right, samples, high)[0] > 0:
+    while _newcombe(correct, samples, high)[0] > 0:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _newcombe(right, samples, middle)[0] > 0 else (low, middle)
+        low, high = (middle, high) if _newcombe(correct, samples, middle)[0] > 0 else (low, middle)
     return t_distribution.tail(low, degrees)
 
 
-def joint_degrees(right: tuple[float, float], samples: tuple[float, float], degrees: tuple[float, float]) -> float:
+def joint_degrees(correct: tuple[float, float], samples: tuple[float, float], degrees: tuple[float, float]) -> float:
     """Degrees of freedom of a difference of two proportions that have their own, by Satterthwaite."""
-    parts = [(one + 1) / (of + 2) for one, of in zip(right, samples, strict=True)]
+    parts = [(one + 1) / (of + 2) for one, of in zip(correct, samples, strict=True)]
     added = [part * (1 - part) / of for part, of in zip(parts, samples, strict=True)]
     return sum(added) ** 2 / max(sum(one**2 / of for one, of in zip(added, degrees, strict=True)), 1e-300)
 
@@ -98,11 +98,11 @@ def interval(measure: Measure, matrix: Array) -> tuple[Array, Array]:
     """Low and high end [...] for a measure of confusion matrices [..., K, K], such as the balanced accuracy.
 
     The measure must be smooth, from 0 to 1, and the same for a matrix and its multiple. The standard error is the
-    delta method's, where each emotion with images has been given one more, half of it right: so an emotion of few
-    images, all right, still has a spread. Each emotion's part has n - 1 in the denominator, and the quantile is
+    delta method's, where each emotion with images has been given one more, half of it correct: so an emotion of few
+    images, all correct, still has a spread. Each emotion's part has n - 1 in the denominator, and the quantile is
     Student's with Satterthwaite's degrees of freedom. The interval is symmetric in ln(x / (1 - x)) and holds the value.
     On the class counts of real sets, 300 to 3,500 images, it held the truth in 94.6 to 96.2 % of 20,000 runs; of a
-    model that is right on 98 to 99.9 % of each emotion in 90 to 92 %, of one at chance in 98 %.
+    model that is correct on 98 to 99.9 % of each emotion in 90 to 92 %, of one at chance in 98 %.
     """
     found = spread(measure, matrix)
     return found.ends(_student_quantile(np.maximum(found.degrees, FEWEST_DEGREES)))
@@ -151,13 +151,13 @@ def spread(measure: Measure, matrix: Array) -> Spread:
     return Spread(measure(counts), measure(smooth), variance, freedom)
 
 
-def _newcombe(right: tuple[float, float], samples: tuple[float, float], z: float) -> tuple[float, float]:
-    low, high = wilson_at(np.array(right), np.array(samples), z)
-    return less_interval(right[0] / samples[0], (low[0], high[0]), right[1] / samples[1], (low[1], high[1]))
+def _newcombe(correct: tuple[float, float], samples: tuple[float, float], z: float) -> tuple[float, float]:
+    low, high = wilson_at(np.array(correct), np.array(samples), z)
+    return less_interval(correct[0] / samples[0], (low[0], high[0]), correct[1] / samples[1], (low[1], high[1]))
 
 
 def with_one_more(counts: Array) -> Array:
-    """One image more for each emotion that has some: half right, half as the table's wrong ones are predicted."""
+    """One image more for each emotion that has some: half correct, half as the table's wrong ones are predicted."""
     images, predictions = counts.sum(axis=-1), counts.sum(axis=-2)
     itself = np.eye(counts.shape[-1])
     elsewhere = (1 - itself) * np.where(images + predictions > 0, predictions + 0.5, 0)[..., None, :]

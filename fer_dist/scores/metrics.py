@@ -41,23 +41,23 @@ def support(matrix: Array) -> Array:
 
 
 def accuracy(matrix: Array) -> Array:
-    """[...]: the part of all images that is right."""
-    return ratio(_right(matrix).sum(axis=-1), matrix.sum(axis=(-2, -1)))
+    """[...]: the part of all images that is correct."""
+    return ratio(_correct(matrix).sum(axis=-1), matrix.sum(axis=(-2, -1)))
 
 
 def recall(matrix: Array) -> Array:
-    """[..., K]: of the images of an emotion, the part that is right; NaN for an emotion without images."""
-    return ratio(_right(matrix), support(matrix))
+    """[..., K]: of the images of an emotion, the part that is correct; NaN for an emotion without images."""
+    return ratio(_correct(matrix), support(matrix))
 
 
 def precision(matrix: Array) -> Array:
-    """[..., K]: of the images predicted as an emotion, the part that is right; NaN for one never predicted."""
-    return ratio(_right(matrix), matrix.sum(axis=-2))
+    """[..., K]: of the images predicted as an emotion, the part that is correct; NaN for one never predicted."""
+    return ratio(_correct(matrix), matrix.sum(axis=-2))
 
 
 def f1(matrix: Array) -> Array:
-    """[..., K]: harmonic mean of recall and precision; 0 where nothing is right, NaN where the emotion never occurs."""
-    return ratio(2 * _right(matrix), support(matrix) + matrix.sum(axis=-2))
+    """[..., K]: harmonic mean of recall and precision; 0 where none is correct, NaN where the emotion never occurs."""
+    return ratio(2 * _correct(matrix), support(matrix) + matrix.sum(axis=-2))
 
 
 def balanced_accuracy(matrix: Array) -> Array:
@@ -86,24 +86,24 @@ def selective(predictions: Predictions, above: float = SELECTIVE_ABOVE) -> dict[
     """What is left when only predictions of a higher top probability count. coverage: their part of all images."""
     chosen = labelled(predictions)
     is_confident = chosen.probabilities.max(axis=1) > above
-    is_right = (predicted(chosen) == chosen.labels)[is_confident]
+    is_correct = (predicted(chosen) == chosen.labels)[is_confident]
     return {
         "above": above,
         "samples": int(is_confident.sum()),
         "coverage": float(is_confident.mean()),
-        "accuracy": float(is_right.mean()) if is_right.size else None,
+        "accuracy": float(is_correct.mean()) if is_correct.size else None,
     }
 
 
 @dataclass(frozen=True)
 class KnownAccuracy:
-    """An accuracy, and how well it is known: as well as from so many independent images, so many of them right.
+    """An accuracy, and how well it is known: as well as from so many independent images, so many of them correct.
 
-    right and samples are the table's own where images count as independent, and smaller where they go by subject.
+    correct and samples are the table's own where images count as independent, and smaller where they go by subject.
     degrees: of freedom of how far subjects differ, inf for independent images; subjects: None for these.
     """
 
-    right: float
+    correct: float
     samples: float
     degrees: float = math.inf
     subjects: int | None = None
@@ -111,21 +111,21 @@ class KnownAccuracy:
     @property
     def interval(self) -> list[float]:
         """95 %, Wilson's."""
-        return ends(wilson(np.array(self.right), np.array(self.samples), degrees=self.degrees))
+        return ends(wilson(np.array(self.correct), np.array(self.samples), degrees=self.degrees))
 
 
 def known_accuracy(predictions: Predictions) -> KnownAccuracy:
     """That of a table, by subject where subjects are known (subjects.subjects_of). Raises InputError as scores does."""
     chosen = labelled(predictions)
     matrix, subjects = confusion(chosen), subjects_of(chosen)
-    right, samples = int(_right(matrix).sum()), int(matrix.sum())
+    correct, samples = int(_correct(matrix).sum()), int(matrix.sum())
     if subjects is None:
-        return KnownAccuracy(right, samples)
+        return KnownAccuracy(correct, samples)
     found = spread_by_subject(accuracy, confusion_by_subject(chosen, subjects))
     # How much wider than that of as many independent images the spread is. A list of one emotion has no spread.
     alone = float(found.middle * (1 - found.middle)) / samples
     ratio = max(float(found.variance) / alone, 1.0) if alone else 1.0
-    return KnownAccuracy(right / ratio, samples / ratio, float(found.degrees), subjects.count)
+    return KnownAccuracy(correct / ratio, samples / ratio, float(found.degrees), subjects.count)
 
 
 def mean_interval(measure: Measure, predictions: Predictions) -> list[float]:
@@ -213,7 +213,7 @@ def ends(low_and_high: tuple[Array, Array]) -> list[float]:
     return [float(end) for end in low_and_high]
 
 
-def _right(matrix: Array) -> Array:
+def _correct(matrix: Array) -> Array:
     return np.diagonal(matrix, axis1=-2, axis2=-1)
 
 

@@ -16,7 +16,7 @@ from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF, takes_half
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
-from fer_dist.evaluate.predict import evaluating, right_of_each
+from fer_dist.evaluate.predict import correct_of_each, evaluating
 from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.train.zero import Zero
 
@@ -199,7 +199,7 @@ class Engine:
             )
         total = losses.sum()
         with torch.no_grad():
-            correct = right_of_each(logits, labels, self.config.data.views).sum()
+            correct = correct_of_each(logits, labels, self.config.data.views).sum()
             self._sums += torch.stack([total.double(), correct, torch.full_like(correct, len(labels))])
             broke = ~torch.isfinite(total) & (self._bad_step < 0)
             self._bad_step = torch.where(broke, step, self._bad_step)

@@ -10,7 +10,7 @@ from fer_dist.data.emotions import SEVEN
 from fer_dist.data.loading.loader import Placement, training_loader
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader, choose
-from fer_dist.evaluate.predict import right_of_each
+from fer_dist.evaluate.predict import correct_of_each
 from fer_dist.evaluate.training_accuracy import Shown, image_interval, training_accuracy
 from fer_dist.runs.network import Network, build, on_device
 
@@ -65,8 +65,8 @@ def test_the_images_are_always_the_same_and_their_number_is_said(reader, model):
 def test_an_answer_counts_once_or_its_image_does():
     logits = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [0.0, 1.5]], [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]])
     labels = torch.tensor([1, 0])
-    assert right_of_each(logits, labels, "expand").tolist() == [pytest.approx(2 / 3), 0]
-    assert right_of_each(logits, labels, "fold").tolist() == [1, 0]
+    assert correct_of_each(logits, labels, "expand").tolist() == [pytest.approx(2 / 3), 0]
+    assert correct_of_each(logits, labels, "fold").tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])

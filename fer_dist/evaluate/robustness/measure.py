@@ -150,10 +150,10 @@ def summary(
     labels: NDArray[np.int64], winners: NDArray[np.int64], perturbations: list[tuple[str, int]]
 ) -> dict[str, Any]:
     """The measures, from the predicted emotions. labels: [N]; winners: [N, 1 + perturbations], clean images first."""
-    is_right = winners == labels[:, None]
+    is_correct = winners == labels[:, None]
     clean, accuracy = (
-        float(is_right[:, 0].mean()),
-        dict(zip(perturbations, is_right[:, 1:].mean(axis=0).tolist(), strict=True)),
+        float(is_correct[:, 0].mean()),
+        dict(zip(perturbations, is_correct[:, 1:].mean(axis=0).tolist(), strict=True)),
     )
     corruptions = {}
     for name, corruption in CORRUPTIONS.items():
@@ -162,7 +162,7 @@ def summary(
     regions = {}
     for column, (name, severity) in enumerate(perturbations, 1):
         if severity == 0:
-            interval = _drop_interval(is_right[:, 0], is_right[:, column])
+            interval = _drop_interval(is_correct[:, 0], is_correct[:, column])
             value = accuracy[name, 0]
             regions[name] = {"accuracy": value, "drop": clean - value, "interval": interval, "share": share_of(name)}
     return {
