@@ -44,14 +44,14 @@ def pick(commands: dict[str, Command], name: str, kind: str) -> Command:
 
 
 def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None, others: str = "") -> T:
-    """The flags of a command as its dataclass, the places in it settled. tyro's boxed complaint becomes one line.
+    """The flags of a command as its dataclass, the paths in it settled. tyro's boxed complaint becomes one line.
 
     default: the value of the dataclass's flattened part (a preset). others: what stands before the settings of training
     that are no flag of this command, as in --set.data.size; empty where it takes no others.
     """
     import tyro
 
-    _name_places(kind)
+    _name_positionals(kind)
     flags = frozenset(_flags_of(kind, "--"))
     WORDS.set(Words(frozenset()))
     # Training's name for a flag is taken too: it stands in what people copy from one line to the next.
@@ -89,16 +89,16 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
     return settled(found)
 
 
-def _name_places(kind: Any) -> None:
-    """Let help and complaints call what is given by its place by its field: FOLDER, where tyro says STR."""
+def _name_positionals(kind: Any) -> None:
+    """Let help and complaints call what is given by its position by its field: FOLDER, where tyro says STR."""
     import tyro
 
     for item in dataclasses.fields(kind):
         of, marks = _parts(kind, item.name)
         if dataclasses.is_dataclass(of):
-            _name_places(of)
+            _name_positionals(of)
         elif positional() in marks:
-            named = tyro.conf.arg(metavar=_place_name(item.name, of))
+            named = tyro.conf.arg(metavar=_positional_name(item.name, of))
             # A dataclass that was parsed before has its name.
             if named not in marks:
                 kind.__annotations__[item.name] = Annotated[of, *marks, named]
@@ -112,7 +112,7 @@ def _empty(flags: Any) -> Iterator[str]:
             yield from _empty(value)
         elif value == () and item.default is item.default_factory is dataclasses.MISSING:
             of, marks = _parts(type(flags), item.name)
-            yield _place_name(item.name, of) if positional() in marks else f"--{item.name.replace('_', '-')}"
+            yield _positional_name(item.name, of) if positional() in marks else f"--{item.name.replace('_', '-')}"
 
 
 def _parts(kind: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
@@ -121,7 +121,7 @@ def _parts(kind: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
     return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
 
 
-def _place_name(name: str, of: Any) -> str:
+def _positional_name(name: str, of: Any) -> str:
     return f"{name.removesuffix('s').upper()}..." if get_origin(of) is tuple else name.upper()
 
 
@@ -198,7 +198,7 @@ def write_json(path: str, content: Any) -> None:
 
 
 def positional() -> Any:
-    """Marks a field that is given by its place instead of a flag."""
+    """Marks a field that is given by its position instead of a flag."""
     import tyro
 
     return tyro.conf.Positional

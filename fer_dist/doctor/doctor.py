@@ -1,6 +1,6 @@
 """`fer-dist doctor`: what this machine, or each node of a cluster, has and what is missing, with the remedy.
 
-The checks are in machine.py, devices.py, places.py and cluster.py, by their subject; here they are put together.
+The checks are in machine.py, devices.py, storage.py and cluster.py, by their subject; here they are put together.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from fer_dist import PACKAGE, __version__
 from fer_dist.config.flags import in_own_words, write_json
-from fer_dist.doctor import cluster, devices, machine, places
+from fer_dist.doctor import cluster, devices, machine, storage
 from fer_dist.doctor.finding import Asked, Finding, fault
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Terminal
@@ -32,10 +32,10 @@ CHECKS: dict[str, Check] = {
     "DALI": devices.dali,
     "decoding": devices.decoding,
     "collectives": devices.collectives,
-    "run root": places.run_root,
-    "disk": places.disk,
-    "cache": places.cache,
-    "data": places.data,
+    "run root": storage.run_root,
+    "disk": storage.disk,
+    "cache": storage.cache,
+    "data": storage.data,
     "host name": cluster.host_name,
 }
 """What is looked at on this machine, or on each node; a new check is a line."""
@@ -61,7 +61,7 @@ def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
         write_json(json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
     for row in _gathered(rows):
         if row.finding.remedy:
-            terminal.say(f"{row.finding.state}: {_place(row)}: {row.finding.remedy}")
+            terminal.say(f"{row.finding.state}: {_where(row)}: {row.finding.remedy}")
     faults = sum(row.finding.state == "fault" for row in rows)
     if faults:
         raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
@@ -137,9 +137,9 @@ def _in_own_words(finding: Finding) -> Finding:
     return replace(finding, found=in_own_words(finding.found), remedy=in_own_words(finding.remedy))
 
 
-def _place(row: Row) -> str:
+def _where(row: Row) -> str:
     return f"{row.check} on {row.node}" if row.node else row.check
 
 
 def _cells(row: Row) -> list[str]:
-    return [row.finding.state, _place(row), row.finding.found]
+    return [row.finding.state, _where(row), row.finding.found]

@@ -25,7 +25,7 @@ GIB = 1 << 30
 
 @pytest.fixture
 def healthy(tmp_path: Path) -> list[str]:
-    """Flags of places that are as they should be."""
+    """Flags of paths that are as they should be."""
     shards = shard_set(tmp_path / "train", [faces(4), faces(8)[4:]])
     return ["--run-root", str(tmp_path / "runs"), "--data", str(shards), "--cache", str(tmp_path / "cache")]
 

@@ -1,4 +1,4 @@
-"""fer-dist doctor: places, Ray's token and address, and nodes that differ."""
+"""fer-dist doctor: storage, Ray's token and address, and nodes that differ."""
 
 import socket
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from support.diagnosis import remedies, state
 from support.faces import faces, shard_set
 from support.stores import s3_endpoint, s3_server
 
-from fer_dist.doctor import cluster, doctor, places
+from fer_dist.doctor import cluster, doctor, storage
 from fer_dist.doctor.finding import Asked, RayAddress
 
 HERE = Asked()
@@ -19,7 +19,7 @@ HERE = Asked()
 def test_a_run_root_in_a_store_is_tried_there():
     store = fsspec.filesystem("memory")
     store.mkdirs("/results", exist_ok=True)
-    assert state(places.run_root(Asked(run_root="memory://results/runs"))) == "ok"
+    assert state(storage.run_root(Asked(run_root="memory://results/runs"))) == "ok"
     assert store.find("/results") == []
     store.rm("/results", recursive=True)
 
@@ -31,9 +31,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_bucket_is_tried_and_left_empty_and_one_that_is_not_there_is_a_fault(bucket):
-    assert state(places.run_root(Asked(run_root=bucket))) == "ok"
+    assert state(storage.run_root(Asked(run_root=bucket))) == "ok"
     assert fsspec.filesystem("s3").find("s3://results") == []
-    assert state(places.run_root(Asked(run_root="s3://another/runs"))) == "fault"
+    assert state(storage.run_root(Asked(run_root="s3://another/runs"))) == "fault"
 
 
 def test_a_store_without_credentials_is_a_fault_that_says_so(bucket, tmp_path, monkeypatch):
@@ -42,27 +42,27 @@ def test_a_store_without_credentials_is_a_fault_that_says_so(bucket, tmp_path, m
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     fsspec.filesystem("s3").clear_instance_cache()
-    found = places.run_root(Asked(run_root=bucket))
+    found = storage.run_root(Asked(run_root=bucket))
     assert state(found) == "fault"
     assert "credentials" in remedies(found)
 
 
 def test_a_full_disk_and_a_cache_that_cannot_do_its_work_are_found(tmp_path):
     asked = Asked(run_root=str(tmp_path), cache=str(tmp_path / "cache"))
-    assert [state(places.disk(asked, free)) for free in (10**8, 3 * 10**9, 10**11)] == ["fault", "warning", "ok"]
-    assert state(places.cache(asked, 10**12)) == "ok"
-    assert state(places.cache(asked, 10**9)) == "warning"
-    assert state(places.cache(asked, 10**12, "nfs4")) == "fault"
+    assert [state(storage.disk(asked, free)) for free in (10**8, 3 * 10**9, 10**11)] == ["fault", "warning", "ok"]
+    assert state(storage.cache(asked, 10**12)) == "ok"
+    assert state(storage.cache(asked, 10**9)) == "warning"
+    assert state(storage.cache(asked, 10**12, "nfs4")) == "fault"
     (tmp_path / "file").touch()
-    assert state(places.cache(Asked(cache=str(tmp_path / "file" / "cache")))) == "fault"
+    assert state(storage.cache(Asked(cache=str(tmp_path / "file" / "cache")))) == "fault"
 
 
 def test_a_set_that_lacks_a_tar_is_a_fault_that_names_it(tmp_path):
     shards = shard_set(tmp_path / "train", [faces(4), faces(8)[4:]])
-    assert state(places.data(Asked(data=(str(shards),)))) == "ok"
+    assert state(storage.data(Asked(data=(str(shards),)))) == "ok"
     tar = min(shards.glob("*.tar"))
     tar.unlink()
-    found = places.data(Asked(data=(str(shards),)))
+    found = storage.data(Asked(data=(str(shards),)))
     assert state(found) == "fault"
     assert tar.name in found[0].found
 

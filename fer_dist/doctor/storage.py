@@ -1,4 +1,4 @@
-"""Checks of the places that a run reads and writes, for `fer-dist doctor`: run root, disk, cache, sets of shards."""
+"""Checks of the storage that a run reads and writes, for `fer-dist doctor`: run root, disk, cache, sets of shards."""
 
 import os
 import secrets
@@ -42,9 +42,9 @@ def run_root(asked: Asked) -> list[Finding]:
     return ok(f"{root}: a probe was written, read and removed" + ("" if nearest == root else f" in {nearest}"))
 
 
-def _probe_store(place: str) -> list[Finding]:
+def _probe_store(address: str) -> list[Finding]:
     """The same in a store, which is asked once."""
-    store = Store(folder_at(place), Patience(tries=1))
+    store = Store(folder_at(address), Patience(tries=1))
     try:
         is_sound = store.probe()
     except (InputError, WorkError) as error:
@@ -92,12 +92,12 @@ def _file_system_of(folder: Path) -> str:
     real = str(folder.resolve())
     best, found = "", ""
     for line in Path("/proc/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        place = place.encode().decode("unicode_escape")
-        inside = real == place or real.startswith(place.rstrip("/") + "/")
-        # Of two mounts at one place the later one is seen.
-        if inside and len(place) >= len(best):
-            best, found = place, kind
+        _, mount, kind, *_ = line.split()
+        mount = mount.encode().decode("unicode_escape")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        # Of two mounts at one path the later one is seen.
+        if inside and len(mount) >= len(best):
+            best, found = mount, kind
     return found
 
 
@@ -106,9 +106,9 @@ def data(asked: Asked) -> list[Finding]:
     if not asked.data:
         return not_here("no set was named; give --data")
     found = []
-    for place in asked.data:
+    for path in asked.data:
         try:
-            opened = open_set(place, DataConfig(cache=asked.cache)).manifest
+            opened = open_set(path, DataConfig(cache=asked.cache)).manifest
         except (InputError, WorkError) as error:
             found += from_message(str(error))
             continue
