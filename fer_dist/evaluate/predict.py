@@ -108,7 +108,7 @@ def joined_parts(parts: list[Predicted]) -> Predicted:
         probabilities=np.concatenate([table.probabilities for table in tables]),
         attributes=attributes,
     )
-    return joined, {key: place for _, bad in parts for key, place in bad.items()}
+    return joined, {key: shard for _, bad in parts for key, shard in bad.items()}
 
 
 def stated_of(reader: Reader, parts: Sequence[Positions]) -> Stated:

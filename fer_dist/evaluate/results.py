@@ -155,7 +155,7 @@ def _names(path: Path, table: "pyarrow.Table", field: bytes) -> tuple[str, ...]:
 
 
 def _labels(table: "pyarrow.Table", emotions: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    index: dict[str | None, int] = {None: -1, **{name: place for place, name in enumerate(emotions)}}
+    index: dict[str | None, int] = {None: -1, **{name: label for label, name in enumerate(emotions)}}
     names = table["emotion"].to_pylist()
     unknown = sorted({str(name) for name in names if name not in index})
     if unknown:

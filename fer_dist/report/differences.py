@@ -22,7 +22,7 @@ from fer_dist.report.findings import (
 )
 from fer_dist.scores.compare import holm, separate_over_seeds
 
-Place = TypeVar("Place", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 
 SIGNIFICANT = 0.05
 
@@ -54,8 +54,8 @@ def transfers(study: Study) -> list[Transfer]:
     for comparison in study.comparisons:
         kinds.setdefault(kind_of(study, comparison), []).append(comparison)
     found = [_transfer(study, comparisons) for comparisons in kinds.values()]
-    tests = _corrected({place: one.test for place, one in enumerate(found) if one.test})
-    return [replace(one, test=tests.get(place)) for place, one in enumerate(found)]
+    tests = _corrected({index: one.test for index, one in enumerate(found) if one.test})
+    return [replace(one, test=tests.get(index)) for index, one in enumerate(found)]
 
 
 def cross_dataset_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
@@ -79,7 +79,7 @@ def cross_dataset_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
 def rank_tests(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Any]]:
     """(model, set) -> the correlation of recall with training images, p after the correction over all of them."""
     found = {(one.model, one.set_name): (one.detail or {}).get("rank_correlation") for one in results}
-    return _corrected({place: test for place, test in found.items() if test and test.get("p") is not None})
+    return _corrected({key: test for key, test in found.items() if test and test.get("p") is not None})
 
 
 def balance_tests(study: Study) -> dict[str, dict[str, Any]]:
@@ -100,20 +100,20 @@ def gap_tests(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[str,
         for attribute, entry in one.by_attribute.items()
         if entry.get("gap") and entry["gap"].get("p") is not None
     }
-    tests = {(*place, False): gap for place, gap in gaps.items()}
-    tests |= {(*place, True): gap["adjusted"] for place, gap in gaps.items() if gap["adjusted"]}
+    tests = {(*key, False): gap for key, gap in gaps.items()}
+    tests |= {(*key, True): gap["adjusted"] for key, gap in gaps.items() if gap["adjusted"]}
     found = _corrected(tests)
-    return {place: found[*place, False] | {"adjusted": found.get((*place, True))} for place in gaps}
+    return {key: found[*key, False] | {"adjusted": found.get((*key, True))} for key in gaps}
 
 
 def is_shown(test: dict[str, Any]) -> bool:
     return bool(test["p"] < SIGNIFICANT)
 
 
-def _corrected(tests: dict[Place, dict[str, Any]]) -> dict[Place, dict[str, Any]]:
+def _corrected(tests: dict[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
     """The same tests, each with the p that it has beside the others."""
-    adjusted = holm({str(place): test["p"] for place, test in tests.items()})
-    return {place: test | {"p": adjusted[str(place)]} for place, test in tests.items()}
+    adjusted = holm({str(key): test["p"] for key, test in tests.items()})
+    return {key: test | {"p": adjusted[str(key)]} for key, test in tests.items()}
 
 
 def _transfer(study: Study, comparisons: list[Comparison]) -> Transfer:

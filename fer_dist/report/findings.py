@@ -202,8 +202,8 @@ def check(study: Study) -> None:
     for comparison in study.comparisons:
         for model in (comparison.with_model, comparison.without_model):
             if (model, comparison.dataset, comparison.split) not in measured:
-                place = f"{comparison.dataset}-{comparison.split}"
-                raise InputError(f"{study.title}: {model!r} is compared on {place}, but has no result there")
+                set_name = f"{comparison.dataset}-{comparison.split}"
+                raise InputError(f"{study.title}: {model!r} is compared on {set_name}, but has no result there")
     groups = {model.group_name for model in study.models}
     strangers = [seeds.group for seeds in study.seeds if seeds.group not in groups]
     if strangers:
@@ -232,8 +232,8 @@ def own_result(results: list[Result], model: Model) -> Result | None:
 def compared(study: Study, comparison: Comparison) -> tuple[Result, Result]:
     """The results with and without."""
     results = {(result.model, result.dataset, result.split): result for result in study.results}
-    place = (comparison.dataset, comparison.split)
-    return results[comparison.with_model, *place], results[comparison.without_model, *place]
+    key = (comparison.dataset, comparison.split)
+    return results[comparison.with_model, *key], results[comparison.without_model, *key]
 
 
 def seen_sets(study: Study, model: Model) -> set[str]:

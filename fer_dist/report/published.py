@@ -13,7 +13,7 @@ import numpy as np
 from fer_dist.report.findings import Comparison, Model, Result, Study, gain_of, same_group, seeds_of
 from fer_dist.report.numbers import listed, percent, signed_points, span
 from fer_dist.report.sentences import spoken_name
-from fer_dist.report.table import Cell, Row, Table, count, marked, part, place_of, word
+from fer_dist.report.table import Cell, Row, Table, count, mark_of, marked, part, word
 from fer_dist.report.tables import asked_of
 from fer_dist.scores.intervals import less_interval, wilson
 
@@ -213,7 +213,7 @@ def _mark(ours: Ours, theirs: float, theirs_interval: Sequence[float], note: str
     assert ours.interval
     difference = less_interval(ours.value, ours.interval, theirs, theirs_interval)
     told = f"{ours.whose}: {signed_points(ours.value - theirs)} points ({span(difference)})"
-    return marked(place_of(difference), "; ".join(text for text in (told, note) if text))
+    return marked(mark_of(difference), "; ".join(text for text in (told, note) if text))
 
 
 def _ours(study: Study, result: Result) -> Cell:
@@ -298,8 +298,8 @@ def _measured_on(model_role: str, set_role: str) -> str:
 def _paired(study: Study, after: Result, without: Result) -> dict[str, list[float]]:
     """The paired test of the two, if there is one."""
     for comparison in study.comparisons:
-        place = (comparison.with_model, comparison.without_model, comparison.dataset, comparison.split)
-        if place == (after.model, without.model, after.dataset, after.split) and comparison.paired:
+        key = (comparison.with_model, comparison.without_model, comparison.dataset, comparison.split)
+        if key == (after.model, without.model, after.dataset, after.split) and comparison.paired:
             return comparison.paired
     return {}
 

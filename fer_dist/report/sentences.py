@@ -60,8 +60,8 @@ def class_balance_sentence(result: Result, test: dict[str, Any] | None) -> str:
         return f"{start}."
     if not is_shown(test):
         return f"{start}; that it differs from the accuracy is not shown ({_tested(test)})."
-    place, more = ("below", "more") if test["difference"] < 0 else ("above", "fewer")
-    gap = f"{points(test['difference'])} points {place} its accuracy ({_tested(test)})"
+    side, more = ("below", "more") if test["difference"] < 0 else ("above", "fewer")
+    gap = f"{points(test['difference'])} points {side} its accuracy ({_tested(test)})"
     return f"{start}, {gap}: on the whole, emotions with {more} test images are recognised better."
 
 
@@ -242,8 +242,8 @@ def gap_sentence(result: Result, attribute: str, gap: dict[str, Any]) -> str:
     adjusted = gap["adjusted"]
     if not adjusted:
         return f"{first}; the two have no emotion in common."
-    place = "above" if points(adjusted["accuracy"]) == points(0) or adjusted["accuracy"] > 0 else "below"
-    value = f"{points(adjusted['accuracy'])} points {place}"
+    side = "above" if points(adjusted["accuracy"]) == points(0) or adjusted["accuracy"] > 0 else "below"
+    value = f"{points(adjusted['accuracy'])} points {side}"
     return f"{first}; with the same mix of emotions in both, {value}{_shown_gap(adjusted)}."
 
 

@@ -108,7 +108,7 @@ def marked(mark: str, note: str = "") -> Cell:
     return Cell(mark, mark=mark, note=note)
 
 
-def place_of(difference: Sequence[float]) -> str:
+def mark_of(difference: Sequence[float]) -> str:
     """Where our value lies, by the interval of ours less another's: WITHIN where it holds 0, else ABOVE or BELOW."""
     low, high = difference
     return ABOVE if low > 0 else BELOW if high < 0 else WITHIN

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer_dist.report.differences import gap_tests, rank_tests
-from fer_dist.report.findings import Model, Result, Study
+from fer_dist.report.findings import Model, Result, Study, compared
 from fer_dist.report.numbers import duration
 from fer_dist.report.table import Cell, Row, Table, count, part, points, word
 
@@ -44,11 +44,9 @@ def measures_table(study: Study) -> Table:
 
 
 def comparisons_table(study: Study) -> Table:
-    results = {(result.model, result.dataset, result.split): result for result in study.results}
     rows: list[Row] = []
     for comparison in study.comparisons:
-        place = (comparison.dataset, comparison.split)
-        after, before = results[comparison.with_model, *place], results[comparison.without_model, *place]
+        after, before = compared(study, comparison)
         paired = comparison.paired or {}
         gain = points(after.scores["accuracy"] - before.scores["accuracy"], paired.get("interval"))
         only = [count(paired.get(name)) for name in ("only_first_right", "only_second_right")]

@@ -24,7 +24,7 @@ from fer_dist.report.published import (
     paper_tables,
     stand_in_sentence,
 )
-from fer_dist.report.table import Cell, Table, count, escaped, part, place_of, points, to_csv, to_latex, word
+from fer_dist.report.table import Cell, Table, count, escaped, mark_of, part, points, to_csv, to_latex, word
 from fer_dist.report.tables import accuracy_table, comparisons_table, measures_table
 from fer_dist.scores.intervals import less_interval, wilson
 
@@ -110,7 +110,7 @@ def test_the_published_counts_add_up_to_the_published_totals():
     ],
 )
 def test_a_value_is_within_where_the_interval_of_the_difference_holds_nothing(difference, place):
-    assert place_of(difference) == place
+    assert mark_of(difference) == place
 
 
 def test_the_numbers_of_training_images_are_those_of_the_releases():
@@ -151,9 +151,9 @@ def test_of_two_equal_networks_one_in_twenty_is_marked_above_or_below():
     for ours, theirs in random.binomial(samples, 0.6567, (2000, 2)):
         interval = [float(end) for end in wilson(ours, np.array(samples))]
         published_one = Published(theirs / samples, samples)
-        outside += place_of(
-            less_interval(ours / samples, interval, published_one.accuracy, published_one.interval)
-        ) != ("within")
+        outside += mark_of(less_interval(ours / samples, interval, published_one.accuracy, published_one.interval)) != (
+            "within"
+        )
     assert 0.035 <= outside / 2000 <= 0.065
 
 

@@ -49,7 +49,7 @@ def zoom_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> T
 def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) -> Tensor:
     """Blurred, displaced pixel by pixel, blurred again. constants: deviation, largest displacement, rounds.
 
-    Here each pixel takes the value of a random place near it, in each round; the source exchanges neighbours one pair
+    Here each pixel takes the value of a random position near it, in each round; the source exchanges neighbours a pair
     after the other, which cannot be done to all pixels at once.
     """
     sigma, most, rounds = constants
@@ -94,10 +94,10 @@ def smeared(images: Tensor, constants: tuple[int, float], degrees: Tensor) -> Te
     weights = (-(points**2) / (2 * sigma**2)).exp()
     along = -points * scale_of(images)
     angles = degrees.double().deg2rad()[:, None]
-    places = torch.stack([angles.sin() * along, angles.cos() * along])
+    offsets = torch.stack([angles.sin() * along, angles.cos() * along])
     # The same for all angles: an image must not depend on the others of its batch.
     reach = math.ceil(2 * radius * scale_of(images)) + 1
-    return convolved(images, _spread(places, weights / weights.sum(), reach), "replicate")
+    return convolved(images, _spread(offsets, weights / weights.sum(), reach), "replicate")
 
 
 def clipped_zoom(images: Tensor, factor: float) -> Tensor:
@@ -125,12 +125,12 @@ def convolved(images: Tensor, kernels: Tensor, edge: str) -> Tensor:
 
 
 def displaced(images: Tensor, offsets: Tensor, edge: str) -> Tensor:
-    """What lies at each pixel's place plus its offset, interpolated. offsets: [B, 2, H, W], pixels down and right."""
+    """What lies at each pixel plus its offset, interpolated. offsets: [B, 2, H, W], pixels down and right."""
     height, width = images.shape[-2:]
     rows = torch.arange(height, device=images.device)[:, None] + offsets[:, 0]
     columns = torch.arange(width, device=images.device) + offsets[:, 1]
-    places = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
-    return F.grid_sample(images, places, padding_mode=edge, align_corners=False)
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    return F.grid_sample(images, grid, padding_mode=edge, align_corners=False)
 
 
 @lru_cache(maxsize=16)
@@ -155,15 +155,15 @@ def _gaussian_matrix(side: int, sigma: float, truncate: float, edge: Edge) -> ND
     return matrix.astype(np.float32)
 
 
-def _spread(places: Tensor, weights: Tensor, reach: int) -> Tensor:
+def _spread(offsets: Tensor, weights: Tensor, reach: int) -> Tensor:
     """Kernels [B, 2 * reach + 1, 2 * reach + 1] that hold points between pixels.
 
-    places: [2, B, n], down and right of the middle; weights: [n].
+    offsets: [2, B, n], down and right of the middle; weights: [n].
     """
     side = 2 * reach + 1
-    kernels = torch.zeros(places.shape[1], side * side, dtype=places.dtype, device=places.device)
-    corner = places.floor()
-    part = places - corner
+    kernels = torch.zeros(offsets.shape[1], side * side, dtype=offsets.dtype, device=offsets.device)
+    corner = offsets.floor()
+    part = offsets - corner
     for down in (0, 1):
         for right in (0, 1):
             share = (part[0] if down else 1 - part[0]) * (part[1] if right else 1 - part[1])

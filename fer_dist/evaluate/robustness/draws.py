@@ -1,4 +1,4 @@
-"""Random numbers for whole images, drawn from a hash of (seed, the corruption, sample id, place)."""
+"""Random numbers for whole images, drawn from a hash of (seed, the corruption, sample id, index)."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Draws:
     device: torch.device
 
     def bits(self, what: int, count: int) -> Tensor:
-        """int64 [B, count]: 64 random bits each, those of hashed(seed, kind, severity, what, ids, place)."""
+        """int64 [B, count]: 64 random bits each, those of hashed(seed, kind, severity, what, ids, index)."""
         keys = torch.from_numpy(hashed(self.seed, self.kind, self.severity, what, self.ids).view(np.int64))
         bits = keys.to(self.device)[:, None] ^ torch.arange(count, device=self.device)
         bits += GOLDEN
@@ -55,6 +55,6 @@ class Draws:
         return both[:, :count].view(-1, *shape)
 
 
-def _shifted(bits: Tensor, places: int) -> Tensor:
+def _shifted(bits: Tensor, count: int) -> Tensor:
     """Shifted to the right with zeros coming in; torch's own shift brings in the sign."""
-    return (bits >> places) & ((1 << (64 - places)) - 1)
+    return (bits >> count) & ((1 << (64 - count)) - 1)

@@ -102,8 +102,8 @@ def evaluate_robustness(
         home = entered(path)
         network, model = load_model(home, config.checkpoint)
         model = on_device(model, device)
-        for place in config.data:
-            reader = open_reader(place, network.emotions, reading(config), "--data")
+        for shards in config.data:
+            reader = open_reader(shards, network.emotions, reading(config), "--data")
             values = robustness(model, network, reader, settings, progress)
             save_robustness(home.path, reader.manifest.name, values)
             results.append(Robustness(home.path.name, reader.manifest.name, values))

@@ -1,6 +1,6 @@
-"""Parts of a face that are occluded, and places of the same size to compare with.
+"""Parts of a face that are occluded, and regions of the same size to compare with.
 
-A box is filled with its image's mean colour. Places are shares of the crop, for faces that are cut out and aligned as
+A box is filled with its image's mean colour. Boxes are shares of the crop, for faces that are cut out and aligned as
 the releases do it; measured on the mean of 600 images each of FER2013 and of press photographs, whose eyes lie at
 0.25 to 0.44 of the height and whose mouth lies at 0.72 to 0.92. Landmarks are not used.
 """
@@ -30,7 +30,7 @@ REGIONS: dict[str, tuple[Box, ...]] = {
 """By name. Ears: where they are, if they show. Left and right are the image's, not the person's."""
 
 CONTROL = "random place, as "
-"""Before the name of a region: as many boxes of its size, at a place drawn for each image. The halves are each
+"""Before the name of a region: as many boxes of its size, at a position drawn for each image. The halves are each
 other's control."""
 
 ALL_REGIONS = (*REGIONS, *(CONTROL + name for name in REGIONS if not name.endswith("half")))
