@@ -209,8 +209,8 @@ def _column_widths(header: list[str], rows: list[list[str]], text_columns: int, 
         return []
     # Who wants little gets it, and the rest share what is left.
     hungry = sorted(range(len(full)), key=lambda number: full[number] - least[number])
-    for place, number in enumerate(hungry):
-        more = min(full[number] - least[number], spare // (len(hungry) - place))
+    for index, number in enumerate(hungry):
+        more = min(full[number] - least[number], spare // (len(hungry) - index))
         least[number] += more
         spare -= more
     return least

@@ -60,12 +60,12 @@ def _build(arguments: Arguments) -> None:
         terminal.close()
     for manifest in manifests:
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
-        place = Path(chosen.out) / manifest.split
-        terminal.say(f"{place}: {manifest.samples:,} images in {len(manifest.shards)} shards ({counts})")
+        folder = Path(chosen.out) / manifest.split
+        terminal.say(f"{folder}: {manifest.samples:,} images in {len(manifest.shards)} shards ({counts})")
         for reason, count in manifest.left_out.items():
-            terminal.say(f"{place}: left out {count:,}: {reason}")
+            terminal.say(f"{folder}: left out {count:,}: {reason}")
         for reason, count in manifest.built["mended"].items():
-            terminal.say(f"{place}: mended {count:,}: {reason}")
+            terminal.say(f"{folder}: mended {count:,}: {reason}")
 
 
 def _index(arguments: Arguments) -> None:
@@ -222,15 +222,15 @@ def _verify(arguments: Arguments) -> None:
 
     terminal = Terminal()
     faults = 0
-    for place in flags.paths:
+    for path in flags.paths:
         try:
-            report = verify_shards(place, terminal.count("samples"))
+            report = verify_shards(path, terminal.count("samples"))
         finally:
             terminal.close()
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)
-        terminal.say(f"{shown(place)}: {report.samples:,} samples read, {len(report.faults)} faults")
+        terminal.say(f"{shown(path)}: {report.samples:,} samples read, {len(report.faults)} faults")
     if faults:
         raise InputError(f"{faults} faults; build the shards again, or take them from where they are whole")
 

@@ -24,11 +24,11 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
     """
     setup, where = running.setup, running.setup.where
     folders = {running.run_folder(job.model): job.model for job in jobs}
-    places = {job.data: below(setup.plan.data[job.data].shards, "test") for job in jobs}
+    paths = {job.data: below(setup.plan.data[job.data].shards, "test") for job in jobs}
     data = setup.configs[jobs[0].model].data
     config = EvaluateConfig(
         models=tuple(str(folder) for folder in folders),
-        data=tuple(places.values()),
+        data=tuple(paths.values()),
         checkpoint=setup.plan.checkpoint,
         device=where.device,
         threads=where.threads,
@@ -42,10 +42,10 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
     began = time.monotonic()
     results = evaluate(config, running.terminal.count("evaluations"), running.terminal)
     seconds = (time.monotonic() - began) / len(jobs)
-    by_place = {(result.model, result.dataset): result for result in results}
+    found = {(result.model, result.dataset): result for result in results}
     for job in jobs:
         folder = running.run_folder(job.model)
-        record_evaluation(running, job, by_place[folder.name, setup.manifests[job.data, "test"].name], seconds)
+        record_evaluation(running, job, found[folder.name, setup.manifests[job.data, "test"].name], seconds)
 
 
 def record_evaluation(running: Running, job: Job, result: Result, seconds: float) -> None:

@@ -24,7 +24,7 @@ Kind = Literal[
 ]
 
 BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"}
-"""Settings that are places; what lies there counts, not where it lies."""
+"""Settings that are paths; what lies there counts, not where it lies."""
 
 CHANGES_NO_RESULT = frozenset({
     "errors", "progress", "train.monitor", "train.checks", "data.loading.remote", "runs.opening", "runs.folder",
@@ -101,7 +101,7 @@ class Job:
 def jobs_of(setup: Setup) -> list[Job]:
     """Every job of a study, each after those that it needs: all training, then all that reads a test split."""
     plan, jobs = setup.plan, []
-    hashes = {place: manifest.content_hash() for place, manifest in setup.manifests.items()}
+    hashes = {key: manifest.content_hash() for key, manifest in setup.manifests.items()}
     audits: list[Job] = []
     if plan.audit:
         audits = [_job("audit", f"audit of {len(hashes)} sets", {"sets": sorted(hashes.values())})]

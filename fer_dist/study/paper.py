@@ -63,18 +63,18 @@ def paper_plan(config: PaperConfig, changed: Settings | None = None) -> Plan:
 
     Raises InputError where a or b is missing, a set cannot be opened, or a seed is no number.
     """
-    places = {"a": config.a, "b": config.b} | ({"c": config.c} if config.c else {})
-    for role, place in places.items():
-        if not place:
+    paths = {"a": config.a, "b": config.b} | ({"c": config.c} if config.c else {})
+    for role, path in paths.items():
+        if not path:
             raise InputError(f"--{role} is missing; give its folder of shards, with train, val and test in it")
-    names = {role: _dataset(role, place) for role, place in places.items()}
+    names = {role: _dataset(role, path) for role, path in paths.items()}
     if len(set(names.values())) < len(names):
         raise InputError(f"two of the sets are called {names['b']}; give other sets, or build one with --dataset NAME")
-    return paper_of(names, places, config, changed or {})
+    return paper_of(names, paths, config, changed or {})
 
 
-def paper_of(names: dict[str, str], places: dict[str, str], config: PaperConfig, changed: Settings) -> Plan:
-    """The plan for sets of these names. names, places: by role, a and b and perhaps c."""
+def paper_of(names: dict[str, str], paths: dict[str, str], config: PaperConfig, changed: Settings) -> Plan:
+    """The plan for sets of these names. names, paths: by role, a and b and perhaps c."""
     a, b = names["a"], names["b"]
     transferred = f"{a}-to-{b}"
     trainings = {
@@ -87,7 +87,7 @@ def paper_of(names: dict[str, str], places: dict[str, str], config: PaperConfig,
     if config.layer_decay != 1:
         trainings[f"{transferred}-layered"] = Training(b, set={"train.layer_decay": config.layer_decay}, init_from=a)
     return Plan(
-        data={name: DataSet(places[role], role) for role, name in names.items()},  # type: ignore[arg-type]
+        data={name: DataSet(paths[role], role) for role, name in names.items()},  # type: ignore[arg-type]
         trainings=trainings,
         title=config.title or f"Facial emotions: {a} and {b}, across and transferred",
         preset=config.preset,
@@ -123,11 +123,11 @@ def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
     return rest, found
 
 
-def _dataset(role: str, place: str) -> str:
+def _dataset(role: str, path: str) -> str:
     from fer_dist.data.loading.shard_set import open_set
 
     try:
-        return open_set(below(place, "test"), DataConfig()).manifest.dataset
+        return open_set(below(path, "test"), DataConfig()).manifest.dataset
     except InputError as error:
         raise InputError(f"--{role}: {error}") from None
 

@@ -243,20 +243,20 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
         yield Fault("robustness.samples", f"{plan.robustness.samples} is too small; it must be at least 0")
 
 
-def _training_faults(plan: Plan, place: str, name: str, training: Training) -> Iterator[Fault]:
-    yield from _unknown(f"{place}.data", training.data, plan.data, "dataset")
-    yield from _unknown(f"{place}.preset", training.preset or plan.preset, PRESETS, "preset")
-    yield from _seed_faults(f"{place}.seeds", training.seeds, may_be_empty=True)
+def _training_faults(plan: Plan, where: str, name: str, training: Training) -> Iterator[Fault]:
+    yield from _unknown(f"{where}.data", training.data, plan.data, "dataset")
+    yield from _unknown(f"{where}.preset", training.preset or plan.preset, PRESETS, "preset")
+    yield from _seed_faults(f"{where}.seeds", training.seeds, may_be_empty=True)
     if not training.init_from:
         return
-    yield from _unknown(f"{place}.init_from", training.init_from, plan.trainings, "training")
+    yield from _unknown(f"{where}.init_from", training.init_from, plan.trainings, "training")
     chain = {name: None}
     last = name
     while (parent := plan.trainings[last].init_from) in plan.trainings:
         if parent in chain:
             names = list(chain)
             circle = " -> ".join([*names[names.index(parent) :], parent])
-            yield Fault(f"{place}.init_from", f"goes in a circle ({circle}); one of them must start from nothing")
+            yield Fault(f"{where}.init_from", f"goes in a circle ({circle}); one of them must start from nothing")
             return
         chain[parent] = None
         last = parent
@@ -265,7 +265,7 @@ def _training_faults(plan: Plan, place: str, name: str, training: Training) -> I
         missing = [seed for seed in seeds_of(plan, name) if seed not in theirs]
         if missing and len(theirs) > 1:
             yield Fault(
-                f"{place}.init_from",
+                f"{where}.init_from",
                 f"{training.init_from} is not trained with seed {missing[0]}; give both the same seeds, or it one only",
             )
 
@@ -278,18 +278,18 @@ def _pair_faults(plan: Plan) -> Iterator[Fault]:
             yield from _unknown(f"evaluations.{number}.data", data, plan.data, "dataset")
     scored = set(evaluations_of(plan))
     for number, pair in enumerate(plan.comparisons):
-        place = f"comparisons.{number}"
-        unknown = list(_unknown(f"{place}.data", pair.data, plan.data, "dataset"))
+        where = f"comparisons.{number}"
+        unknown = list(_unknown(f"{where}.data", pair.data, plan.data, "dataset"))
         for side in ("with_model", "without_model"):
-            unknown += _unknown(f"{place}.{side}", getattr(pair, side), plan.trainings, "training")
+            unknown += _unknown(f"{where}.{side}", getattr(pair, side), plan.trainings, "training")
         yield from unknown
         if unknown:
             continue
         for name in (pair.with_model, pair.without_model):
             if (name, pair.data) not in scored:
-                yield Fault(place, f"{name} is not evaluated on {pair.data}; add it to evaluations")
+                yield Fault(where, f"{name} is not evaluated on {pair.data}; add it to evaluations")
         if seeds_of(plan, pair.with_model) != seeds_of(plan, pair.without_model):
-            yield Fault(place, f"{pair.with_model} and {pair.without_model} have other seeds; give both the same")
+            yield Fault(where, f"{pair.with_model} and {pair.without_model} have other seeds; give both the same")
 
 
 def _role_faults(plan: Plan) -> Iterator[Fault]:
@@ -306,16 +306,16 @@ def _role_faults(plan: Plan) -> Iterator[Fault]:
         yield Fault("trainings", f"two models would be called {twice[0]}; rename a training")
 
 
-def _seed_faults(place: str, seeds: tuple[int, ...], may_be_empty: bool) -> Iterator[Fault]:
+def _seed_faults(where: str, seeds: tuple[int, ...], may_be_empty: bool) -> Iterator[Fault]:
     if not seeds and not may_be_empty:
-        yield Fault(place, "no seed; give at least one, as [0]")
+        yield Fault(where, "no seed; give at least one, as [0]")
     if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
-        yield Fault(place, f"{list(seeds)}: seeds are whole numbers from 0, each once")
+        yield Fault(where, f"{list(seeds)}: seeds are whole numbers from 0, each once")
 
 
-def _unknown(place: str, name: str, known: Any, kind: str) -> Iterator[Fault]:
+def _unknown(where: str, name: str, known: Any, kind: str) -> Iterator[Fault]:
     if name not in known:
-        yield Fault(place, f"no {kind} {name!r}; {nearest(name, known)}")
+        yield Fault(where, f"no {kind} {name!r}; {nearest(name, known)}")
 
 
 def _parent(plan: Plan, training: str, seed: int) -> str:

@@ -107,43 +107,43 @@ class _File:
         self.lines: dict[str, int] = {}
         self.values = 0
 
-    def wrong(self, place: str, text: str) -> InputError:
+    def wrong(self, where: str, text: str) -> InputError:
         """The error for a field; its line is its own, or that of what it stands in."""
-        known = place
+        known = where
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
         line = f":{self.lines[known]}" if self.name and known in self.lines else ""
-        return InputError(": ".join(part for part in (f"{self.name}{line}", place, text) if part))
+        return InputError(": ".join(part for part in (f"{self.name}{line}", where, text) if part))
 
-    def content(self, node: "yaml.Node", place: str, around: tuple["yaml.Node", ...] = ()) -> Any:
+    def content(self, node: "yaml.Node", where: str, around: tuple["yaml.Node", ...] = ()) -> Any:
         """A node as texts, lists and dicts. around: the nodes that it stands in."""
         import yaml
 
-        self.lines[place] = node.start_mark.line + 1
+        self.lines[where] = node.start_mark.line + 1
         self.values += 1
         if self.values > MOST_VALUES:
-            raise self.wrong(place, f"more than {MOST_VALUES:,} values up to here; write fewer, without aliases")
+            raise self.wrong(where, f"more than {MOST_VALUES:,} values up to here; write fewer, without aliases")
         if node in around:
-            raise self.wrong(place, "an alias of what it stands in; write it out")
+            raise self.wrong(where, "an alias of what it stands in; write it out")
         around = (*around, node)
         if isinstance(node, yaml.SequenceNode):
-            return [self.content(child, _join(place, str(number)), around) for number, child in enumerate(node.value)]
+            return [self.content(child, _join(where, str(number)), around) for number, child in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             # YAML's words for nothing, where they stand without quotation marks.
             return "" if node.style is None and node.value in ("~", "null") else node.value
         fields: dict[str, Any] = {}
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self.wrong(place, f"line {key.start_mark.line + 1}: a field's name is one word")
-            inner = _join(place, key.value)
+                raise self.wrong(where, f"line {key.start_mark.line + 1}: a field's name is one word")
+            inner = _join(where, key.value)
             if key.value in fields:
                 self.lines[inner] = key.start_mark.line + 1
                 raise self.wrong(inner, "stands here a second time")
             fields[key.value] = self.content(child, inner, around)
         return fields
 
-    def checked(self, kind: Any, content: Any, place: str) -> Any:
-        """What stands at a place, as the type of it."""
+    def checked(self, kind: Any, content: Any, where: str) -> Any:
+        """What stands there, as the type of it."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
@@ -155,19 +155,19 @@ class _File:
         if fault == "missing":
             *outer, name = loc
             text = f"{name} is missing" if isinstance(name, str) else f"more than {name} values are needed"
-            raise self.wrong(reduce(_join, map(str, outer), place), text)
-        place = reduce(_join, map(str, loc), place)
+            raise self.wrong(reduce(_join, map(str, outer), where), text)
+        where = reduce(_join, map(str, loc), where)
         if fault == "unexpected_keyword_argument":
-            raise self.wrong(place, f"no such field; {nearest(str(loc[-1]), _fields_at(kind, loc[:-1]))}")
+            raise self.wrong(where, f"no such field; {nearest(str(loc[-1]), _fields_at(kind, loc[:-1]))}")
         if fault == "too_long":
-            raise self.wrong(place, f"expected {first['ctx']['max_length']} values, found {len(value)}")
+            raise self.wrong(where, f"expected {first['ctx']['max_length']} values, found {len(value)}")
         if fault == "literal_error":
             choices = [choice.strip("'") or "''" for choice in re.split(", | or ", first["ctx"]["expected"])]
             near = nearest(str(value), choices)
-            raise self.wrong(place, f"expected one of {', '.join(choices)}, found {_found(value)}; {near}")
-        raise self.wrong(place, f"expected {EXPECTED[fault.partition('_')[0]]}, found {_found(value)}")
+            raise self.wrong(where, f"expected one of {', '.join(choices)}, found {_found(value)}; {near}")
+        raise self.wrong(where, f"expected {EXPECTED[fault.partition('_')[0]]}, found {_found(value)}")
 
-    def settings(self, given: Settings, place: str) -> Settings:
+    def settings(self, given: Settings, where: str) -> Settings:
         """Settings of a training, each of the type that it has in the configuration."""
         known = {
             f"{part.name}.{name}": hint
@@ -177,7 +177,7 @@ class _File:
         }
         found: Settings = {}
         for written, content in given.items():
-            here, name = _join(place, written), written.replace("-", "_")
+            here, name = _join(where, written), written.replace("-", "_")
             if name in OWN:
                 raise self.wrong(here, f"a plan says this with {OWN[name]}")
             if name.partition(".")[0] in ("run", "ray"):
@@ -191,9 +191,9 @@ class _File:
         return found
 
 
-def _fields_at(kind: Any, place: tuple[int | str, ...]) -> list[str]:
-    """The names of the fields of what stands at a place in a type."""
-    for part in place:
+def _fields_at(kind: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """The names of the fields of what stands there in a type. loc: as pydantic's errors have it."""
+    for part in loc:
         inner = get_args(kind)
         kind = get_type_hints(kind)[str(part)] if not inner else inner[get_origin(kind) is dict]
     return list(get_type_hints(kind))
@@ -205,8 +205,8 @@ def _found(content: Any) -> str:
     return "a list" if isinstance(content, list) else "fields"
 
 
-def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
 
 
 def _plain(value: Any) -> Any:

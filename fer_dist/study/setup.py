@@ -48,7 +48,7 @@ class Setup:
 
     @cached_property
     def manifests(self) -> dict[tuple[str, str], Manifest]:
-        return {place: found.manifest for place, found in self.sets.items()}
+        return {key: found.manifest for key, found in self.sets.items()}
 
     @property
     def opened(self) -> Opened:
@@ -89,7 +89,7 @@ class Setup:
 def prepare(plan: Plan, where: StudyConfig) -> Setup:
     """Look at everything that a study will need, and touch nothing.
 
-    Raises InputError for a set that is missing, empty or not whole; a split that is not what its place says; emotions
+    Raises InputError for a set that is missing, empty or not whole; a split that is not what its folder says; emotions
     that a model lacks; a setting that cannot be meant; networks that cannot hand weights on; and too small a disk.
     """
     if where.side_by_side < 1:
@@ -162,15 +162,15 @@ def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], 
     for name, data in plan.data.items():
         wanted = [*(plan.training_splits if name in trained else ()), *(("test",) if name in scored else ())]
         for split in wanted:
-            place = below(data.shards, split)
+            path = below(data.shards, split)
             try:
-                sets[name, split] = open_set(place, config.data)
+                sets[name, split] = open_set(path, config.data)
             except InputError as error:
                 raise InputError(f"data.{name}: the split {split}: {error}{_remedy(split)}") from None
             stands = sets[name, split].manifest.split
             if stands != split:
                 raise InputError(
-                    f"data.{name}: {shown(place)} is a {stands} split; a study trains on train, chooses by val "
+                    f"data.{name}: {shown(path)} is a {stands} split; a study trains on train, chooses by val "
                     f"and reads test once, at the end. Build the set with its own splits{_remedy(split)}"
                 )
         if plan.whole_train and name in trained:
@@ -207,17 +207,17 @@ def _check_whole(name: str, train: Manifest) -> None:
 
 def _check_model(setup: Setup, model: Model) -> None:
     config = setup.configs[model.name]
-    place = f"trainings.{model.training}"
+    where = f"trainings.{model.training}"
     try:
         check_job(config_with_list(setup, model), config.ray.workers, setup.opened)
         for data in [data for one, data in setup.evaluations if one == model]:
             open_reader(setup.sets[data, "test"], network_of(config).emotions, config.data, f"data.{data}")
     except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
     if model.parent:
         differing = shape_differences(network_of(setup.configs[model.parent]), network_of(config))
         if differing:
-            raise InputError(f"{place}.init_from: {model.parent} is another network ({differing}); use the same model")
+            raise InputError(f"{where}.init_from: {model.parent} is another network ({differing}); use the same model")
 
 
 def config_with_list(setup: Setup, model: Model) -> Config:

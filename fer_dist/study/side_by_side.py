@@ -20,12 +20,12 @@ POLL_SECONDS = 0.2
 
 @dataclasses.dataclass
 class _Child:
-    """A training in a process. place: which of the --side-by-side places it has."""
+    """A training in a process. rank: which of the --side-by-side trainings it is."""
 
     job: Job
     process: subprocess.Popen[bytes]
     log: Path
-    place: int
+    rank: int
 
 
 def train_side_by_side(running: Running, jobs: list[Job], lock: int) -> None:
@@ -79,20 +79,20 @@ def _flag(section: str, name: str, value: Any) -> list[str]:
 
 
 def _fill(running: Running, waiting: list[Job], children: list[_Child], lock: int) -> None:
-    """Start what can be started: what it starts from is done, and there is a place."""
-    places = [place for place in range(running.setup.where.side_by_side) if place not in {c.place for c in children}]
+    """Start what can be started: what it starts from is done, and a rank is free."""
+    free = [rank for rank in range(running.setup.where.side_by_side) if rank not in {c.rank for c in children}]
     busy = {child.job.key for child in children} | {job.key for job in waiting}
-    for job in [job for job in waiting if not busy & set(job.after)][: len(places)]:
+    for job in [job for job in waiting if not busy & set(job.after)][: len(free)]:
         waiting.remove(job)
-        children.append(_start(running, job, places.pop(0), lock))
+        children.append(_start(running, job, free.pop(0), lock))
 
 
-def _start(running: Running, job: Job, place: int, lock: int) -> _Child:
+def _start(running: Running, job: Job, rank: int, lock: int) -> _Child:
     config, name = training_config(running, job), preset_of(running, job)
     log = running.setup.out / "logs" / f"{config.run.name}.log"
     log.parent.mkdir(exist_ok=True)
     # Which of the GPUs is its own, and how many share the cores: as torchrun says it, without a group.
-    places = {"LOCAL_RANK": str(place), "LOCAL_WORLD_SIZE": str(running.setup.where.side_by_side)}
+    variables = {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(running.setup.where.side_by_side)}
     words = [sys.executable, "-m", "fer_dist.train", name, *flags_of(config, name), "--resume"]
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -100,13 +100,13 @@ def _start(running: Running, job: Job, place: int, lock: int) -> _Child:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env=os.environ | places,
+            env=os.environ | variables,
             pass_fds=(lock,),
             # A Ctrl-C in the terminal reaches this process alone, which asks each training to save and end.
             start_new_session=True,
         )
     running.terminal.say(f"{job.name}: process {process.pid}, log {log}")
-    return _Child(job, process, log, place)
+    return _Child(job, process, log, rank)
 
 
 def _ended(running: Running, child: _Child) -> Exception | None:

@@ -63,8 +63,8 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 def _modules(names: Collection[str]) -> set[str]:
     """Of names such as fer_dist.data.order.Order, the files in which they lie, those of their packages as well."""
     inner = [name.split(".")[1:] for name in names if name.startswith("fer_dist.")]
-    places = {".".join(words[:length]) for words in inner for length in range(1, len(words) + 1)}
-    return {place for place in places if _path(place).is_file()}
+    dotted = {".".join(words[:length]) for words in inner for length in range(1, len(words) + 1)}
+    return {name for name in dotted if _path(name).is_file()}
 
 
 def _path(name: str) -> Path:
