@@ -97,12 +97,12 @@ def bench_audit(count: int, folder: Path) -> AuditBench:
     return in_fresh_process(_audit_drawn, count, folder / "train")
 
 
-def bench_near(place: str | Path | ShardSet, count: int) -> NearBench:
+def bench_near(shards: str | Path | ShardSet, count: int) -> NearBench:
     """Make near duplicates of images of a set, spread evenly over it, and look for them. Blank ones are not taken.
 
-    place: of a shard set, or what `open_set` gave. count: how many images at most.
+    shards: path or URL of a set, or what `open_set` gave. count: how many images at most.
     """
-    found = opened(place)
+    found = opened(shards)
     originals = [content for content in _images_of(found, count) if not fingerprint(content).is_blank]
     if not originals:
         raise InputError(f"{found.location}: all of its images are blank")
@@ -185,9 +185,9 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
 def _images_of(shards: ShardSet, count: int) -> Iterator[bytes]:
     reader = Reader(shards, shards.manifest.emotions)
     ends = np.cumsum(reader.counts)
-    places = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
-    shard = np.searchsorted(ends, places, side="right")
-    position = places - (ends - reader.counts)[shard]
+    indices = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
+    shard = np.searchsorted(ends, indices, side="right")
+    position = indices - (ends - reader.counts)[shard]
     for content in reader.read(Positions(shard, position)).content:
         yield content.tobytes()
 

@@ -185,7 +185,7 @@ def our_bytes(common: Common, shuffled: bool) -> Batches:
     reader = _reader(common)
     order = Order(reader.counts, common.batch_size, seed=0)
 
-    def places() -> Iterator[Positions]:
+    def batches() -> Iterator[Positions]:
         if shuffled:
             step = 0
             while True:
@@ -193,7 +193,7 @@ def our_bytes(common: Common, shuffled: bool) -> Batches:
                 step += 1
         yield from cycle(sequence(reader.counts, 0, 1, common.batch_size))
 
-    for positions in places():
+    for positions in batches():
         content = reader.read(positions).content
         for image in content:
             zlib.crc32(image.data)

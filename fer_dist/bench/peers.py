@@ -72,8 +72,8 @@ def prepare(reader: Reader, folder: Path, samples: int) -> Path:
     every = sequence(reader.counts, 0, 1, samples)[0]
     content = reader.read(every)
     tars = folder / "tars"
-    for place in (tars, folder / "files"):
-        place.mkdir(parents=True)
+    for parent in (tars, folder / "files"):
+        parent.mkdir(parents=True)
     written = []
     for number, part in enumerate(np.array_split(np.arange(len(content)), TARS)):
         path = tars / f"bench-train-{number:06d}.tar"

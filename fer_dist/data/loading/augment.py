@@ -12,7 +12,7 @@ from fer_dist.data.draws import Hashes, as_shares, folded, hashed
 Floats = NDArray[np.float32]
 
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5))
-"""Place of each of the five crops, as a share of the free width and height: the corners row by row, then the centre."""
+"""Position of each of the five crops, as a share of the free width and height: corners row by row, then the centre."""
 
 DRAWN = np.arange(16, 23, dtype=np.uint64)[:, None]
 """What is drawn: angle, brightness, contrast, saturation, hue, mirror, corner. The numbers belong to the definition of

@@ -57,7 +57,7 @@ class Scale:
 
 
 def dots_figure(rows: Sequence[str], series: Sequence[Marks], scale: Scale, title: str = "") -> "Figure":
-    """Each row's values as dots with their intervals; series have their own shape, colour and place in the row.
+    """Each row's values as dots with their intervals; series have their own shape, colour and position in the row.
 
     rows: R labels; series: each with R values, in the unit of the axis.
     """
