@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fer_dist import PACKAGE, __version__
@@ -42,7 +43,10 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         title=plan.title,
         models=tuple(_model(running, model) for model in setup.models),
         results=tuple(_result(running, model, data) for model, data in setup.evaluations),
-        comparisons=tuple(_comparisons(running)),
+        comparisons=tuple(
+            Comparison(one, other, dataset, "test", found["paired"])
+            for one, other, dataset, found in _pairs(running, "compare")
+        ),
         class_counts={manifest.name: manifest.counts for manifest in setup.manifests.values()},
         variants={manifest.name: str(manifest.built.get("variant", "")) for manifest in setup.manifests.values()},
         left_out={manifest.name: manifest.left_out for manifest in setup.manifests.values() if manifest.left_out},
@@ -52,7 +56,10 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         hardware=_hardware(setup),
         roles={data.role: datasets[name] for name, data in plan.data.items() if data.role and name in datasets},
         seeds=tuple(_seeds(running)),
-        gains=tuple(_gains(running)),
+        gains=tuple(
+            Gain(one, other, dataset, "test", found["over_images"])
+            for one, other, dataset, found in _pairs(running, "seeds")
+        ),
         seconds=sum(record.get("seconds", 0.0) for record in records),
     )
 
@@ -60,8 +67,8 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
 def _model(running: "Running", model: PlannedModel) -> Model:
     setup = running.setup
     training, config = setup.plan.trainings[model.training], setup.configs[model.name]
-    record = running.records.read(running.job("train", model.name).key)
-    asked = running.records.read(running.job("training accuracy", model.name).key)
+    record = running.found("train", model.name)
+    asked = running.found("training accuracy", model.name)
     curves = load_curves(running.run_folder(model.name))
     settings = {
         "preset": training.preset or setup.plan.preset,
@@ -75,7 +82,7 @@ def _model(running: "Running", model: PlannedModel) -> Model:
         settings["workers"] = ", ".join(told)
     settings |= {name: _spoken(value) for name, value in training.set.items()}
     if setup.has_parity(model):
-        found = running.records.read(running.job("parity", model.name).key)["parity"]
+        found = running.found("parity", model.name)["parity"]
         points = 100 * found["difference"]
         settings[f"in {found['precision']}"] = (
             f"{found['differing']:,} of {found['samples']:,} differ ({points:+.2f} points)"
@@ -110,8 +117,8 @@ def _departures(config: Config) -> tuple[str, ...]:
 
 def _result(running: "Running", model: PlannedModel, data: str) -> Result:
     manifest = running.setup.manifests[data, "test"]
-    scored = running.records.read(running.job("evaluate", model.name, data).key)
-    measured = running.records.read(running.job("measures", model.name, data).key)
+    scored = running.found("evaluate", model.name, data)
+    measured = running.found("measures", model.name, data)
     robust = [
         job for job in running.jobs.values() if (job.kind, job.model, job.data) == ("robustness", model.name, data)
     ]
@@ -127,15 +134,12 @@ def _result(running: "Running", model: PlannedModel, data: str) -> Result:
     )
 
 
-def _comparisons(running: "Running") -> list[Comparison]:
-    jobs = [job for job in running.jobs.values() if job.kind == "compare"]
-    manifests = running.setup.manifests
-    return [
-        Comparison(
-            job.model, job.other, manifests[job.data, "test"].dataset, "test", running.records.read(job.key)["paired"]
-        )
-        for job in jobs
-    ]
+def _pairs(running: "Running", kind: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """What is compared by jobs of that kind: the one, the other, the dataset, and what is recorded of it."""
+    for job in running.jobs.values():
+        if job.kind == kind and job.other:
+            dataset = running.setup.manifests[job.data, "test"].dataset
+            yield job.model, job.other, dataset, running.records.read(job.key)
 
 
 def _seeds(running: "Running") -> list[Seeds]:
@@ -146,34 +150,10 @@ def _seeds(running: "Running") -> list[Seeds]:
         sets = dict.fromkeys(data for model, data in running.setup.evaluations if model.training == training)
         for data in sets if len(seeds) > 1 else ():
             names = [model_name(plan, training, seed) for seed in seeds]
-            scores = [running.records.read(running.job("evaluate", name, data).key)["scores"] for name in names]
-            values = over_seeds(scores) | _over_images(running, training, data)
+            scores = [running.found("evaluate", name, data)["scores"] for name in names]
+            values = over_seeds(scores) | {"over_images": running.found("seeds", training, data)["over_images"]}
             found.append(Seeds(training, running.setup.manifests[data, "test"].dataset, "test", values))
     return found
-
-
-def _gains(running: "Running") -> list[Gain]:
-    manifests = running.setup.manifests
-    jobs = [job for job in running.jobs.values() if job.kind == "seeds" and job.other]
-    return [
-        Gain(
-            job.model,
-            job.other,
-            manifests[job.data, "test"].dataset,
-            "test",
-            running.records.read(job.key)["over_images"],
-        )
-        for job in jobs
-    ]
-
-
-def _over_images(running: "Running", training: str, data: str) -> dict[str, Any]:
-    of = [
-        job
-        for job in running.jobs.values()
-        if (job.kind, job.model, job.other, job.data) == ("seeds", training, "", data)
-    ]
-    return {"over_images": running.records.read(of[0].key)["over_images"]}
 
 
 def _spoken(value: Any) -> str:

@@ -27,9 +27,15 @@ class Running:
         return self.records.run_folder(self.job("train", model))
 
     def job(self, kind: str, model: str, data: str = "") -> Job:
+        """The job of a model, or of a recipe, by itself; data is empty where there is one such job only."""
+        of = (kind, model, "")
         return next(
-            job for job in self.jobs.values() if (job.kind, job.model) == (kind, model) and data in ("", job.data)
+            job for job in self.jobs.values() if (job.kind, job.model, job.other) == of and data in ("", job.data)
         )
+
+    def found(self, kind: str, model: str, data: str = "") -> dict[str, Any]:
+        """What is recorded of that job."""
+        return self.records.read(self.job(kind, model, data).key)
 
     def model(self, name: str) -> Model:
         return self.setup.model(name)
