@@ -87,8 +87,8 @@ class Table:
         return all(row[column].is_word for row in self.rows)
 
 
-def word(text: str | None, note: str = "") -> Cell:
-    return Cell(text, note=note)
+def word(text: str | None) -> Cell:
+    return Cell(text)
 
 
 def count(number: int | None) -> Cell:
@@ -103,7 +103,7 @@ def points(value: float | None, interval: Sequence[float] | None = None) -> Cell
     return Cell(value, "points", interval if value is not None else None)
 
 
-def marked(mark: str, note: str = "") -> Cell:
+def marked(mark: str, note: str) -> Cell:
     """Where our value lies against another's. mark: WITHIN, ABOVE or BELOW."""
     return Cell(mark, mark=mark, note=note)
 

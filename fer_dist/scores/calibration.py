@@ -11,7 +11,9 @@ from fer_dist.scores.intervals import Array, ratio
 from fer_dist.scores.subjects import freedom, subjects_of
 from fer_dist.scores.table import Predictions, labelled, predicted
 
-CALIBRATION_BINS = 15
+BINS = 15
+# float32, as the probabilities: 0.2 as float32 lies above 0.2 as float64, and would change its bin.
+EDGES = np.linspace(0, 1, BINS + 1, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +29,22 @@ class Reliability:
     accuracy: Array
 
 
-def reliability(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
+def reliability(predictions: Predictions) -> Reliability:
     """How often the model is correct, by how confident it says it is."""
-    confidence, is_correct, bin_index = _binned(predictions, bins)
-    samples = np.bincount(bin_index, minlength=bins)
-    means = [ratio(np.bincount(bin_index, values, minlength=bins), samples) for values in (confidence, is_correct)]
-    return Reliability(_edges(bins), samples, *means)
+    confidence, is_correct, bin_index = _binned(predictions)
+    samples = np.bincount(bin_index, minlength=BINS)
+    means = [ratio(np.bincount(bin_index, values, minlength=BINS), samples) for values in (confidence, is_correct)]
+    return Reliability(EDGES, samples, *means)
 
 
-def expected_calibration_error(predictions: Predictions, bins: int = CALIBRATION_BINS) -> float:
+def expected_calibration_error(table: Reliability) -> float:
     """Mean over images of |accuracy - mean top probability| of the bin that an image falls in.
 
     Source: Guo et al. 2017, with equal-width bins. torchmetrics gives probabilities of exactly 1 a bin of their own.
     """
-    return _error(reliability(predictions, bins))
+    filled = table.samples > 0
+    gaps = np.abs(table.accuracy - table.confidence)[filled]
+    return float(np.average(gaps, weights=table.samples[filled]))
 
 
 def calibration(predictions: Predictions) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def calibration(predictions: Predictions) -> dict[str, Any]:
     Raises InputError where no image has an emotion.
     """
     found, table, name = _Gaps(predictions), reliability(predictions), "expected_calibration_error"
-    error, deviations = _error(table), found.quantile
+    error, deviations = expected_calibration_error(table), found.quantile
     # An error below what chance makes is luck, and does not narrow what may be.
     high = found.without_chance(max(error, found.expected(0)[0]), -deviations)
     return {
@@ -78,7 +82,7 @@ class _Gaps:
 
     def __init__(self, predictions: Predictions) -> None:
         chosen = labelled(predictions)
-        confidence, is_correct, bin_index = _binned(chosen, CALIBRATION_BINS)
+        confidence, is_correct, bin_index = _binned(chosen)
         _, bin_index, samples = np.unique(bin_index, return_inverse=True, return_counts=True)
         errors = is_correct - confidence
         gaps = np.bincount(bin_index, errors) / samples
@@ -129,12 +133,6 @@ class _Gaps:
         return min(low * float(self.weight @ self.shape), 1.0)
 
 
-def _error(table: Reliability) -> float:
-    filled = table.samples > 0
-    gaps = np.abs(table.accuracy - table.confidence)[filled]
-    return float(np.average(gaps, weights=table.samples[filled]))
-
-
 def _floor(table: Reliability) -> float:
     """Expected error of a model that is correct as often as it says, were its images of a bin all as confident.
 
@@ -155,14 +153,9 @@ def _mean_deviation(samples: int, part: float) -> float:
     return 2 * above * math.exp(chance)
 
 
-def _edges(bins: int) -> Array:
-    # float32, as the probabilities: 0.2 as float32 lies above 0.2 as float64, and would change its bin.
-    return np.linspace(0, 1, bins + 1, dtype=np.float32)
-
-
-def _binned(predictions: Predictions, bins: int) -> tuple[Array, Array, Array]:
+def _binned(predictions: Predictions) -> tuple[Array, Array, Array]:
     """Of each labelled image its top probability, whether it is correct, and its bin."""
     chosen = labelled(predictions)
     confidence = chosen.probabilities.max(axis=1)
-    bin_index = np.clip(np.searchsorted(_edges(bins), confidence, side="right") - 1, 0, bins - 1)
+    bin_index = np.clip(np.searchsorted(EDGES, confidence, side="right") - 1, 0, BINS - 1)
     return confidence.astype(np.float64), predicted(chosen) == chosen.labels, bin_index

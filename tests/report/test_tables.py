@@ -334,7 +334,7 @@ FORMULAS = [
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_no_cell_of_a_csv_file_is_a_formula_to_a_spreadsheet_whatever_a_name_begins_with(text):
-    rows = ((word(text), word("plain", note=text)),)
+    rows = ((word(text), Cell("plain", note=text)),)
     (header, row) = csv.reader(io.StringIO(to_csv(Table("t", "", (text, "y"), rows)), newline=""))
     harmless = f"'{text}".replace("\r", "\n")
     assert (header, row) == ([harmless, "y", "y, note"], [harmless, "plain", harmless])
@@ -394,7 +394,7 @@ def test_a_latex_table_has_as_many_cells_in_a_row_as_columns():
         (count(11_267_143), "11,267,143", "11,267,143"),
         (Cell(0.0004, "probability"), "< 0.001", r"\textless{} 0.001"),
         (Cell(-0.55, "number"), "−0.55", "$-$0.55"),
-        (word("a_b", note="50 %"), "a_b", r"a\_b {\scriptsize (50 \%)}"),
+        (Cell("a_b", note="50 %"), "a_b", r"a\_b {\scriptsize (50 \%)}"),
     ],
 )
 def test_a_cell_is_printed_as_its_kind_asks(cell, text, latex):

@@ -10,7 +10,7 @@ from support.people import expit, report
 from support.tables import certain, from_truth, table, tables
 
 from fer_dist.scores import calibration
-from fer_dist.scores.calibration import expected_calibration_error
+from fer_dist.scores.calibration import expected_calibration_error, reliability
 from fer_dist.scores.metrics import scores
 
 NAME = "expected_calibration_error"
@@ -39,7 +39,7 @@ def drawn(rng, samples, kind, is_right=None, **attributes):
 
 def true_error(kind, samples=1_000_000):
     """In the limit of very many images."""
-    return expected_calibration_error(drawn(np.random.default_rng(7), samples, kind))
+    return expected_calibration_error(reliability(drawn(np.random.default_rng(7), samples, kind)))
 
 
 @pytest.mark.parametrize(("samples", "part"), [(1, 0.3), (7, 0.5), (40, 0.99), (40, 0.025), (3000, 0.62)])
@@ -121,7 +121,7 @@ def test_any_table_has_an_error_without_chance_within_its_interval(predictions):
     found = scores(predictions)
     low, high = found[f"{NAME}_interval"]
     assert 0 <= low <= found[f"{NAME}_debiased"] + 1e-9 <= high + 2e-9 <= 1 + 3e-9
-    assert found[NAME] == expected_calibration_error(predictions)
+    assert found[NAME] == expected_calibration_error(reliability(predictions))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 

@@ -89,7 +89,7 @@ def test_calibration_error_equals_torchmetrics(seed):
     expected = reference.multiclass_calibration_error(
         torch.tensor(predictions.probabilities), torch.tensor(predictions.labels), 7, n_bins=15, norm="l1"
     )
-    assert expected_calibration_error(predictions) == pytest.approx(expected.item(), abs=1e-5)
+    assert expected_calibration_error(reliability(predictions)) == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_negative_log_likelihood_equals_torch():
@@ -115,7 +115,7 @@ def test_calibration_error_of_a_simulated_model_is_what_it_was_made_with(sharpne
     said /= said.sum(axis=1, keepdims=True)
     known = (said.max(axis=1) - true.max(axis=1)).mean()
     assert (known > 0.1) == (sharpness > 1)
-    assert expected_calibration_error(table(labels, said)) == pytest.approx(known, abs=0.01)
+    assert expected_calibration_error(reliability(table(labels, said))) == pytest.approx(known, abs=0.01)
 
 
 def test_scores_are_json_and_the_same_each_time():
