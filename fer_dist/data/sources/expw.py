@@ -8,12 +8,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from math import isfinite
 from pathlib import Path
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import clean_key, named_lines, read_whole
+from fer_dist.data.sources.reading import clean_key, finite, named_lines, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import folder_at, names_found, readable
@@ -91,7 +90,7 @@ class ExpW:
         if emotion is None:
             return LeftOut("train", identity, "unknown code")
         try:
-            top, left, right, bottom, confidence = map(_finite, numbers)
+            top, left, right, bottom, confidence = finite(numbers)
         except ValueError:
             return LeftOut("train", identity, "box or confidence is no number")
         if confidence < self.min_confidence:
@@ -120,13 +119,6 @@ def _check_labels(listing: Path) -> None:
 def _fields(line: str) -> list[str]:
     # From the right, for a file name may hold blanks.
     return line.rsplit(maxsplit=7)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError("not finite")
-    return number
 
 
 def _photographs(root: Path, listing: Path) -> Path:

@@ -7,14 +7,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist.data.emotions import CODES
 from fer_dist.data.images import is_image_name
 from fer_dist.data.sources.codes import counting_fault
-from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, named_lines, read_whole
+from fer_dist.data.sources.reading import MOST_NOTE_BYTES, clean_key, finite, named_lines, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders
 from fer_dist.errors import InputError
@@ -272,7 +271,7 @@ def _attributes(text: str) -> dict[str, Any]:
     words = [table.get(code) for table, code in zip((GENDERS, RACES, AGE_GROUPS), fields[10:], strict=True)]
     if None in words:
         raise ValueError("unknown code")
-    numbers = _finite(fields[:10])
+    numbers = finite(fields[:10])
     landmarks = [list(point) for point in zip(numbers[::2], numbers[1::2], strict=True)]
     return dict(zip(("gender", "race", "age_group"), words, strict=True)) | {"landmarks": landmarks}
 
@@ -282,12 +281,5 @@ def _box(text: str) -> dict[str, Any]:
 
     Source: five loaders on GitHub, written apart from each other, read it so.
     """
-    left, top, right, bottom = _finite(text.split()[:4])
+    left, top, right, bottom = finite(text.split()[:4])
     return {"box": [left, top, right - left, bottom - top]}
-
-
-def _finite(fields: list[str]) -> list[float]:
-    numbers = [float(field) for field in fields]
-    if not all(map(isfinite, numbers)):
-        raise ValueError("not finite")
-    return numbers

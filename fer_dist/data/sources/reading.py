@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
 
@@ -103,6 +104,14 @@ def named_lines(listing: str) -> Iterator[tuple[str, str]]:
         for number, line in enumerate(lines_of(stream), start=1):
             if line.strip():
                 yield line, f"{os.path.basename(listing)} line {number}"
+
+
+def finite(fields: Iterable[str]) -> list[float]:
+    """The numbers of some fields. Raises ValueError where one is none, or not finite."""
+    numbers = list(map(float, fields))
+    if not all(map(isfinite, numbers)):
+        raise ValueError("not finite")
+    return numbers
 
 
 def refuse_other_kinds(table: Path) -> None:
