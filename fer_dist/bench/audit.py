@@ -17,7 +17,7 @@ from fer_dist.data.images import decode, jpeg_bytes, png_bytes
 from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.duplicates import Features, near_pairs
 from fer_dist.data.inspection.fingerprint import fingerprint
-from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.order import located
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, open_set, opened
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
@@ -184,11 +184,9 @@ def _audit_drawn(count: int, folder: Path) -> AuditBench:
 
 def _images_of(shards: ShardSet, count: int) -> Iterator[bytes]:
     reader = Reader(shards, shards.manifest.emotions)
-    ends = np.cumsum(reader.counts)
-    indices = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
-    shard = np.searchsorted(ends, indices, side="right")
-    position = indices - (ends - reader.counts)[shard]
-    for content in reader.read(Positions(shard, position)).content:
+    total = int(reader.counts.sum())
+    indices = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+    for content in reader.read(located(reader.counts, indices)).content:
         yield content.tobytes()
 
 

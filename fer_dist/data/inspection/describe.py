@@ -19,7 +19,7 @@ from PIL import Image
 from fer_dist.data.draws import Integers, hashed
 from fer_dist.data.images import DECODE_ERRORS
 from fer_dist.data.inspection.sheets import Row, Tile
-from fer_dist.data.loading.order import Positions
+from fer_dist.data.loading.order import Positions, located
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet, opened, split_folders
 from fer_dist.data.shards.manifest import load_manifest
@@ -196,8 +196,8 @@ def _published(dataset: str, parent: str, sets: list[ShardSet]) -> Iterator[Publ
 def _look(found: ShardSet) -> Looked:
     reader = Reader(found, found.manifest.emotions)
     shards = evenly(len(reader.counts), MOST_FETCHED if found.remote else MOST_SHARDS)
-    located = _located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
-    positions = Positions(shards[located.shard], located.position)
+    looked_at = located(reader.counts[shards], evenly(int(reader.counts[shards].sum()), MOST_LOOKED_AT))
+    positions = Positions(shards[looked_at.shard], looked_at.position)
     headers = [_header(content) for content in reader.read(positions).content]
     facts: Counter[str] = Counter()
     subjects: set[str] = set()
@@ -235,7 +235,7 @@ def _tiles(found: ShardSet, per_emotion: int, seed: int) -> dict[str, list[Tile]
     wanted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for emotion, count in manifest.counts.items():
         counts = np.array([shard.counts.get(emotion, 0) for shard in manifest.shards])
-        positions = _located(counts, evenly(count, per_emotion, seed))
+        positions = located(counts, evenly(count, per_emotion, seed))
         for number, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             wanted[number][emotion].append(position)
     reader = Reader(found, manifest.emotions)
@@ -252,10 +252,3 @@ def _tiles(found: ShardSet, per_emotion: int, seed: int) -> dict[str, list[Tile]
                 )
             tiles[emotion] += [Tile(samples.content[index].tobytes(), samples.keys[index]) for index in indices[ranks]]
     return tiles
-
-
-def _located(counts: Integers, indices: Integers) -> Positions:
-    """Shard and position of samples whose indices count through all shards. counts: samples of each shard."""
-    ends = np.cumsum(counts)
-    shard = np.searchsorted(ends, indices, side="right")
-    return Positions(shard, indices - (ends[shard] - counts[shard]))

@@ -175,13 +175,16 @@ def sequence(counts: Integers, rank: int, world: int, batch_size: int) -> list[P
 
     Ranks take neighbouring parts, so the last batch of each may be smaller, and a rank may have none.
     """
-    counts = np.asarray(counts, dtype=np.int64)
-    ends = np.cumsum(counts)
-    total = int(ends[-1])
+    total = int(counts.sum())
     indices = np.arange(rank * total // world, (rank + 1) * total // world, dtype=np.int64)
+    return cut(located(counts, indices), batch_size)
+
+
+def located(counts: Integers, indices: Integers) -> Positions:
+    """Where samples lie that are counted through all shards. counts: samples of each shard."""
+    ends = np.cumsum(counts)
     shard = np.searchsorted(ends, indices, side="right")
-    position = indices - (ends[shard] - counts[shard])
-    return cut(Positions(shard, position), batch_size)
+    return Positions(shard, indices - (ends[shard] - counts[shard]))
 
 
 def cut(positions: Positions, batch_size: int) -> list[Positions]:
