@@ -27,7 +27,7 @@ from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, as_text, parsed
 from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
-from fer_dist.storage.untrusted import Count, Number, Value, read_regular, record
+from fer_dist.storage.untrusted import Count, Number, Value, read_or_nothing, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
 MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
@@ -186,9 +186,9 @@ class Checkpoints:
         contents = {}
         for name, digest in entry.files.items():
             path = self.folder / str(entry.step) / name
-            content = _content(path)
+            content = read_or_nothing(path, MOST_FILE_BYTES)
             if hashlib.sha256(content).hexdigest() != digest and self.home.bring(f"{CHECKPOINTS}/{entry.step}/{name}"):
-                content = _content(path)
+                content = read_or_nothing(path, MOST_FILE_BYTES)
             if hashlib.sha256(content).hexdigest() != digest:
                 self.warn(f"{path}: {'damaged' if content else 'missing'}; checkpoint {entry.step} is passed over")
                 return None
@@ -204,14 +204,6 @@ class Checkpoints:
         for path in self.folder.iterdir():
             if path.is_dir() and path.name not in {str(step) for step in steps}:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _content(path: Path) -> bytes:
-    """What a file of a checkpoint holds; nothing where it is none."""
-    try:
-        return read_regular(path, MOST_FILE_BYTES)
-    except OSError:
-        return b""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fer_dist.errors import InputError, WorkError
 from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, parsed
 from fer_dist.storage.paths import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
-from fer_dist.storage.untrusted import read_regular
+from fer_dist.storage.untrusted import read_or_nothing, read_regular
 from fer_dist.storage.writing import make_own, one_at_a_time, write_atomically
 
 CONFIG = "config.json"
@@ -102,7 +102,7 @@ class RunFolder:
         self.path.mkdir(exist_ok=True)
         with one_at_a_time(self.path):
             known = self.store.read_if_there(CONFIG)
-            if known is None or known != _content(self.path / CONFIG):
+            if known is None or known != read_or_nothing(self.path / CONFIG, MOST_BYTES):
                 shutil.rmtree(self.path)
                 self.path.mkdir()
             if known is not None:
@@ -142,7 +142,7 @@ class RunFolder:
 
     def is_ours(self) -> bool:
         """Whether no other process is known to have claimed the run since. Asks no store: sending does."""
-        self._is_lost = self._is_lost or self._is_other(_content(self.path / OWNER))
+        self._is_lost = self._is_lost or self._is_other(read_or_nothing(self.path / OWNER, MOST_BYTES))
         return not self._is_lost
 
     @contextmanager
@@ -202,7 +202,7 @@ class RunFolder:
         False where a file went away meanwhile, since a later checkpoint took its place: to be done again.
         """
         assert self.store
-        listing = _content(self.path / LIST)
+        listing = read_or_nothing(self.path / LIST, MOST_BYTES)
         if not listing:
             return True
         entries = _entries(listing)
@@ -267,8 +267,8 @@ class RunFolder:
         Nor is it from here where another process has claimed the run since this copy was made.
         """
         assert self.store
-        theirs, ours = self.store.read_if_there(LIST) or b"", _content(self.path / LIST)
-        is_our_copy = (self.store.read_if_there(OWNER) or b"") == _content(self.path / OWNER)
+        theirs, ours = self.store.read_if_there(LIST) or b"", read_or_nothing(self.path / LIST, MOST_BYTES)
+        is_our_copy = (self.store.read_if_there(OWNER) or b"") == read_or_nothing(self.path / OWNER, MOST_BYTES)
         further = max(_entries(ours), default=-1) > max(_entries(theirs), default=-1)
         if theirs and not (is_our_copy and further):
             self._write(LIST, theirs)
@@ -332,13 +332,6 @@ def entered(address: str) -> RunFolder:
 def _stamp(path: Path) -> tuple[int, int]:
     state = path.stat()
     return state.st_mtime_ns, state.st_size
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return read_regular(path, MOST_BYTES)
-    except OSError:
-        return b""
 
 
 def _entries(listing: bytes) -> dict[int, Entry]:

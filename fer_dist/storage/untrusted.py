@@ -79,6 +79,14 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
         return stream.read(os.fstat(stream.fileno()).st_size)
 
 
+def read_or_nothing(path: str | Path, most_bytes: int) -> bytes:
+    """The same; empty where it cannot be had."""
+    try:
+        return read_regular(path, most_bytes)
+    except OSError:
+        return b""
+
+
 def open_table(
     path: str | Path, encoding: str, errors: str, newline: str | None = None, most_bytes: int | None = None
 ) -> TextIO:
