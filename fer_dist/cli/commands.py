@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -48,11 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _demo(arguments: Arguments) -> None:
     from fer_dist.study.demo import DemoConfig, demo
 
-    terminal = Terminal()
-    try:
+    with closing(Terminal()) as terminal:
         demo(parse(DemoConfig, arguments, "demo"), terminal)
-    finally:
-        terminal.close()
 
 
 def _doctor(arguments: Arguments) -> None:

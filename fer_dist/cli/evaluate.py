@@ -1,5 +1,6 @@
 """fer-dist evaluate."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,12 +34,10 @@ def evaluate_command(arguments: Arguments) -> None:
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
     measured: list[Robustness] = []
-    try:
+    with closing(terminal):
         results = evaluate(flags.config, terminal.count("evaluations"), terminal)
         if flags.robustness:
             measured = evaluate_robustness(flags.config, robustness, terminal.count("perturbed batches"))
-    finally:
-        terminal.close()
     for result in results:
         if result.bad:
             named = name_bad(result.bad)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,10 +55,8 @@ def _build(arguments: Arguments) -> None:
     for remark in source.remarks:
         terminal.say(f"note: {remark}")
     options = BuildOptions(**vars(chosen.flags), command=shlex.join(["fer-dist", "shards", "build", *arguments]))
-    try:
+    with closing(terminal):
         manifests = build_shards(source, Path(chosen.out), options, terminal.count("images"))
-    finally:
-        terminal.close()
     for manifest in manifests:
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
         folder = Path(chosen.out) / manifest.split
@@ -89,11 +88,8 @@ def _index(arguments: Arguments) -> None:
     from fer_dist.data.shards.index import index_shards
 
     emotions = [name.strip() for name in flags.emotions.split(",") if name.strip()]
-    terminal = Terminal()
-    try:
+    with closing(Terminal()) as terminal:
         manifest = index_shards(Path(flags.folder), emotions, flags.dataset, flags.split, terminal.count("tars"))
-    finally:
-        terminal.close()
     terminal.say(f"{flags.folder}: {manifest.samples:,} images in {len(manifest.shards)} shards")
 
 
@@ -191,10 +187,8 @@ def _audit(arguments: Arguments) -> None:
         check_sheet_path(Path(flags.sheet))
     terminal = Terminal()
     sets = sets_at(flags.paths, flags.where.data)
-    try:
+    with closing(terminal):
         report = audit(sets, flags.similar, flags.workers, terminal.count("images"))
-    finally:
-        terminal.close()
     for table in (set_table(report), copy_table(report), shared_table(report)):
         if table[1]:
             terminal.table(*table)
@@ -223,10 +217,8 @@ def _verify(arguments: Arguments) -> None:
     terminal = Terminal()
     faults = 0
     for path in flags.paths:
-        try:
+        with closing(terminal):
             report = verify_shards(path, terminal.count("samples"))
-        finally:
-            terminal.close()
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,11 +113,8 @@ def _dry_run(plan: Any, flags: Any) -> None:
 def _run(plan: Any, config: Any, line: str) -> None:
     from fer_dist.study.study import study
 
-    terminal = Terminal()
-    try:
+    with closing(Terminal()) as terminal:
         report = study(plan, config, terminal, (line,))
-    finally:
-        terminal.close()
     terminal.say(f"report:  {report}")
     terminal.say(f"curves:  tensorboard --logdir {report.parent / 'runs'}")
 

@@ -1,6 +1,7 @@
 """fer-dist train."""
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -47,9 +48,7 @@ def train_command(arguments: Arguments) -> None:
         return
     from fer_dist.train.start import start
 
-    try:
+    with closing(terminal):
         folder = start(flags.config, name, flags.resume, terminal)
-    finally:
-        terminal.close()
     if launched().rank == 0:
         terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")

@@ -5,6 +5,7 @@ Each function does one job and gives what is recorded of it.
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +47,8 @@ def measure(running: Running, job: Job) -> None:
 
 def _audit(running: Running, job: Job) -> dict[str, Any]:
     """Which images of a test set have a duplicate in the train or val split of which set."""
-    try:
+    with closing(running.terminal):
         report = audit(list(running.setup.sets.values()), progress=running.terminal.count("images compared"))
-    finally:
-        running.terminal.close()
     rows = images_to_leave_out(report)
     save_leave_out(running.setup.out / LIST, rows)
     copies: dict[str, dict[str, list[str]]] = {}
@@ -80,10 +79,8 @@ def _training_accuracy(running: Running, job: Job) -> dict[str, Any]:
     config = opened.config
     # Of the epoch that would have come next.
     shown = Shown(config.data, config.train.seed, config.train.epochs, TRAINING_IMAGES)
-    try:
+    with closing(running.terminal):
         found = training_accuracy(opened.model, opened.reader, shown, opened.placement, _stopping(running, job))
-    finally:
-        running.terminal.close()
     return {"training_accuracy": found}
 
 
@@ -96,10 +93,8 @@ def _robustness(running: Running, job: Job) -> dict[str, Any]:
         threads=running.setup.where.threads,
         on_bad=opened.config.data.on_bad,
     )
-    try:
+    with closing(running.terminal):
         found = robustness(opened.model, opened.network, opened.reader, settings, _stopping(running, job))
-    finally:
-        running.terminal.close()
     save_robustness(running.run_folder(job.model), opened.reader.manifest.name, found)
     return {"robustness": found}
 
