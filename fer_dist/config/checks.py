@@ -78,11 +78,7 @@ def _rules(config: Config) -> dict[str, tuple[Any, bool, str]]:
         "--train.nesterov": (train.nesterov, not train.nesterov or train.momentum > 0, "be off at momentum 0"),
         "--train.weight-decay": (train.weight_decay, train.weight_decay >= 0, "be at least 0"),
         "--train.label-smoothing": (train.label_smoothing, 0 <= train.label_smoothing <= 1, "lie in 0..1"),
-        "--train.freeze": (
-            train.freeze,
-            0 <= train.freeze <= 5,
-            "lie in 0..5, for the head itself trains",
-        ),
+        "--train.freeze": (train.freeze, 0 <= train.freeze <= 5, "lie in 0..5, for the head itself trains"),
         "--train.layer-decay": (train.layer_decay, 0 < train.layer_decay <= 1, "lie in 0..1, 0 excluded"),
         "--train.gamma": (train.gamma, train.gamma >= 0, "be above 0, or 0 for the schedule's own"),
         "--data.std": (data.std, min(data.std) > 0, "be above 0 for each channel"),

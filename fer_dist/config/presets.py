@@ -1,7 +1,12 @@
 """The presets, as functions of nothing: whole configurations to start from."""
 
+from dataclasses import replace
+
 from fer_dist.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fer_dist.errors import InputError, nearest
+
+COSINE = TrainConfig(lr=0.1, schedule="cosine", warmup_epochs=2.0, weight_decay=5e-4, nesterov=True)
+"""What the training of `demo` and of `strong` has in common."""
 
 
 def paper() -> Config:
@@ -17,16 +22,7 @@ def demo() -> Config:
     return Config(
         data=DataConfig(size=64, crop=56, views="random_one", rotate_degrees=5.0, saturation=0.0, hue=0.0, flip=True),
         model=ModelConfig(width=16),
-        train=TrainConfig(
-            epochs=20,
-            batch_size=64,
-            lr=0.1,
-            schedule="cosine",
-            warmup_epochs=2.0,
-            weight_decay=5e-4,
-            nesterov=True,
-            label_smoothing=0.05,
-        ),
+        train=replace(COSINE, epochs=20, batch_size=64, label_smoothing=0.05),
     )
 
 
@@ -37,16 +33,7 @@ def strong() -> Config:
     """
     return Config(
         data=DataConfig(views="random_one", rotate_degrees=15.0, flip=True),
-        train=TrainConfig(
-            epochs=40,
-            batch_size=128,
-            lr=0.1,
-            schedule="cosine",
-            warmup_epochs=2.0,
-            weight_decay=5e-4,
-            nesterov=True,
-            label_smoothing=0.1,
-        ),
+        train=replace(COSINE, epochs=40, batch_size=128, label_smoothing=0.1),
     )
 
 
