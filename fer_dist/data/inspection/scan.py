@@ -23,13 +23,6 @@ from fer_dist.progress import Tally
 
 
 @dataclass(frozen=True)
-class ScanTask:
-    """One shard of one of the sets, as a set of its own."""
-
-    shards: ShardSet
-
-
-@dataclass(frozen=True)
 class Origin:
     """Where an image lies. shards: the set of its one shard."""
 
@@ -132,8 +125,8 @@ def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progres
     done = 0
     # Below some thousand images the start of processes takes longer than the work.
     processes = min(workers or core_count(), math.ceil(total / 4096))
-    tasks = (ScanTask(sets[number].only(shard)) for number, shard in numbers)
-    with closing(in_processes(_scan_shard, tasks, max(processes, 1))) as results:
+    alone = (sets[number].only(shard) for number, shard in numbers)
+    with closing(in_processes(_scan_shard, alone, max(processes, 1))) as results:
         for (number, shard), found in zip(numbers, results, strict=True):
             samples = sets[number].manifest.shards[shard].samples
             part = slice(done, done + samples)
@@ -164,14 +157,15 @@ def _samples(shards: ShardSet) -> Samples:
     return reader.read(Positions(np.zeros_like(everything), everything))
 
 
-def _scan_shard(task: ScanTask) -> ScannedShard:
-    count = task.shards.manifest.samples
+def _scan_shard(shards: ShardSet) -> ScannedShard:
+    """shards: one shard of one of the sets, as a set of its own."""
+    count = shards.manifest.samples
     labels, pixels = np.zeros(count, dtype=np.int16), np.zeros((count, 2), dtype=np.uint64)
     features = np.zeros((count, FEATURES), dtype=np.float16)
     decodes, is_blank = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
     sizes: Counter[tuple[int, int]] = Counter()
     grey = 0
-    samples = _samples(task.shards) if count else None
+    samples = _samples(shards) if count else None
     with warnings.catch_warnings():
         # What decodes with a warning was noted when it was built.
         warnings.simplefilter("ignore")

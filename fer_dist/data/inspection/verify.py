@@ -18,7 +18,7 @@ from fer_dist.data.images import MOST_FILE_BYTES, TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import facts_in, number_in, word_in
-from fer_dist.data.shards.manifest import IMAGES, Member, Shard, load_index
+from fer_dist.data.shards.manifest import IMAGES, Manifest, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Tally
@@ -65,12 +65,12 @@ def _verified(found: ShardSet, stored: Collection[str], scratch: Path, progress:
     manifest = found.manifest
     unnamed = {name for name in stored if name.endswith(".tar")} - {shard.file for shard in found.whole.shards}
     faults = [Fault(name, "", "a tar that the manifest does not name") for name in sorted(unnamed)]
-    tasks = (VerifyTask(found.only(number)) for number in range(len(manifest.shards)))
+    alone = (found.only(number) for number in range(len(manifest.shards)))
     # webdataset imports torch, which takes each process seconds: small sets are read here.
     workers = min(core_count(), 1 + sum(shard.bytes for shard in manifest.shards) // (64 << 20))
     samples = 0
     keys = LineSorter(scratch, "keys")
-    with closing(in_processes(_check, tasks, workers)) as results:
+    with closing(in_processes(_check, alone, workers)) as results:
         for checked in results:
             faults += checked.faults
             samples += len(checked.keys)
@@ -80,21 +80,6 @@ def _verified(found: ShardSet, stored: Collection[str], scratch: Path, progress:
                 progress(samples, manifest.samples)
     faults += _repeated(keys)
     return VerifyReport(len(manifest.shards), samples, tuple(faults))
-
-
-@dataclass(frozen=True)
-class VerifyTask:
-    """One shard, as a set of its own."""
-
-    shards: ShardSet
-
-    @property
-    def shard(self) -> Shard:
-        return self.shards.manifest.shards[0]
-
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        return self.shards.manifest.emotions
 
 
 @dataclass(frozen=True)
@@ -115,24 +100,26 @@ def _repeated(keys: LineSorter) -> Iterator[Fault]:
         before = key
 
 
-def _check(task: VerifyTask) -> Checked:
-    remote = task.shards.remote
+def _check(shards: ShardSet) -> Checked:
+    """shards: one shard, as a set of its own."""
+    remote, name = shards.remote, shards.manifest.shards[0].file
     if not remote:
-        return _check_at(Path(task.shards.location.folder, task.shard.file), task)
+        return _check_at(Path(shards.location.folder, name), shards.manifest)
     try:
-        return _check_at(remote.path(0), task)
+        return _check_at(remote.path(0), shards.manifest)
     except (InputError, WorkError) as error:
-        return Checked(task.shard.file, [], [Fault(task.shard.file, "", str(error))])
+        return Checked(name, [], [Fault(name, "", str(error))])
     finally:
         for entry in remote.entries(0):
             remote.cache.discard(entry)
 
 
-def _check_at(path: Path, task: VerifyTask) -> Checked:
-    name = task.shard.file
+def _check_at(path: Path, manifest: Manifest) -> Checked:
+    (shard,) = manifest.shards
+    name = shard.file
     if not path.is_file():
         return Checked(name, [], [Fault(name, "", "missing")])
-    faults = [Fault(name, "", what) for what in _check_file(path, task.shard)]
+    faults = [Fault(name, "", what) for what in _check_file(path, shard)]
     keys: list[str] = []
     counts: Counter[str] = Counter()
     try:
@@ -144,16 +131,16 @@ def _check_at(path: Path, task: VerifyTask) -> Checked:
             faults.append(Fault(name, "", "its index is not that of this tar; make it with: fer-dist shards index"))
         for sample in _read(path):
             keys.append(sample["__key__"])
-            emotion, wrong = _check_sample(sample, task)
+            emotion, wrong = _check_sample(sample, manifest.emotions)
             counts[emotion] += 1
             faults += [Fault(name, sample["__key__"], what) for what in wrong]
     except (TarError, EOFError, OSError, ValueError) as error:
         # webdataset reads with tarfile alone, which some headers keep busy for ever: it gets what we have read whole.
         faults.append(Fault(name, keys[-1] if keys else "", f"not a whole tar ({error})"))
-    if len(keys) != task.shard.samples:
-        faults.append(Fault(name, "", f"{len(keys)} samples, but the manifest says {task.shard.samples}"))
-    for emotion in task.emotions:
-        said = task.shard.counts.get(emotion, 0)
+    if len(keys) != shard.samples:
+        faults.append(Fault(name, "", f"{len(keys)} samples, but the manifest says {shard.samples}"))
+    for emotion in manifest.emotions:
+        said = shard.counts.get(emotion, 0)
         if counts[emotion] != said:
             faults.append(Fault(name, "", f"{counts[emotion]} of {emotion}, but the manifest says {said}"))
     return Checked(name, keys, faults)
@@ -185,16 +172,16 @@ def _check_file(path: Path, shard: Shard) -> Iterator[str]:
             yield "its sha256 is not the manifest's"
 
 
-def _check_sample(sample: dict[str, Any], task: VerifyTask) -> tuple[str, list[str]]:
+def _check_sample(sample: dict[str, Any], emotions: tuple[str, ...]) -> tuple[str, list[str]]:
     """The sample's emotion by its .cls, or by its .json where it has none; and what is wrong."""
     wrong = ["its name leads out of the folder that it would be unpacked in"] if leads_out(sample["__key__"]) else []
     by_number = by_name = ""
     if "cls" in sample:
         number = number_in(sample["cls"])
-        if number is not None and 0 <= number < len(task.emotions):
-            by_number = task.emotions[number]
+        if number is not None and 0 <= number < len(emotions):
+            by_number = emotions[number]
         else:
-            wrong.append(f"its .cls {sample['cls'].strip()[:20]!r} is not a number from 0 to {len(task.emotions) - 1}")
+            wrong.append(f"its .cls {sample['cls'].strip()[:20]!r} is not a number from 0 to {len(emotions) - 1}")
     if "json" in sample:
         try:
             by_name = word_in(facts_in(sample["json"]))
@@ -203,7 +190,7 @@ def _check_sample(sample: dict[str, Any], task: VerifyTask) -> tuple[str, list[s
     by_name = emotion_of_word(by_name) or by_name
     if by_number and by_name and by_number != by_name:
         wrong.append(f"its .cls means {by_number}, its .json says {by_name}")
-    if "cls" not in sample and by_name not in task.emotions:
+    if "cls" not in sample and by_name not in emotions:
         wrong.append("no label (.cls), and no emotion in its .json")
     return by_number if "cls" in sample else by_name, wrong + _check_images(sample)
 
