@@ -13,7 +13,7 @@ import numpy as np
 from fer_dist.report.findings import Comparison, Model, Result, Study, gain_of, same_group, seeds_of
 from fer_dist.report.numbers import listed, percent, signed_points, span
 from fer_dist.report.sentences import spoken_name
-from fer_dist.report.table import Cell, Row, Table, count, mark_of, marked, part, word
+from fer_dist.report.table import Cell, Row, Table, count, mark_of, part, word
 from fer_dist.report.tables import asked_of
 from fer_dist.scores.intervals import less_interval, wilson
 
@@ -213,7 +213,8 @@ def _mark(ours: Ours, theirs: float, theirs_interval: Sequence[float], note: str
     assert ours.interval
     difference = less_interval(ours.value, ours.interval, theirs, theirs_interval)
     told = f"{ours.whose}: {signed_points(ours.value - theirs)} points ({span(difference)})"
-    return marked(mark_of(difference), "; ".join(text for text in (told, note) if text))
+    mark = mark_of(difference)
+    return Cell(mark, mark=mark, note="; ".join(text for text in (told, note) if text))
 
 
 def _ours(study: Study, result: Result) -> Cell:

@@ -103,11 +103,6 @@ def points(value: float | None, interval: Sequence[float] | None = None) -> Cell
     return Cell(value, "points", interval if value is not None else None)
 
 
-def marked(mark: str, note: str) -> Cell:
-    """Where our value lies against another's. mark: WITHIN, ABOVE or BELOW."""
-    return Cell(mark, mark=mark, note=note)
-
-
 def mark_of(difference: Sequence[float]) -> str:
     """Where our value lies, by the interval of ours less another's: WITHIN where it holds 0, else ABOVE or BELOW."""
     low, high = difference

@@ -217,10 +217,8 @@ def _over_seeds(setup: Setup, scored: dict[tuple[str, str], Job]) -> Iterator[Jo
         if len(after) > 1:
             name = f"{pair.with_model} over its seeds beside {pair.without_model} on "
             name += setup.manifests[pair.data, "test"].name
-            found = _job(
-                "seeds", name, {}, (*after, *before), model=pair.with_model, other=pair.without_model, data=pair.data
-            )
-            yield found
+            of_both = (*after, *before)
+            yield _job("seeds", name, {}, of_both, model=pair.with_model, other=pair.without_model, data=pair.data)
 
 
 def _job(
