@@ -98,10 +98,11 @@ def bench_transforms(common: Common, images: int, repeats: int) -> Contest:
     """Batches of crops, normalised, from each loader."""
     exact = replace(common, data=replace(common.data, fused=False))
     fused = replace(common, data=replace(common.data, fused=True))
+    transform = peers.torchvision_transform(common.data)
     contestants: dict[str, Stream] = {
-        "torch DataLoader, torchvision": partial(peers.torch_batches, common),
-        "webdataset, torchvision": partial(peers.webdataset_batches, common),
-        "litdata, torchvision": partial(peers.litdata_batches, common),
+        "torch DataLoader, torchvision": partial(peers.torch_batches, common, transform, peers.WORKERS),
+        "webdataset, torchvision": partial(peers.webdataset_batches, common, transform, peers.WORKERS),
+        "litdata, torchvision": partial(peers.litdata_batches, common, transform, peers.WORKERS),
         OURS: partial(our_batches, exact),
         "DALI's reader": partial(peers.dali_batches, exact),
         FUSED: partial(our_batches, fused),
@@ -115,9 +116,9 @@ def bench_readers(common: Common, images: int, repeats: int) -> list[Contest]:
     contests = []
     for workers in (0, peers.WORKERS):
         contestants: dict[str, Stream] = {
-            "torch DataLoader": partial(peers.torch_bytes, common, workers),
-            "webdataset": partial(peers.webdataset_bytes, common, workers),
-            "litdata": partial(peers.litdata_bytes, common, workers),
+            "torch DataLoader": partial(peers.torch_batches, common, zlib.crc32, workers),
+            "webdataset": partial(peers.webdataset_batches, common, zlib.crc32, workers),
+            "litdata": partial(peers.litdata_batches, common, zlib.crc32, workers),
             OURS: partial(our_bytes, common, shuffled=True),
             "ours, in sequence": partial(our_bytes, common, shuffled=False),
             "DALI's reader": partial(peers.dali_bytes, common),

@@ -134,15 +134,7 @@ class Files(Dataset[Any]):
             return self.what(stream.read()), self.labels[index]
 
 
-def torch_batches(common: Common) -> Batches:
-    yield from _torch(common, torchvision_transform(common.data), WORKERS)
-
-
-def torch_bytes(common: Common, workers: int) -> Batches:
-    yield from _torch(common, zlib.crc32, workers)
-
-
-def _torch(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
+def torch_batches(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
     files = Files(common.folder / "files", what)
     loader = DataLoader(
         files,
@@ -154,15 +146,7 @@ def _torch(common: Common, what: Callable[[bytes], Any], workers: int) -> Batche
     yield from _endless(loader)
 
 
-def webdataset_batches(common: Common) -> Batches:
-    yield from _webdataset(common, torchvision_transform(common.data), WORKERS)
-
-
-def webdataset_bytes(common: Common, workers: int) -> Batches:
-    yield from _webdataset(common, zlib.crc32, workers)
-
-
-def _webdataset(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
+def webdataset_batches(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
     import webdataset
 
     dataset = (
@@ -194,15 +178,7 @@ def _for_litdata(path: str) -> dict[str, Any]:
     return {"image": Path(path).read_bytes(), "label": int(Path(path).name.partition("-")[0])}
 
 
-def litdata_batches(common: Common) -> Batches:
-    yield from _streamed(common, torchvision_transform(common.data), WORKERS)
-
-
-def litdata_bytes(common: Common, workers: int) -> Batches:
-    yield from _streamed(common, zlib.crc32, workers)
-
-
-def _streamed(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
+def litdata_batches(common: Common, what: Callable[[bytes], Any], workers: int) -> Batches:
     litdata = _litdata()
 
     def change(sample: dict[str, Any]) -> tuple[Any, int]:

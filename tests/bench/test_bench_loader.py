@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,15 +77,19 @@ def test_tars_files_and_chunks_hold_the_same_images(shards: Path, common: Common
     assert sums([sample["image"] for sample in streamed]).keys() == taken.keys()
 
 
+def in_crops(batches: Callable[..., Batches]) -> Callable[[Common], Batches]:
+    return lambda common: batches(common, peers.torchvision_transform(common.data), peers.WORKERS)
+
+
 STREAMS: dict[str, Callable[[Common], Batches]] = {
-    "torch": peers.torch_batches,
-    "webdataset": peers.webdataset_batches,
-    "litdata": peers.litdata_batches,
+    "torch": in_crops(peers.torch_batches),
+    "webdataset": in_crops(peers.webdataset_batches),
+    "litdata": in_crops(peers.litdata_batches),
     "dali": peers.dali_batches,
     "ours": our_batches,
-    "torch bytes": lambda common: peers.torch_bytes(common, 0),
-    "webdataset bytes": lambda common: peers.webdataset_bytes(common, 0),
-    "litdata bytes": lambda common: peers.litdata_bytes(common, 0),
+    "torch bytes": lambda common: peers.torch_batches(common, zlib.crc32, 0),
+    "webdataset bytes": lambda common: peers.webdataset_batches(common, zlib.crc32, 0),
+    "litdata bytes": lambda common: peers.litdata_batches(common, zlib.crc32, 0),
     "dali bytes": peers.dali_bytes,
     "our bytes": lambda common: our_bytes(common, shuffled=True),
     "our bytes in sequence": lambda common: our_bytes(common, shuffled=False),
