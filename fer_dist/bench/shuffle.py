@@ -1,7 +1,8 @@
 """Measurements behind `fer-dist bench shuffle`: the order beside a true permutation, on sets mixed and sorted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -115,16 +116,13 @@ def bench_coverage(shards: int, shard_samples: int, batch_size: int, seeds: int)
     """The tail over epochs: for a set of shards, for one single tar, and for a true permutation."""
     samples = shards * shard_samples
     cases = {f"{shards} shards": np.full(shards, shard_samples), "one tar": np.array([samples])}
-    found = [CoverageBench(name, seeds, _unseen(counts, batch_size, seeds)) for name, counts in cases.items()]
-    random = np.random.default_rng(0)
-    used = samples // batch_size * batch_size
-    unseen = np.zeros(len(MARKS))
-    for _ in range(seeds):
-        seen = np.zeros(samples, dtype=bool)
-        for epoch in range(max(MARKS)):
-            seen[random.permutation(samples)[:used]] = True
-            _note(unseen, seen, epoch)
-    return [*found, CoverageBench("true permutation", seeds, (unseen / seeds).tolist())]
+    found = []
+    for name, counts in cases.items():
+        orders = [Order(counts, batch_size, seed) for seed in range(seeds)]
+        found.append(CoverageBench(name, seeds, _unseen([partial(_epoch, order) for order in orders], samples)))
+    random, used = np.random.default_rng(0), samples // batch_size * batch_size
+    permuted = _unseen([lambda epoch: random.permutation(samples)[:used]] * seeds, samples)
+    return [*found, CoverageBench("true permutation", seeds, permuted)]
 
 
 def layouts(samples: int) -> list[Layout]:
@@ -186,21 +184,16 @@ def _permuted(layout: Layout, batch_size: int, epoch: int) -> Integers:
     return np.random.default_rng([1, epoch]).permutation(samples)[: steps * batch_size].reshape(steps, batch_size)
 
 
-def _unseen(counts: Integers, batch_size: int, seeds: int) -> list[float]:
+def _unseen(orders: list[Callable[[int], Integers]], samples: int) -> list[float]:
+    """The share that was never seen after each of MARKS. orders: each gives the samples of an epoch."""
     unseen = np.zeros(len(MARKS))
-    for seed in range(seeds):
-        order = Order(counts, batch_size, seed)
-        seen = np.zeros(order.samples, dtype=bool)
+    for order in orders:
+        seen = np.zeros(samples, dtype=bool)
         for epoch in range(max(MARKS)):
-            seen[_epoch(order, epoch)] = True
-            _note(unseen, seen, epoch)
-    return (unseen / seeds).tolist()
-
-
-def _note(unseen: np.ndarray, seen: np.ndarray, epoch: int) -> None:
-    """Add the share that was never seen, where its epoch is one of MARKS."""
-    if epoch + 1 in MARKS:
-        unseen[MARKS.index(epoch + 1)] += 1 - seen.mean()
+            seen[order(epoch)] = True
+            if epoch + 1 in MARKS:
+                unseen[MARKS.index(epoch + 1)] += 1 - seen.mean()
+    return (unseen / len(orders)).tolist()
 
 
 def mix_table(expected: MixBench, found: list[MixBench]) -> Cells:
