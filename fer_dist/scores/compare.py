@@ -38,10 +38,8 @@ def paired(first: Predictions, second: Predictions, bootstrap: int = 1000, seed:
     only_first, only_second = int((is_first & ~is_second).sum()), int((~is_first & is_second).sum())
     subjects = _subjects_of_any((first, second))
     if subjects is None:
-        interval, p = (
-            _resampled(only_first, only_second, len(is_first), bootstrap, seed),
-            mcnemar(only_first, only_second),
-        )
+        interval = _resampled(only_first, only_second, len(is_first), bootstrap, seed)
+        p = mcnemar(only_first, only_second)
     else:
         interval, p = _by_subject(is_first.astype(float) - is_second, subjects)
     return {

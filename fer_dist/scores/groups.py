@@ -104,7 +104,7 @@ def _adjusted(pair: tuple[dict[str, Any], dict[str, Any]], pairs: int) -> dict[s
 
 
 def _known(pair: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """Right and all images of both groups, as if each were of another person, and the degrees of freedom of both."""
+    """Correct and all images of both groups, as if each were of another person, and the degrees of freedom of both."""
     first, second = (one.get("independent", one["samples"]) for one in pair)
     correct = pair[0]["accuracy"] * first, pair[1]["accuracy"] * second
     degrees = [one.get("degrees") or math.inf for one in pair]
