@@ -3,15 +3,7 @@
 from collections.abc import Iterator
 
 from fer_dist.report.differences import cross_dataset_tests, transfers
-from fer_dist.report.findings import (
-    Model,
-    Result,
-    Study,
-    first_models,
-    own_result,
-    results_of,
-    seen_sets,
-)
+from fer_dist.report.findings import Model, Result, Study, first_models, own_result, results_of, seen_sets
 from fer_dist.report.numbers import listed, signed_points, span
 from fer_dist.report.sentences import (
     SPLITS,

@@ -77,11 +77,7 @@ def paper_of(names: dict[str, str], paths: dict[str, str], config: PaperConfig, 
     """The plan for sets of these names. names, paths: by role, a and b and perhaps c."""
     a, b = names["a"], names["b"]
     transferred = f"{a}-to-{b}"
-    trainings = {
-        a: Training(a, role="a"),
-        b: Training(b, role="b"),
-        transferred: Training(b, init_from=a, role="a-b"),
-    }
+    trainings = {a: Training(a, role="a"), b: Training(b, role="b"), transferred: Training(b, init_from=a, role="a-b")}
     if config.freeze:
         trainings[f"{transferred}-frozen"] = Training(b, set={"train.freeze": config.freeze}, init_from=a)
     if config.layer_decay != 1:

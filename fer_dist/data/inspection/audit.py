@@ -115,10 +115,7 @@ class AuditReport:
 
 
 def audit(
-    shards: Sequence[str | Path | ShardSet],
-    similar: float = SIMILAR,
-    workers: int = 0,
-    progress: Tally | None = None,
+    shards: Sequence[str | Path | ShardSet], similar: float = SIMILAR, workers: int = 0, progress: Tally | None = None
 ) -> AuditReport:
     """Compare every image of these sets with every other one, by way of an index.
 

@@ -42,7 +42,7 @@ PUBLISHED: Published = {
     # Huang et al. 2023, table 5: 1,197 images. Only what viewers rated comes near to it: far more than 27 images
     # perform fear, and few were seen as it. The front views without the neutral faces are 1,154: happiness 262, sadness
     # 230, anger 238, fear 26, surprise 218, disgust 180.
-    "test": {"happiness": 243, "sadness": 263, "anger": 245, "fear": 27, "surprise": 220, "disgust": 199},
+    "test": {"happiness": 243, "sadness": 263, "anger": 245, "fear": 27, "surprise": 220, "disgust": 199}
 }
 
 
