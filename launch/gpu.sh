@@ -50,8 +50,8 @@ if [ -n "$raw" ]; then
   # (speed/*), and memory/gpu_gib. The last one runs on one worker of Ray, which joins an nccl group.
   study=(fer-dist train paper --data.train "$out/shards/train" --data.val "$out/shards/val" --run.device "$device"
     --train.epochs "${EPOCHS:-2}" --run.root "$out/runs" --resume)
-  "${study[@]}" --run.name paper
-  "${study[@]}" --run.name paper-compiled --train.compile
+  "${study[@]}" --run.name paper --train.compile off
+  "${study[@]}" --run.name paper-compiled --train.compile on
   "${study[@]}" --run.name paper-ray --ray.workers 1
   fer-dist evaluate --models "$out/runs/paper" "$out/runs/paper-compiled" "$out/runs/paper-ray" \
     --data "$out/shards/test" --device "$device"
