@@ -38,7 +38,7 @@ if [ -z "$raw" ]; then
 else
   [ -e "$out/shards/train/manifest.json" ] || fer-dist shards build fer2013 "$raw" "$out/shards"
   # What decodes best: faces as they are (48 px, grey) and enlarged, and colour ones of 224 px where FACES names such a
-  # set; nvJPEG ("mixed") with several shares of the hardware engine, and the host's cores before a GPU graph.
+  # set: each value of data.decoder.
   sets=("$out/shards/train")
   for side in 224 512; do
     larger=$out/shards-$side

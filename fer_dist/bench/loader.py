@@ -225,7 +225,7 @@ def _stage(common: Common, last: int) -> Batches:
     pipeline: Any = empty_pipeline(common.batch_size, common.threads, graph.device)
     with pipeline:
         encoded = fn.external_source(source=give, batch=True, dtype=types.UINT8, ndim=1)
-        images = decoded(encoded, graph.device)
+        images = decoded(encoded, graph.device, graph.data.decoder)
         drawn = peers.dali_draws(graph.data, draws_of(graph))
         for step in list(steps(graph).values())[:last]:
             images = step(images, drawn, graph)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fer_dist.config.settings import Config, RayConfig
+from fer_dist.config.settings import Config, Decoder, RayConfig
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError
 
@@ -20,12 +20,22 @@ def check(config: Config) -> None:
         if not value >= minimum:
             raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
     _obey(_rules(config))
+    decoder_on(data.decoder, config.run.device)
     if config.ray.workers and launched().size > 1:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.deepspeed_config and train.strategy != "deepspeed":
         raise InputError("--train.deepspeed-config is of no use without --train.strategy deepspeed; give both or none")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def decoder_on(decoder: Decoder, device: str) -> Decoder:
+    """What decodes on a device, never auto. device: cpu or cuda. Raises InputError for what only a GPU has."""
+    if device == "cpu" and decoder not in ("auto", "cpu"):
+        raise InputError(f"decoder {decoder}: it is a GPU's, and this runs on the CPU; use auto or cpu")
+    if decoder == "auto":
+        return "cpu" if device == "cpu" else "cuda"
+    return decoder
 
 
 def check_ray(ray: RayConfig) -> None:

@@ -13,6 +13,8 @@ from fer_dist.storage.paths import OnDisk, PathOrUrl, shown
 Views = Literal["expand", "fold", "random_one", "centre"]
 Compile = Literal["auto", "off", "on", "graphs"]
 Precision = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
+FixedDecoder = Literal["auto", "cpu", "cuda", "hardware"]
+Decoder = Literal[FixedDecoder, "shared"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,14 @@ class DataConfig:
     threads: int = 0
     """Threads that decode and augment, for each worker. 0: chosen from the worker's cores, its device and the network,
     as train.threads; at most 8."""
+
+    decoder: Decoder = "auto"
+    """What decodes the images. cpu: the host's cores, also for a GPU. cuda: a GPU's own cores, as far as they can
+    (nvJPEG; PNG is left to the host). hardware: its JPEG engine for all images that it takes. shared: engine and cores
+    share each batch as DALI does by default (65 %); perhaps the fastest, but which of them an image meets, and so its
+    pixels, depends on its batch. auto: cuda on a GPU, else cpu; evaluation takes it for shared. All smooth colours as
+    the CPU does: without, a simulation is off by 1.5 grey levels at 24 px, 0.9 at 64 and 0.4 at 224. On a GPU neither
+    rates nor pixels were measured so far: `fer-dist bench gpu` does."""
 
     fused: bool = True
     """Training images are colour-jittered before they are enlarged, and rotated by a faster operator that enlarges as
@@ -291,6 +301,11 @@ class Config:
     ray: RayConfig = field(default_factory=RayConfig)
 
 
+def fixed_decoder(decoder: Decoder) -> FixedDecoder:
+    """The decoder of an evaluation: never one that gives an image other pixels in another batch."""
+    return "auto" if decoder == "shared" else decoder
+
+
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
     """The configuration with other values of some settings. settings: as `train.lr` -> value."""
     for name, value in settings.items():
@@ -327,6 +342,9 @@ class EvaluateConfig:
 
     threads: int = 0
     """Threads that decode. 0: one for each core, at most 8."""
+
+    decoder: FixedDecoder = "auto"
+    """What decodes the images, as --data.decoder of training; auto: cuda on a GPU, else cpu."""
 
     drop_extra: bool = False
     """Leave out images of emotions that a model does not have, instead of stopping."""
@@ -367,6 +385,9 @@ class RobustnessSettings:
     on_bad: str = "stop"
     """An image that does not decode: stop, or skip."""
 
+    decoder: FixedDecoder = "auto"
+    """What decodes the images, as --data.decoder of training."""
+
     def __post_init__(self) -> None:
         if self.samples < 0:
             raise InputError(f"--robustness-samples {self.samples}: give a number of images, or 0 for all of a set")
@@ -406,6 +427,7 @@ def unknown_settings(content: dict[str, dict[str, Any]]) -> list[str]:
 
 MAY_DIFFER = {
     "data.threads",
+    "data.decoder",
     "data.cache",
     "data.cache_gb",
     "data.prefetch",
@@ -417,7 +439,7 @@ MAY_DIFFER = {
     "train.zero_stage",
 }
 """Settings that change neither the order nor the meaning of a step, beside the sections run and ray: at most how its
-numbers are rounded."""
+numbers are rounded, those of an image's pixels among them."""
 
 
 AUTOMATIC: dict[str, Any] = {

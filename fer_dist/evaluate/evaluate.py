@@ -164,7 +164,7 @@ def _predict_set(
 ) -> Predicted:
     """The table of a set, or of some of its batches, attributes as objects: `joined_parts` makes columns."""
     network, model = trained
-    data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
+    data = evaluation_data(network, DataConfig(decoder=config.decoder, on_bad=config.on_bad))
     placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
     parts = sequence(reader.counts, 0, 1, config.batch_size)
     if batches is not None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fer_dist.config.settings import EvaluateConfig
+from fer_dist.config.settings import EvaluateConfig, fixed_decoder
 from fer_dist.data.loading.loader import name_bad
 from fer_dist.errors import WorkError
 from fer_dist.evaluate.evaluate import Result, evaluate
@@ -32,6 +32,7 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
         checkpoint=setup.plan.checkpoint,
         device=where.device,
         threads=where.threads,
+        decoder=fixed_decoder(data.decoder),
         drop_extra=data.drop_extra,
         on_bad=data.on_bad,
         cache=data.cache,

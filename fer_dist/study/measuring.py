@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fer_dist.config.settings import Config, RobustnessSettings
+from fer_dist.config.settings import Config, RobustnessSettings, fixed_decoder
 from fer_dist.data.inspection.audit import Found, audit
 from fer_dist.data.inspection.clean import images_to_leave_out
 from fer_dist.data.loading.loader import Placement, open_reader
@@ -92,6 +92,7 @@ def _robustness(running: Running, job: Job) -> dict[str, Any]:
         samples=running.setup.plan.robustness.samples,
         threads=running.setup.where.threads,
         on_bad=opened.config.data.on_bad,
+        decoder=fixed_decoder(opened.config.data.decoder),
     )
     with closing(running.terminal):
         found = robustness(opened.model, opened.network, opened.reader, settings, _stopping(running, job))

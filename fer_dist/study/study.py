@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_dist.config.settings import fixed_decoder
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
@@ -117,7 +118,8 @@ def _evaluation_groups(running: Running, jobs: Sequence[Job]) -> list[list[Job]]
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         data = running.setup.configs[job.model].data
-        groups.setdefault(str((sets[job.model], data.drop_extra, data.on_bad)), []).append(job)
+        settings = sets[job.model], data.drop_extra, data.on_bad, fixed_decoder(data.decoder)
+        groups.setdefault(str(settings), []).append(job)
     return list(groups.values())
 
 

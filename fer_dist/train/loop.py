@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fer_dist.config.checks import decoder_on
 from fer_dist.config.settings import from_json
 from fer_dist.distributed.hardware import torch_for
 from fer_dist.distributed.world import World
@@ -107,6 +108,7 @@ def enter_and_train(
     """
     config = from_json(payload["config"])
     kept = world.from_main(lambda: choices_kept(config))
+    decoder_on(config.data.decoder, world.device.type)
     chosen = choose(config, kept, world, payload["sets"]["train"]["samples"])
     world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
     train(Job(chosen, run_folder(config, world.rank), progress, stop_requested, inputs), world)

@@ -10,7 +10,7 @@ import torch
 from support.faces import Face, faces, shard_set
 from torch import nn
 
-from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ModelConfig
+from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ModelConfig, RobustnessSettings
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection.describe import describe
 from fer_dist.data.inspection.verify import verify_shards
@@ -24,6 +24,7 @@ from fer_dist.errors import InputError
 from fer_dist.evaluate.evaluate import evaluate
 from fer_dist.evaluate.predict import LONGEST_TEXT, MOST_ATTRIBUTES, joined_parts, predict, stated_of
 from fer_dist.evaluate.results import load_predictions, save_predictions
+from fer_dist.evaluate.robustness.measure import evaluate_robustness
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 from fer_dist.runs.network import build, network_of
 from fer_dist.scores.groups import by_attribute
@@ -145,6 +146,16 @@ def test_a_run_folder_that_cannot_take_the_results_is_named_before_the_work(
     config = EvaluateConfig((str(tmp_path / "run"),), (str(handed(tmp_path / "s", [b"{}"])),), device="cpu", threads=1)
     with pytest.raises(InputError, match=rf"{name}: (a-test\.accuracy: NaN .*; remove it|a file, but --models needs)"):
         evaluate(config)
+
+
+def test_an_evaluation_on_a_cpu_refuses_a_decoder_of_a_gpu(tmp_path: Path) -> None:
+    network = network_of(Config(DataConfig(size=24, crop=20), ModelConfig(width=16)))
+    Checkpoints(tmp_path / "run").save(Snapshot(1, build(network).state_dict(), {}), network)
+    places = (str(tmp_path / "run"),), (str(handed(tmp_path / "s", [b"{}"])),)
+    config = EvaluateConfig(*places, device="cpu", threads=1, decoder="hardware")
+    for refused in (lambda: evaluate(config), lambda: evaluate_robustness(config, RobustnessSettings())):
+        with pytest.raises(InputError, match=r"^decoder hardware: it is a GPU's, and this runs on the CPU"):
+            refused()
 
 
 def test_an_index_whose_samples_are_gone_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.faces import encoded
 from support.runs import arguments, drawn_shards
 from support.strategies import RATE, drawn_batch, drawn_model, settings
 
+from fer_dist.bench.gpu.pixels import pixels
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
@@ -25,23 +27,51 @@ pytestmark = [
 ]
 
 
+FIXED = ("cpu", "cuda", "hardware")
+"""Decoders that give an image the same pixels in every batch."""
+
+MOST_GREY_LEVELS = 1.0
+"""On average, between a decoder of a GPU and the CPU's: a JPEG's transform is rounded otherwise by each."""
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return drawn_shards(tmp_path_factory.mktemp("shards"))
 
 
-def crops(shards, device: str, half: bool) -> torch.Tensor:
+def crops(shards, device: str, half: bool, decoder: str = "auto", batch_size: int = 16) -> torch.Tensor:
     reader = Reader(shards / "test", SEVEN)
     placement = Placement(0, 1, torch.device(device), half, 2)
-    data = DataConfig(size=24, crop=20)
-    return torch.cat([batch.crops.clone() for batch in evaluation_loader(data, reader, placement, 16)])
+    data = DataConfig(size=24, crop=20, decoder=decoder)
+    return torch.cat([batch.crops.clone() for batch in evaluation_loader(data, reader, placement, batch_size)])
 
 
-def test_mixed_decode_gives_nearly_the_crops_of_the_cpu(shards):
-    on_cpu, on_gpu = crops(shards, "cpu", False), crops(shards, "cuda:0", False)
+@pytest.mark.parametrize("decoder", FIXED)
+def test_each_fixed_decoder_gives_nearly_the_crops_of_the_cpu(shards, decoder):
+    on_cpu, on_gpu = crops(shards, "cpu", False), crops(shards, "cuda:0", False, decoder)
     assert on_gpu.device.type == "cuda"
     grey_levels = (on_cpu - on_gpu.cpu()).abs() * 255 * 0.225
-    assert grey_levels.mean() < 1
+    assert grey_levels.mean() < MOST_GREY_LEVELS
+
+
+@pytest.mark.parametrize("decoder", FIXED)
+def test_an_image_has_the_same_pixels_in_every_batch_and_nearly_those_of_the_cpu(decoder):
+    device = torch.device("cuda", 0)
+    images = [np.frombuffer(encoded(i, "JPEG", 24 + 20 * i, "RGB"), np.uint8) for i in range(12)]
+    alone = [pixels([image], device, decoder)[0] for image in images]
+    for batch in (images, images[::-1], images * 8):
+        places = [next(i for i, image in enumerate(images) if image is each) for each in batch]
+        found = pixels(batch, device, decoder)
+        assert all(np.array_equal(each, alone[i]) for each, i in zip(found, places, strict=True))
+    for image, each in zip(images, alone, strict=True):
+        assert np.abs(each - pixels([image], torch.device("cpu"), "cpu")[0]).mean() < MOST_GREY_LEVELS
+
+
+@pytest.mark.parametrize("decoder", FIXED)
+def test_crops_of_an_evaluation_are_the_same_in_batches_of_any_size(shards, decoder):
+    sizes = [crops(shards, "cuda:0", False, decoder, batch_size) for batch_size in (1, 5, 16)]
+    assert torch.equal(sizes[0], sizes[1])
+    assert torch.equal(sizes[0], sizes[2])
 
 
 def test_half_precision_crops_are_channels_last_on_the_device(shards):

@@ -13,28 +13,21 @@ import torch
 from PIL import Image, ImageOps
 
 from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Encoded, described, faces
+from fer_dist.bench.gpu.decode import DECODERS
 from fer_dist.bench.gpu.watch import Measurement, Value, Values
-from fer_dist.config.settings import DataConfig
+from fer_dist.config.settings import DataConfig, Decoder
 from fer_dist.data.images import decode, plain
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.loader import NO_IDS
-from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, empty_pipeline, find_bad
+from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, decoded, empty_pipeline, find_bad
 from fer_dist.data.sources.source import Sample
-
-DECODERS: dict[str, dict[str, Any]] = {
-    "mixed": {},
-    "mixed, fancy": {"jpeg_fancy_upsampling": True},
-    "mixed, fancy, engine 0": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 0.0},
-    "mixed, fancy, engine 1": {"jpeg_fancy_upsampling": True, "hw_decoder_load": 1.0},
-}
-"""Settings of the card's decoder whose pixels are set beside those of the CPU's."""
 
 AMONG = 64
 """Images of the batch in which one image must have the pixels that it has alone."""
 
 
 def measurements(bench: Bench) -> Iterator[Measurement]:
-    device, cpu = bench.device, torch.device("cpu")
+    device = bench.device
     yield Measurement("set", partial(described, bench))
     forms = kinds(_face(bench.flags.pixels))
     for name, content in forms.items():
@@ -44,14 +37,11 @@ def measurements(bench: Bench) -> Iterator[Measurement]:
     def crops() -> Values:
         return crops_in_other_batch(one, bench.held[0], bench.config(bench.shapes[0]).data, device)
 
-    def decoded(where: torch.device, how: dict[str, Any]) -> Values:
-        return decoded_in_other_batch(one, bench.held[0], where, how)
-
     yield Measurement("one image, other batch: evaluation's crops", crops)
-    yield Measurement("one image, other batch: cpu", partial(decoded, cpu, {}))
-    for name, how in DECODERS.items():
-        lacking = "" if bench.is_cuda else NO_CARD
-        yield Measurement(f"one image, other batch: {name}", partial(decoded, device, how), lacking)
+    for decoder in DECODERS:
+        lacking = NO_CARD if decoder != "cpu" and not bench.is_cuda else ""
+        measure = partial(decoded_in_other_batch, one, bench.held[0], device, decoder)
+        yield Measurement(f"one image, other batch: {decoder}", measure, lacking)
     for name, content in damaged(one).items():
         yield Measurement(f"damage: {name}", partial(verdicts, content, device))
     yield Measurement("late reads equal those at once", partial(_late_reads, bench))
@@ -130,12 +120,11 @@ def damaged(whole: bytes) -> dict[str, bytes]:
 def formats(content: bytes, device: torch.device) -> Values:
     """Mean distance in grey levels of the CPU decoder's pixels from Pillow's, and of the card's from the CPU's."""
     reference = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
-    cpu = torch.device("cpu")
-    on_cpu = _decoded_or_refused(content, cpu, {})
+    on_cpu = _decoded_or_refused(content, torch.device("cpu"), "cpu")
     values: Values = {"cpu_from_Pillow": _distance(on_cpu, np.asarray(reference, dtype=np.int16))}
-    for name, how in DECODERS.items():
-        found = "no CUDA" if device == cpu else _decoded_or_refused(content, device, how)
-        values[f"{name} from cpu"] = _distance(found, on_cpu)
+    for decoder in DECODERS[1:]:
+        found = "no CUDA" if device.type == "cpu" else _decoded_or_refused(content, device, decoder)
+        values[f"{decoder}_from_cpu"] = _distance(found, on_cpu)
     return values
 
 
@@ -151,9 +140,10 @@ def crops_in_other_batch(one: bytes, others: list[Encoded], data: DataConfig, de
     return _differing(crops([_array(one)])[0], crops(_among(one, others))[::2])
 
 
-def decoded_in_other_batch(one: bytes, others: list[Encoded], device: torch.device, how: dict[str, Any]) -> Values:
-    """The pixels of one image, alone and among others. how: settings of the decoder."""
-    return _differing(_decoded([_array(one)], device, how)[0], _decoded(_among(one, others), device, how)[::2])
+def decoded_in_other_batch(one: bytes, others: list[Encoded], device: torch.device, decoder: Decoder) -> Values:
+    """The pixels of one image, alone and among others."""
+    among = pixels(_among(one, others), device, decoder)
+    return _differing(pixels([_array(one)], device, decoder)[0], among[::2])
 
 
 def verdicts(content: bytes, device: torch.device) -> Values:
@@ -166,22 +156,21 @@ def verdicts(content: bytes, device: torch.device) -> Values:
     return values
 
 
-def _decoded_or_refused(content: bytes, device: torch.device, how: dict[str, Any]) -> Any:
+def _decoded_or_refused(content: bytes, device: torch.device, decoder: Decoder) -> Any:
     try:
-        return _decoded([_array(content)], device, how)[0]
+        return pixels([_array(content)], device, decoder)[0]
     except RuntimeError as error:
         return f"refused ({' '.join(str(error).split())[:40]})"
 
 
-def _decoded(content: list[Encoded], device: torch.device, how: dict[str, Any]) -> list[Any]:
+def pixels(content: list[Encoded], device: torch.device, decoder: Decoder) -> list[Any]:
     """The pixels of each image, int16 [H, W, 3]."""
     pipeline = empty_pipeline(len(content), 1, device, ahead=1)
     from nvidia.dali import fn, types
 
-    where = "mixed" if device.type == "cuda" else "cpu"
     with pipeline:
         encoded = fn.external_source(source=lambda: content, batch=True, dtype=types.UINT8, ndim=1)
-        pipeline.set_outputs(fn.decoders.image(encoded, device=where, output_type=types.RGB, **how))
+        pipeline.set_outputs(decoded(encoded, device, decoder))
     pipeline.build()
     (images,) = pipeline.run()
     return [np.asarray(image).astype(np.int16) for image in images.as_cpu()]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fer_dist.config.settings import DataConfig
+from fer_dist.config.settings import DataConfig, fixed_decoder
 from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.order import Order, Positions, sequence
@@ -232,7 +232,7 @@ def evaluation_loader(
     data: DataConfig, reader: Reader, placement: Placement, batch_size: int, parts: list[Positions] | None = None
 ) -> Loader:
     """The centre crops of a set's images, as they are. parts: the batches; by default this rank's part, once."""
-    data = replace(data, views="centre")
+    data = replace(data, views="centre", decoder=fixed_decoder(data.decoder))
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
         taken = sequence(reader.counts, placement.rank, placement.world, batch_size) if parts is None else parts
@@ -246,7 +246,8 @@ def evaluation_loader(
 def augmented_loader(
     data: DataConfig, reader: Reader, placement: Placement, parts: list[Positions], seed: int, epoch: int
 ) -> Loader:
-    """These batches of samples as a training with this seed would show them in this epoch."""
+    """These batches of samples as a training with this seed would show them in this epoch, by a fixed decoder."""
+    data = replace(data, decoder=fixed_decoder(data.decoder))
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
         for step, positions in reader.ahead(range(len(parts)), parts.__getitem__):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from fer_dist.config.settings import DataConfig
+from fer_dist.config.checks import decoder_on
+from fer_dist.config.settings import DataConfig, Decoder
 from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import CORNERS, Augmentation
 from fer_dist.errors import InputError
@@ -23,6 +24,11 @@ is sharper after one interpolation than after two, by up to 1.6 grey levels on a
 0.3."""
 
 
+ENGINE_SHARES: dict[Decoder, float] = {"cuda": 0.0, "hardware": 1.0, "shared": 0.65}
+"""Decoder of a GPU -> the share of a batch that its JPEG engine is given; it takes no progressive JPEG, for example.
+0.65 is DALI's own."""
+
+
 class DecodeError(Exception):
     """A graph stopped, most likely because an image does not decode. It cannot be used again."""
 
@@ -33,7 +39,7 @@ class Graph:
 
     augment:    colour jitter, rotation and mirroring are applied; off for evaluation.
     batch_size: the most samples of a batch; batches may be smaller.
-    device:     where images are decoded (nvJPEG on CUDA) and crops end up.
+    device:     where images are augmented and crops end up; data.decoder says where they are decoded.
     half:       crops are float16 instead of float32.
     """
 
@@ -120,9 +126,9 @@ def _build(graph: Graph, source: Callable[[], Inputs]) -> Any:
     with pipeline:
         kinds = [types.UINT8] + [types.INT32 if name == "mirror" else types.FLOAT for name in names]
         ranks = [1] + [1 if name == "corner" else 0 for name in names]
-        # Encoded images stay on the host; the decoder takes them from there ("mixed" on a GPU).
+        # Encoded images stay on the host; the decoder takes them from there.
         jpegs, *drawn = fn.external_source(source=give, num_outputs=len(kinds), batch=True, dtype=kinds, ndim=ranks)
-        images = decoded(jpegs, graph.device)
+        images = decoded(jpegs, graph.device, graph.data.decoder)
         pipeline.set_outputs(augmented(images, dict(zip(names, drawn, strict=True)), graph))
     pipeline.build()
     return pipeline
@@ -275,9 +281,18 @@ def empty_pipeline(batch_size: int, threads: int, device: torch.device, ahead: i
     return Pipeline(batch_size=batch_size, num_threads=threads, device_id=device_id, prefetch_queue_depth=ahead, seed=0)
 
 
-def decoded(jpegs: Any, device: torch.device) -> Any:
+def decoded(jpegs: Any, device: torch.device, decoder: Decoder = "auto") -> Any:
+    """Encoded images on the host -> uint8 [H, W, 3] on the device. Raises InputError for a decoder of a GPU on a CPU.
+
+    Each decoder but the shared one gives an image the same pixels in every batch.
+    """
     from nvidia.dali import fn, types
 
-    where = "mixed" if device.type == "cuda" else "cpu"
     # Without use_fast_idct: it would save a CPU 0.1 ms of a 224 px face, but is 1.6 grey levels off in FER2013.
-    return fn.decoders.image(jpegs, device=where, output_type=types.RGB)
+    # Fancy upsampling is what a CPU does in any case; by default a GPU would not.
+    how = {"output_type": types.RGB, "jpeg_fancy_upsampling": True}
+    decoder = decoder_on(decoder, device.type)
+    if decoder != "cpu":
+        return fn.decoders.image(jpegs, device="mixed", hw_decoder_load=ENGINE_SHARES[decoder], **how)
+    images = fn.decoders.image(jpegs, device="cpu", **how)
+    return images.gpu() if device.type == "cuda" else images

@@ -5,7 +5,7 @@ Each image is decoded once, and the crop that the network would see is perturbed
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ def robustness(
     device = next(model.parameters()).device
     chosen = choose(reader, settings.samples)
     placement = Placement(0, 1, device, half=False, threads=settings.threads or default_threads())
-    data = evaluation_data(network, DataConfig(on_bad="skip" if settings.on_bad == "skip" else "stop"))
+    data = DataConfig(decoder=settings.decoder, on_bad="skip" if settings.on_bad == "skip" else "stop")
+    data = evaluation_data(network, data)
     loader = evaluation_loader(data, reader, placement, settings.batch_size, cut(chosen, settings.batch_size))
     mask = mask_of(network, reader).to(device)
     perturbations = all_perturbations()
@@ -91,10 +92,14 @@ def evaluate_robustness(
 ) -> list[Robustness]:
     """Test every model on every set, and write robustness/<set>.json and a figure into the run folders.
 
-    Batch size, threads and what is done with bad images are those of config.
+    Batch size, threads, decoder and what is done with bad images are those of config.
     """
-    settings = RobustnessSettings(
-        settings.samples, settings.seed, min(config.batch_size, settings.batch_size), config.threads, config.on_bad
+    settings = replace(
+        settings,
+        batch_size=min(config.batch_size, settings.batch_size),
+        threads=config.threads,
+        on_bad=config.on_bad,
+        decoder=config.decoder,
     )
     device = pick_device(config.device)
     results = []
