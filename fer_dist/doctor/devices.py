@@ -17,7 +17,7 @@ from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs
 from fer_dist.distributed.hardware import fastest
 from fer_dist.doctor.finding import Asked, Finding, fault, not_here, ok, warning
 from fer_dist.doctor.machine import version_of
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 
 LEAST_DRIVER = {13: 580, 12: 525}
 """Major version of CUDA -> of the oldest driver that runs it. Source: NVIDIA, CUDA Compatibility, table 1."""
@@ -125,7 +125,7 @@ def decoding(asked: Asked) -> list[Finding]:
     for name in names:
         try:
             difference = _grey_levels(torch.device(name))
-        except (RuntimeError, DecodeError, InputError) as error:
+        except (RuntimeError, DecodeError, InputError, WorkError) as error:
             found += fault(
                 f"{name}: {str(error).strip().splitlines()[0]}",
                 "install DALI's package that fits torch and the driver, as the rows of DALI and driver say",

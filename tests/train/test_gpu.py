@@ -6,15 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.faces import encoded
+from support.faces import encoded, faces, shard_set
+from support.hostile import broken
 from support.runs import arguments, drawn_shards
 from support.strategies import RATE, drawn_batch, drawn_model, settings
 
-from fer_dist.bench.gpu.pixels import pixels
+from fer_dist.bench.gpu.pixels import damaged, pixels
 from fer_dist.cli.commands import main
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.loading.loader import Placement, evaluation_loader
+from fer_dist.data.loading.augment import draw
+from fer_dist.data.loading.loader import NO_IDS, Placement, evaluation_loader
+from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.world import World
 from fer_dist.evaluate.results import load_scores
@@ -72,6 +75,39 @@ def test_crops_of_an_evaluation_are_the_same_in_batches_of_any_size(shards, deco
     sizes = [crops(shards, "cuda:0", False, decoder, batch_size) for batch_size in (1, 5, 16)]
     assert torch.equal(sizes[0], sizes[1])
     assert torch.equal(sizes[0], sizes[2])
+
+
+def with_damage(folder, device: str) -> tuple[dict[str, str], list[torch.Tensor]]:
+    """The images that an evaluation leaves out, and the crops of each batch."""
+    data = DataConfig(size=24, crop=20, on_bad="skip")
+    loader = evaluation_loader(data, Reader(folder, SEVEN), Placement(0, 1, torch.device(device), False, 2), 8)
+    found = [batch.crops.cpu() for batch in loader]
+    return loader.bad, found
+
+
+def test_the_same_damaged_images_are_left_out_as_on_the_cpu(tmp_path):
+    made = faces(40, form="JPEG")
+    for number, content in enumerate([*damaged(made[0].members["jpg"]).values(), *broken().values()]):
+        made[3 * number] = replace(made[3 * number], members={**made[3 * number].members, "jpg": content})
+    folder = shard_set(tmp_path / "test", [made])
+    (bad, on_cpu), (bad_on_gpu, on_gpu) = with_damage(folder, "cpu"), with_damage(folder, "cuda:0")
+    assert bad == bad_on_gpu
+    assert [len(crops) for crops in on_cpu] == [len(crops) for crops in on_gpu]
+
+
+def test_memory_of_the_device_does_not_grow_over_two_hundred_graphs_that_an_image_broke():
+    device, data = torch.device("cuda", 0), DataConfig(size=24, crop=20, views="centre")
+    image = encoded(0, "JPEG", 64, "RGB")
+    # Without its tables, which is seen only when it is decoded.
+    content = [np.frombuffer(part, np.uint8) for part in (image, image.replace(b"\xff\xdb", b"\xff\xfe"))]
+    graph = Graph(data, False, len(content), device, False, 2)
+    free = []
+    for _ in range(200):
+        with pytest.raises(DecodeError):
+            Crops(graph, lambda: Inputs(content, draw(data, 0, 0, NO_IDS))).next()
+        free.append(torch.cuda.mem_get_info(device)[0])
+    # The first ones fill DALI's pools, which are the process's.
+    assert free[20] - free[-1] <= 64 << 20
 
 
 def test_half_precision_crops_are_channels_last_on_the_device(shards):

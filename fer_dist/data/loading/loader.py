@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from fer_dist.config.settings import DataConfig, fixed_decoder
-from fer_dist.data.images import fault_in
+from fer_dist.data.images import fault_in, png_bytes
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.order import Order, Positions, sequence
-from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, find_bad
+from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, Trial
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.errors import InputError, WorkError
@@ -76,6 +77,11 @@ class Loader:
         self.seed = seed
         self.bad: dict[str, str] = {}
         """Images that did not decode and were left out: key -> shard."""
+        self._trial = Trial()
+        self._good: set[tuple[str, str]] = set()
+        """Those that were tried and decode, by shard and key."""
+        self._by_cpu: dict[tuple[str, str], NDArray[np.uint8]] = {}
+        """Those that only the CPU decodes, as PNG."""
 
     def __iter__(self) -> Iterator[Batch]:
         waiting = self.batches()
@@ -136,36 +142,61 @@ class Loader:
         while True:
             step, epoch, positions = next(waiting)
             flight = _Flight(step, epoch, positions, self.reader.read(positions))
-            self._note_bad(flight, self._doubtful(flight))
+            for i in self._doubtful(flight):
+                self._try(flight, i)
+            self._put_by_cpu(flight)
             for mended in self._less(flight, self._known_bad(flight)):
                 return mended
 
     def _without_bad(self, flights: list["_Flight"], error: DecodeError) -> list["_Flight"]:
         """The batches that a broken graph held, less the images that do not decode. Raises where it must stop."""
-        before = len(self.bad)
-        for flight in flights:
-            self._note_bad(flight, list(range(len(flight.samples))))
-        if len(self.bad) == before:
-            raise WorkError(f"the decoder stopped, though each image of the batch decodes alone: {error}") from error
+        # The graph takes no empty batch.
+        broken = next(flight for flight in flights if len(flight.samples))
+        unexplained = WorkError(f"the decoder stopped, though each image of the batch decodes alone: {error}")
+        if error.sample is None:
+            tried = [self._try(broken, i) is None for i in range(len(broken.samples))]
+            if not any(tried):
+                raise unexplained
+        elif (pixels := self._try(broken, error.sample)) is not None:
+            name = self._name(broken, error.sample)
+            if name in self._by_cpu:
+                raise unexplained
+            # A GPU's decoder refused it. If it were left out, a run there would train on fewer images than on a CPU.
+            self._by_cpu[name] = np.frombuffer(png_bytes(Image.fromarray(pixels)), np.uint8)
+            self._put_by_cpu(broken)
         return [mended for flight in flights for mended in self._less(flight, self._known_bad(flight))]
 
     def _doubtful(self, flight: "_Flight") -> list[int]:
         """Images that must not go into a batch untried: DALI could crash on them, or ask for any amount of memory."""
-        samples = flight.samples
-        return [i for i, sound in enumerate(samples.sound) if not sound and samples.keys[i] not in self.bad]
+        unsound = [i for i, sound in enumerate(flight.samples.sound) if not sound]
+        names = [self._name(flight, i) for i in unsound]
+        return [i for i, name in zip(unsound, names, strict=True) if name not in self._good and name[1] not in self.bad]
 
-    def _note_bad(self, flight: "_Flight", suspects: list[int]) -> None:
-        """Decode each suspect alone, and keep or raise the names of those that do not decode."""
-        content = [flight.samples.content[i] for i in suspects]
-        for i in find_bad(content, self.graph.device):
-            place, key = flight.samples.shards[suspects[i]], flight.samples.keys[suspects[i]]
-            if self.graph.data.on_bad == "stop":
-                fault = fault_in(content[i].tobytes()) or "does not decode"
-                raise WorkError(
-                    f"{place}: {key}: the image {fault}; "
-                    "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
-                )
-            self.bad[key] = place
+    def _try(self, flight: "_Flight", i: int) -> NDArray[np.uint8] | None:
+        """The pixels of an image, decoded alone; None for one that is bad, which is noted or raised."""
+        image, (shard, key) = flight.samples.content[i], self._name(flight, i)
+        pixels = self._trial.pixels(image)
+        if pixels is not None:
+            self._good.add((shard, key))
+        elif self.graph.data.on_bad == "stop":
+            fault = fault_in(image.tobytes()) or "does not decode"
+            raise WorkError(
+                f"{shard}: {key}: the image {fault}; "
+                "look closer with fer-dist shards verify, or go on without it: --data.on-bad skip"
+            )
+        else:
+            self.bad[key] = shard
+        return pixels
+
+    def _put_by_cpu(self, flight: "_Flight") -> None:
+        """Put the pixels of the CPU, which PNG keeps as they are, in the place of what a GPU's decoder refuses."""
+        for i in range(len(flight.samples)) if self._by_cpu else ():
+            flight.samples.content[i] = self._by_cpu.get(self._name(flight, i), flight.samples.content[i])
+
+    def _name(self, flight: "_Flight", i: int) -> tuple[str, str]:
+        """Shard and key. Of one sample: `keys` parses those of all."""
+        tar, position = flight.samples.origins[i]
+        return tar.name, tar.key(position)
 
     def _known_bad(self, flight: "_Flight") -> list[int]:
         return [i for i, key in enumerate(flight.samples.keys) if key in self.bad] if self.bad else []

@@ -1,5 +1,6 @@
 """The DALI graph: encoded images and drawn parameters in, normalised crops out. The one file that imports DALI."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from fer_dist.config.checks import decoder_on
 from fer_dist.config.settings import DataConfig, Decoder
 from fer_dist.data.images import fault_in
 from fer_dist.data.loading.augment import CORNERS, Augmentation
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, WorkError
 
 COLOUR_JITTER = ("brightness", "contrast", "saturation", "hue")
 
@@ -29,8 +30,24 @@ ENGINE_SHARES: dict[Decoder, float] = {"cuda": 0.0, "hardware": 1.0, "shared": 0
 0.65 is DALI's own."""
 
 
+NAMED = re.compile(r"Failed to decode sample #(\d+)")
+"""How DALI names the first image of a batch that its decoder refuses."""
+
+HEADER_REFUSED = re.compile(r"nvImageCodec failure: '#(?:3|4|13|14|17|19)'")
+"""How DALI says that it makes nothing of an image's header, without saying which image's. Source: nvimgcodecStatus_t of
+nvImageCodec 0.9; not among them are 5, 6, 15, 20 and 21 (no memory, not executed, CUDA)."""
+
+
 class DecodeError(Exception):
-    """A graph stopped, most likely because an image does not decode. It cannot be used again."""
+    """A graph stopped because an image does not decode. It cannot be used again.
+
+    sample: its place in the batch that was to come next; None where only the header's parser refused it, and so DALI
+    does not name it. Others of its batch may be as bad: DALI names the first.
+    """
+
+    def __init__(self, message: str, sample: int | None) -> None:
+        super().__init__(message)
+        self.sample = sample
 
 
 @dataclass(frozen=True)
@@ -72,14 +89,21 @@ class Crops:
     def next(self) -> Tensor:
         """The crops of the next batch: float [B, V, H, W, 3] on the device, a view of DALI's own memory.
 
-        Raises StopIteration at the end and DecodeError where the graph broke.
+        Raises StopIteration at the end, DecodeError at an image that does not decode, and WorkError for all else that
+        breaks the graph, as where memory is short.
         """
         stream = torch.cuda.current_stream(self._graph.device) if self._graph.device.type == "cuda" else None
         try:
             (crops,) = self._pipeline.run(stream)
         except RuntimeError as error:
-            raise DecodeError(str(error)) from error
-        return from_dlpack(crops.as_tensor())
+            failure = _failure(error)
+            if isinstance(failure, WorkError):
+                raise failure from error
+        else:
+            return from_dlpack(crops.as_tensor())
+        # Not from the error, which holds the pipeline: its memory is given back before another one is built.
+        self._pipeline = None
+        raise failure
 
 
 def views_of(data: DataConfig) -> int:
@@ -87,26 +111,48 @@ def views_of(data: DataConfig) -> int:
     return len(CORNERS) if data.views in ("expand", "fold") else 1
 
 
-def find_bad(content: Sequence[NDArray[np.uint8]], device: torch.device) -> list[int]:
-    """Which of these images do not decode. Each is decoded alone, since DALI does not say which one broke a batch.
+class Trial:
+    """Decodes images alone on the CPU, whatever decodes the batches: all devices leave out the same images.
 
-    Those that Pillow does not know by their header, or that are too large, are not even tried.
+    What a GPU's decoder takes and the CPU's would refuse behind a sound header is not found so.
     """
-    bad = []
-    feed: list[NDArray[np.uint8]] = []
-    pipeline = None
-    for i, image in enumerate(content):
+
+    def __init__(self) -> None:
+        self._pipeline: Any = None
+        self._image = np.zeros(0, np.uint8)
+
+    def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """uint8 [H, W, 3]; None for an image that does not decode. Raises WorkError where that cannot be told.
+
+        What Pillow does not know by its header, or what is too large, is not even tried.
+        """
         if fault_in(image.tobytes()):
-            bad.append(i)
-            continue
-        feed[:] = [image]
-        pipeline = pipeline or _build_decoder(device, feed)
+            return None
+        self._image = image
+        # One for all images, until one of them breaks it: on a machine with a GPU each costs more than a decode.
+        self._pipeline = self._pipeline or _build_decoder(lambda: [self._image])
         try:
-            pipeline.run()
-        except RuntimeError:
-            bad.append(i)
-            pipeline = None
-    return bad
+            (found,) = self._pipeline.run()
+        except RuntimeError as error:
+            self._pipeline = None
+            failure = _failure(error)
+            if isinstance(failure, WorkError):
+                raise failure from error
+            return None
+        return np.array(found.at(0))
+
+
+def _failure(error: RuntimeError) -> DecodeError | WorkError:
+    """What an error of DALI means."""
+    text = str(error)
+    # In front of its own words stands where in Python the operator was made.
+    said = [line.strip() for line in text.rpartition("encountered:")[2].splitlines()]
+    reason = next((line for line in said if line and not line.startswith("Critical error in pipeline")), text)
+    if named := NAMED.search(text):
+        return DecodeError(reason, int(named[1]))
+    if HEADER_REFUSED.search(text):
+        return DecodeError(reason, None)
+    return WorkError(f"DALI stopped, and not at an image that does not decode: {reason}; see more with --debug")
 
 
 def _build(graph: Graph, source: Callable[[], Inputs]) -> Any:
@@ -259,12 +305,13 @@ def draws_of(graph: Graph) -> list[str]:
     return used + (["corner"] if data.views == "random_one" else [])
 
 
-def _build_decoder(device: torch.device, feed: list[NDArray[np.uint8]]) -> Any:
+def _build_decoder(source: Callable[[], list[NDArray[np.uint8]]]) -> Any:
+    device = torch.device("cpu")
     pipeline = empty_pipeline(1, 1, device, ahead=1)
     from nvidia.dali import fn, types
 
     with pipeline:
-        jpegs = fn.external_source(source=lambda: [feed[0]], batch=True, dtype=types.UINT8, ndim=1)
+        jpegs = fn.external_source(source=source, batch=True, dtype=types.UINT8, ndim=1)
         pipeline.set_outputs(decoded(jpegs, device))
     pipeline.build()
     return pipeline

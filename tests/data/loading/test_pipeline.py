@@ -1,6 +1,9 @@
 """The real DALI graph on the CPU, beside torchvision and beside matrices done by hand."""
 
 import io
+import re
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +20,11 @@ from torchvision.transforms.v2 import functional as F
 
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.emotions import SEVEN
+from fer_dist.data.loading import pipeline
 from fer_dist.data.loading.augment import CORNERS, Augmentation
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, training_loader
-from fer_dist.data.loading.order import Order
-from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, find_bad, views_of
+from fer_dist.data.loading.order import Order, Positions
+from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, Trial, views_of
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import WorkError
 
@@ -316,6 +320,8 @@ def damaged(kind: str, image: bytes) -> bytes:
         # Built as a JPEG is, but without its tables, so that it is found only when it breaks the graph.
         "hollow": image.replace(b"\xff\xdb", b"\xff\xfe"),
         "empty": b"",
+        # Which decoders do not mind; nothing says so before one is asked.
+        "behind": image + bytes(100),
     }[kind]
 
 
@@ -379,7 +385,129 @@ def test_a_batch_of_which_nothing_decodes_stops_the_run(tmp_path: Path) -> None:
         load(folder, replace(STUDY, on_bad="skip"))
 
 
-def test_find_bad_names_the_ones_that_do_not_decode() -> None:
-    image = encoded(0, "JPEG", 24, "RGB")
-    content = [image, b"", image, damaged("truncated", image), b"no image at all", encoded(1, "PNG")]
-    assert find_bad([np.frombuffer(part, np.uint8) for part in content], CPU) == [1, 3, 4]
+def test_a_trial_gives_the_pixels_of_what_decodes_and_none_of_what_does_not(capfd: pytest.CaptureFixture[str]) -> None:
+    image, png = encoded(0, "JPEG", 24, "RGB"), encoded(1, "PNG")
+    content = [image, b"", image, *(damaged(kind, image) for kind in KINDS), b"no image at all", png + png, image[:-90]]
+    trial = Trial()
+    found = [trial.pixels(np.frombuffer(part, np.uint8)) for part in [*content, png]]
+    assert [pixels is not None for pixels in found] == [True, False, True, *[False] * 6, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "tries", "graphs", "decoders"),
+    [
+        ({}, 0, 1, 0),
+        ({3: "behind", 5: "behind", 17: "behind"}, 3, 1, 1),
+        # Found before it meets a batch, by its header.
+        ({3: "behind", 5: "truncated"}, 2, 1, 1),
+        # Found by the graph, which names it, so that no other image of its batch is tried; it breaks what tries it.
+        ({3: "behind", 5: "hollow"}, 2, 2, 1),
+        ({2: "hollow", 3: "behind", 5: "hollow", 11: "truncated", 17: "behind"}, 5, 3, 2),
+    ],
+)
+def test_in_two_epochs_an_image_is_tried_once_and_a_pipeline_built_where_one_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: dict[int, str], tries: int, graphs: int, decoders: int
+) -> None:
+    built, tried = [], []
+    build, pixels_of = pipeline.empty_pipeline, Trial.pixels
+    monkeypatch.setattr(
+        pipeline, "empty_pipeline", lambda size, *more, **how: built.append(size) or build(size, *more, **how)
+    )
+    monkeypatch.setattr(Trial, "pixels", lambda trial, image: tried.append(image) or pixels_of(trial, image))
+    loader, batches = load(set_with_bad(tmp_path, kinds), replace(STUDY, on_bad="skip"), steps=10, batch_size=4)
+    assert len(batches) == 10
+    assert loader.bad.keys() == {f"face-{i:04d}" for i, kind in kinds.items() if kind != "behind"}
+    assert len(tried) == tries
+    assert (built.count(4), built.count(1)) == (graphs, decoders)
+
+
+class Refusing(Crops):
+    """The graph of a GPU whose decoder refuses some images that a CPU's takes."""
+
+    refused: tuple[bytes, ...] = ()
+    built = 0
+
+    def __init__(self, graph: Graph, source: Callable[[], Inputs]) -> None:
+        self.given: deque[Inputs] = deque()
+        Refusing.built += 1
+
+        def watched() -> Inputs:
+            self.given.append(source())
+            return self.given[-1]
+
+        super().__init__(graph, watched)
+
+    def next(self) -> Tensor:
+        crops = super().next()
+        for i, image in enumerate(self.given.popleft().content):
+            if image.tobytes() in self.refused or (self.refused == (b"all",)):
+                raise DecodeError(f"Failed to decode sample #{i} : ", i)
+        return crops
+
+
+def test_what_only_the_decoder_of_a_gpu_refuses_is_trained_on_with_the_pixels_of_the_cpu(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, expected = load(good, STUDY, steps=8, batch_size=5)
+    reader = Reader(good, SEVEN)
+    content = reader.read(Positions(np.array([0, 0, 1]), np.array([2, 7, 5]))).content
+    monkeypatch.setattr(Refusing, "refused", tuple(image.tobytes() for image in content))
+    monkeypatch.setattr(Refusing, "built", 0)
+    monkeypatch.setattr("fer_dist.data.loading.loader.Crops", Refusing)
+    loader, found = load(good, STUDY, steps=8, batch_size=5)
+    assert loader.bad == {}
+    assert Refusing.built == 1 + len(content)
+    assert [batch.samples.keys for batch in found] == [batch.samples.keys for batch in expected]
+    assert all(torch.equal(ours.crops, theirs.crops) for ours, theirs in zip(found, expected, strict=True))
+
+
+def test_a_decoder_that_refuses_what_the_cpu_made_of_an_image_stops_the_run(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Refusing, "refused", (b"all",))
+    monkeypatch.setattr("fer_dist.data.loading.loader.Crops", Refusing)
+    with pytest.raises(WorkError, match=r"^the decoder stopped, though each image of the batch decodes alone: Fai"):
+        load(good, replace(STUDY, on_bad="skip"))
+
+
+def error_of_dali(said: str) -> RuntimeError:
+    where = "Critical error in pipeline:\nCritical error in pipeline:\nError in GPU operator `nvidia.dali.fn.x`,\n"
+    frames = 'which was used in the pipeline definition with the following traceback:\n\n  File "x.py", line 3, in x\n'
+    return RuntimeError(f"{where}{frames}\nencountered:\n\n{said}\nCurrent pipeline object is no longer valid.")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA runtime API error cudaErrorIllegalAddress (700):\nan illegal memory access was encountered",
+        "Can't allocate 1073741824 bytes on device 0.",
+        "nvImageCodec failure: '#5'",
+        "nvImageCodec failure: '#21'",
+        "std::bad_alloc",
+    ],
+)
+def test_what_is_no_image_s_fault_stops_the_run_and_is_told_in_dali_s_own_words(
+    good: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def broken(pipeline: Pipeline, *args: object) -> None:
+        raise error_of_dali(said)
+
+    monkeypatch.setattr(Pipeline, "run", broken)
+    monkeypatch.setattr(Trial, "pixels", None)
+    line = re.escape(said.splitlines()[0])
+    with pytest.raises(WorkError, match=f"^DALI stopped, and not at an image that does not decode: {line}; see more"):
+        load(good, replace(STUDY, on_bad="skip"))
+
+
+def test_memory_that_is_short_is_no_image_that_does_not_decode(good: Path) -> None:
+    with pytest.raises(WorkError, match=r"^DALI stopped, and not at an image that does not decode: .*bad_alloc; see"):
+        load(good, replace(STUDY, on_bad="skip", size=10_000_000))
+
+
+def test_a_trial_that_is_stopped_by_something_else_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(pipeline: Pipeline, *args: object) -> None:
+        raise error_of_dali("std::bad_alloc")
+
+    monkeypatch.setattr(Pipeline, "run", broken)
+    with pytest.raises(WorkError, match=r"std::bad_alloc; see more with --debug"):
+        Trial().pixels(np.frombuffer(encoded(0), np.uint8))
