@@ -1,7 +1,9 @@
 """Of the measurement of a GPU: what an image becomes there and on a CPU, in each format, damaged, and among others."""
 
 import io
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Encoded, described, faces
 from fer_dist.bench.gpu.decode import DECODERS
@@ -19,7 +21,7 @@ from fer_dist.config.settings import DataConfig, Decoder
 from fer_dist.data.images import decode, plain
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.loader import NO_IDS
-from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, Trial, decoded, empty_pipeline
+from fer_dist.data.loading.pipeline import Crops, Graph, Inputs, Trial, decoded, empty_pipeline, failure_of
 from fer_dist.data.sources.source import Sample
 
 AMONG = 64
@@ -84,10 +86,14 @@ def kinds(face: Image.Image) -> dict[str, bytes]:
         image.save(stream, form, **how)
         return stream.getvalue()
 
-    grey = face.convert("L")
+    grey, alpha = face.convert("L"), face.convert("RGBA")
+    alpha.putalpha(grey)
     deep = Image.fromarray((np.asarray(grey, dtype=np.uint16) << 8) + 77)
     rotated = Image.Exif()
     rotated[0x0112] = 6
+    # Of an Adobe file the planes are inverted, and a byte of its segment says how the first three hold the colours.
+    ycck = coded(Image.merge("CMYK", [*map(ImageChops.invert, face.convert("YCbCr").split()), grey]), "JPEG")
+    transform = ycck.index(b"Adobe") + 11
     return {
         "jpeg 4:2:0": coded(face, "JPEG", quality=90, subsampling=2),
         "jpeg 4:2:2": coded(face, "JPEG", quality=90, subsampling=1),
@@ -95,14 +101,44 @@ def kinds(face: Image.Image) -> dict[str, bytes]:
         "jpeg progressive": coded(face, "JPEG", progressive=True),
         "jpeg grey": coded(grey, "JPEG"),
         "jpeg CMYK": coded(face.convert("CMYK"), "JPEG"),
+        "jpeg YCCK": ycck[:transform] + b"\2" + ycck[transform + 1 :],
         "jpeg rotated by EXIF": coded(face, "JPEG", exif=rotated.tobytes()),
         "jpeg of odd sides": coded(face.resize((face.width - 1, face.height - 3)), "JPEG"),
         "png RGB": coded(face, "PNG"),
         "png grey": coded(grey, "PNG"),
         "png palette": coded(face.convert("P"), "PNG"),
-        "png alpha": coded(face.convert("RGBA"), "PNG"),
+        "png palette with transparency": coded(face.convert("P"), "PNG", transparency=0),
+        "png alpha": coded(alpha, "PNG"),
+        "png grey and alpha": coded(alpha.convert("LA"), "PNG"),
+        "png 1 bit": coded(face.convert("1"), "PNG"),
         "png 16 bit": coded(deep, "PNG"),
+        "png RGB 16 bit": _deep_png(face),
+        "png rotated by EXIF": coded(face, "PNG", exif=rotated.tobytes()),
+        "webp": coded(face, "WEBP"),
+        "webp lossless": coded(face, "WEBP", lossless=True),
+        "webp alpha": coded(alpha, "WEBP", lossless=True),
+        "bmp": coded(face, "BMP"),
+        "tiff": coded(face, "TIFF"),
+        "tiff lzw": coded(face, "TIFF", compression="tiff_lzw"),
+        "tiff 16 bit": coded(deep, "TIFF"),
+        "tiff CMYK": coded(face.convert("CMYK"), "TIFF"),
+        "ppm": coded(face, "PPM"),
+        "pgm": coded(grey, "PPM"),
+        "pgm 16 bit": coded(deep, "PPM"),
+        "gif": coded(face, "GIF"),
     }
+
+
+def _deep_png(face: Image.Image) -> bytes:
+    """In RGB of 16 bits, which Pillow reads and does not write."""
+    rows = (np.asarray(face).astype(">u2") << 8) + 77
+    lines = np.concatenate([np.zeros((face.height, 1), np.uint8), rows.view(np.uint8).reshape(face.height, -1)], axis=1)
+    header = struct.pack(">IIBBBBB", face.width, face.height, 16, 2, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(lines.tobytes()), b"IEND": b""}
+    sealed = (
+        struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(sealed)
 
 
 def damaged(whole: bytes) -> dict[str, bytes]:
@@ -161,7 +197,7 @@ def _decoded_or_refused(content: bytes, device: torch.device, decoder: Decoder) 
     try:
         return pixels([_array(content)], device, decoder)[0]
     except RuntimeError as error:
-        return f"refused ({' '.join(str(error).split())[:40]})"
+        return f"refused ({failure_of(error)})"
 
 
 def pixels(content: list[Encoded], device: torch.device, decoder: Decoder) -> list[Any]:

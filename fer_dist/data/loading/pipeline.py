@@ -96,7 +96,7 @@ class Crops:
         try:
             (crops,) = self._pipeline.run(stream)
         except RuntimeError as error:
-            failure = _failure(error)
+            failure = failure_of(error)
             if isinstance(failure, WorkError):
                 raise failure from error
         else:
@@ -135,14 +135,14 @@ class Trial:
             (found,) = self._pipeline.run()
         except RuntimeError as error:
             self._pipeline = None
-            failure = _failure(error)
+            failure = failure_of(error)
             if isinstance(failure, WorkError):
                 raise failure from error
             return None
         return np.array(found.at(0))
 
 
-def _failure(error: RuntimeError) -> DecodeError | WorkError:
+def failure_of(error: RuntimeError) -> DecodeError | WorkError:
     """What an error of DALI means."""
     text = str(error)
     # In front of its own words stands where in Python the operator was made.

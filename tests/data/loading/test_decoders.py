@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.faces import encoded, faces, shard_set
+from support.faces import encoded, face, faces, shard_set
 from support.runs import SMALL
 
-from fer_dist.bench.gpu.pixels import pixels
+from fer_dist.bench.gpu.pixels import formats, kinds, pixels
 from fer_dist.cli.commands import main
 from fer_dist.config.checks import check
 from fer_dist.config.settings import Config, DataConfig, Decoder, RunConfig
@@ -22,6 +22,8 @@ from fer_dist.data.loading.order import Order, sequence
 from fer_dist.data.loading.pipeline import decoded, empty_pipeline
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
+
+PAGE = Path(__file__).parents[3] / "launch" / "DATA.md"
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -40,6 +42,19 @@ def test_an_image_has_the_same_pixels_in_every_batch() -> None:
     alone = [pixels([image], CPU, "cpu")[0] for image in images]
     assert shown(pixels(images, CPU, "auto")) == shown(alone)
     assert shown(pixels(images[::-1] + images[:3], CPU, "cpu")) == shown(alone[::-1] + alone[:3])
+
+
+def test_each_format_becomes_what_the_page_says_beside_pillow() -> None:
+    table = PAGE.read_text().partition("## Image formats")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    stated = {name: value for names, value in rows for name in names.split(", ")}
+    found = {name: formats(content, CPU)["cpu_from_Pillow"] for name, content in kinds(face(5, 48, "RGB")).items()}
+    assert stated.keys() == found.keys()
+    for name, value in found.items():
+        if isinstance(value, str):
+            assert (stated[name], value) == ("refused", "refused (nvImageCodec failure: '#4')")
+        else:
+            assert value == pytest.approx(float(stated[name]), abs=0.01), name
 
 
 def test_an_evaluation_gives_the_same_crops_in_batches_of_any_size_by_any_threads(tmp_path: Path) -> None:
