@@ -92,11 +92,11 @@ def noted_openings(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def two_processes(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+def two_processes(*words: str, timeout: float = 240, **more: str) -> subprocess.CompletedProcess[str]:
     """Train to the end as a torchrun group of two. more: of their environment."""
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     line += ["-m", "fer_dist.train", *words]
-    ended = subprocess.run(line, env=environment(**more), capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(line, env=environment(**more), capture_output=True, text=True, timeout=timeout)
     assert ended.returncode == 0, ended.stderr
     return ended
 

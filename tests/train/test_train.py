@@ -102,6 +102,32 @@ def test_a_run_killed_in_mid_epoch_and_resumed_equals_an_uninterrupted_one(whole
     assert weights(tmp_path / "killed") == weights(whole)
 
 
+@pytest.mark.slow
+def test_a_compiled_run_killed_and_resumed_equals_an_uninterrupted_one_and_two_ranks_follow_it(shards, tmp_path):
+    def words(name):
+        return arguments(shards, tmp_path, name, "--train.save-every-steps", "2", "--train.compile", "on")
+
+    # A first compilation takes minutes; the next processes find it in torch's cache.
+    ended = command("train", *words("whole"), timeout=1200)
+    assert ended.returncode == 0, ended.stderr
+    assert ", compiled" in ended.stderr
+    assert "not compiled" not in ended.stderr
+    process = start(*words("killed"))
+    wait_for(tmp_path / "killed" / "checkpoints" / "4" / "state.json", 1200)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert max(ledger(tmp_path / "killed")) + 1 < 2 * (load_manifest(shards / "train").samples // 24), "too late a kill"
+    assert command("train", *words("killed"), "--resume", timeout=1200).returncode == 0
+    assert ledger(tmp_path / "killed") == ledger(tmp_path / "whole")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    # Another number of ranks: half of each share is another shape, compiled anew.
+    two_processes(*words("both"), timeout=1200)
+    assert ledger(tmp_path / "both") == ledger(tmp_path / "whole")
+    models = [load_model(tmp_path / name)[1] for name in ("both", "whole")]
+    both, alone = (torch.cat([p.flatten() for p in model.parameters()]) for model in models)
+    assert torch.nn.functional.cosine_similarity(both, alone, dim=0) > 0.98
+
+
 def test_a_run_stopped_by_sigterm_saves_and_goes_on_to_the_same_end(whole, shards, tmp_path):
     words = arguments(shards, tmp_path, "stopped", "--train.save-every-steps", "2")
     process = start(*words)
