@@ -8,7 +8,8 @@
 # of its step waits for data. It draws its faces itself. With FER2013: the same of its images as they are and enlarged.
 # Then the study's preset, plain, compiled, and on one worker of Ray with nccl, on FER2013 or on drawn faces, and scores.
 #
-# PARTS    words: the parts of the first command.
+# PARTS    words: the parts of the first command. step alone needs torch, numpy, Pillow, and of the other dependencies
+#          tyro, safetensors, annotated-types and braceexpand, some megabytes.
 # FACES    a set of colour faces, to decode as well.
 # EPOCHS   of the trainings, by default 2.
 # DEVICE   cpu for the same lines on a CPU, with what makes them small in MORE: --width 16 --size 24 --crop 20
