@@ -176,4 +176,4 @@ def test_twenty_compiled_steps_end_at_the_weights_of_plain_ones_but_for_rounding
 
 def apart(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
     """The length of the difference of all weights."""
-    return float(torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)]).norm())
+    return float(torch.cat([(a - b).detach().flatten() for a, b in zip(ours, theirs, strict=True)]).norm())
