@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from support.faces import tree
-from support.page import Page, rendered
+from support.page import Page, rendered, written_by_matplotlib
 from support.runs import environment
 from support.small_studies import crossed, scored, transferred, whole_study
 
@@ -19,7 +19,7 @@ from fer_dist.errors import InputError
 from fer_dist.report import page as page_module
 from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json
 from fer_dist.report.numbers import span
-from fer_dist.report.sections import sections
+from fer_dist.report.sections import all_figures, sections
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,19 @@ def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
     assert "neutrality" not in texts[3]
     ids = [value for _, name, value in parsed.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    used = set(re.findall(r"#([\w-]+)\)", page)) | {link[1:] for link in parsed.values("use", "xlink:href")}
+    used = set(re.findall(r"#([\w-]+)\)", page)) | {link[1:] for link in parsed.values("use", "href")}
     assert set() < used <= set(ids)
+
+
+def test_every_text_of_every_figure_in_the_page_is_matplotlib_s_own():
+    study = from_json(to_json(whole_study()).replace('"lab"', '"lab v1.25"'))
+    curved = replace(study.models[0], curves={"train/loss": [(step, 0.5 + 1.2 / step) for step in range(1, 90)]})
+    study = replace(study, models=(curved, *study.models[1:]))
+    figures = re.findall(r"<svg.*?</svg>", rendered(study), re.DOTALL)
+    texts = [[text for text in Page(figure).text if text.strip()] for figure in figures]
+    assert texts == [written_by_matplotlib(figure.figure) for figure in all_figures(sections(study))]
+    seen = {text for of_figure in texts for text in of_figure}
+    assert {"0.75", "1.00", "1.25", "lab v1.25-test"} <= seen
 
 
 def test_every_table_has_a_caption_and_every_header_cell_a_scope(page):

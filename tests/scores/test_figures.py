@@ -2,16 +2,18 @@
 
 import re
 import warnings
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from support.made_study import made_curves, made_robustness
-from support.page import contrast
+from support.made_study import drawn_predictions, made_curves, made_robustness
+from support.page import contrast, written_by_matplotlib
 
+from fer_dist.scores.calibration import reliability
 from fer_dist.scores.figures import canvas
 from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.figures.curves import MOST_POINTS, corruption_figure, curves_figure
+from fer_dist.scores.figures.curves import MOST_POINTS, corruption_figure, curves_figure, reliability_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
 PALE_PAGE, DARK_PAGE = "#ffffff", "#17171b"
@@ -143,3 +145,52 @@ def test_a_name_with_a_dollar_sign_is_no_formula():
     figure = dots_figure(["$x$"], [Marks("$a$", [1]), Marks("$b$", [2])], Scale("$y$"), "$t$")
     svg = canvas.inline_svg(figure, "p", "dots")
     assert all(f">{name}<" in svg for name in ("$x$", "$a$", "$b$", "$y$", "$t$"))
+
+
+def figures_of_every_kind(name):
+    """As a page has them, with a name that holds a version and axes with labels of two decimals."""
+    found, bins = made_robustness(0.8, 100), asdict(reliability(drawn_predictions("drawn-lab", 2.0, 90, "m")))
+    loss = {"train/loss": [(step, 0.5 + 1.2 / step) for step in range(1, 90)]}
+    figures = [
+        confusion_figure(np.array([[83, 27], [41, 73]]), ("fear", "joy"), name),
+        curves_figure(loss, name),
+        corruption_figure(found, name),
+        dots_figure([name, "y"], [Marks("one", [0.75, 1.25]), Marks("#1b1b1f", [1, None])], Scale("loss"), name),
+        dots_figure(["x", "y"], [Marks(name, [0.513, 2.468])], Scale("ratio", log=True, reference=1), name),
+        seeds_figure([name], [[70.125, 72.25, 77.875]]),
+        size_figure({"fear": 990, "joy": 270}, {"fear": 0.77, "joy": 0.5}, name),
+        reliability_figure({name: bins}, name),
+    ]
+    return [canvas.fix_layout(figure) for figure in figures]
+
+
+def test_every_text_of_a_figure_in_a_page_is_matplotlib_s_to_the_digit():
+    name = 'v1.25 of 0.750  id="x" url(#a) #1b1b1f'
+    seen = set()
+    for figure in figures_of_every_kind(name):
+        page = ElementTree.fromstring(canvas.inline_svg(figure, "p", name))
+        texts = ["".join(text.itertext()) for text in page.iter() if text.tag.endswith("text")]
+        assert texts == written_by_matplotlib(figure)
+        assert page.get("aria-label") == name
+        seen |= set(texts)
+    assert {"0.75", "1.00", "1.25", name} <= seen
+
+
+def test_coordinates_of_a_figure_in_a_page_are_rounded_to_a_tenth_of_a_point_which_makes_it_lighter():
+    for figure in figures_of_every_kind("v1.25"):
+        page = canvas.inline_svg(figure, "p", "alt")
+        with canvas._without_backgrounds(figure):
+            own = canvas._svg(figure, text_as_outlines=False).decode()
+        assert len(page) < 0.8 * len(own)
+        rounded, exact = (
+            [number for path in re.findall(r' d="(.*?)"', text, re.DOTALL) for number in re.findall(r"-?[\d.]+", path)]
+            for text in (page, own)
+        )
+        assert not [number for number in rounded if re.search(r"\.\d\d", number)]
+        np.testing.assert_allclose(np.array(rounded, float), np.array(exact, float), rtol=0, atol=0.0501)
+
+
+def test_a_scale_in_a_figure_is_no_coordinate():
+    assert canvas._for_page("transform", "translate(10.123 4.567) scale(0.05 -0.05)", "p") == (
+        "translate(10.1 4.6) scale(0.05 -0.05)"
+    )

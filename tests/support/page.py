@@ -3,6 +3,8 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import RendererAgg
+
 from fer_dist.report.findings import check
 from fer_dist.report.page import _page
 from fer_dist.report.sections import sections
@@ -43,6 +45,18 @@ class Page(HTMLParser):
 
     def values(self, tag, attribute):
         return [value for of, name, value in self.attributes if (of, name) == (tag, attribute)]
+
+
+def written_by_matplotlib(figure):
+    """The texts of a figure in the order in which matplotlib hands them to whoever draws."""
+
+    class Written(RendererAgg):
+        def draw_text(self, gc, x, y, text, *others, **more):
+            texts.append(text)
+
+    texts = []
+    figure.draw(Written(660, 660, 150))
+    return texts
 
 
 def contrast(first, second):

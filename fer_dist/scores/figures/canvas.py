@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,12 @@ WIDTH = 4.4
 """Of a figure, in inches: at its full size where a page has two columns, and still legible on a phone."""
 DOTS_PER_INCH = 150
 CSS_PIXELS_PER_POINT = 96 / 72
+COORDINATES = frozenset(
+    {"d", "points", "viewBox", "x", "y", "width", "height", "x1", "x2", "y1", "y2", "cx", "cy", "r"}
+)
+"""Attributes of an SVG that hold nothing but lengths and places."""
+TEXTS = "text", "tspan"
+"""Elements of an SVG whose text is read; a tspan is a part of a text."""
 
 
 @lru_cache(maxsize=1)
@@ -108,21 +114,16 @@ def inline_svg(figure: "Figure", prefix: str, alt: str) -> str:
     The page gives the colours --grid, --gap, --on-pale, --on-deep and --cell-0 to --cell-50.
     """
     with _without_backgrounds(figure):
-        source = _svg(figure, text_as_outlines=False).decode()
-    svg = source[source.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: _page_colours().get(found.group(), found.group()), svg)
-    # A tenth of a point is finer than a screen's pixel; figures are most of a page's weight.
-    svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found.group()):.1f}", svg)
-    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
-    svg = svg.replace("'DejaVu Sans', 'Bitstream Vera Sans', 'Computer Modern Sans Serif', ", "")
-    svg = re.sub(r"'Lucida Grande'.*?, sans-serif", "system-ui, sans-serif", svg)
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'url\(#|xlink:href="#', lambda found: f"{found.group()}{prefix}-", svg)
-    width, height = figure.get_size_inches() * 72 * CSS_PIXELS_PER_POINT
-    size = f'width="{width:.0f}" height="{height:.0f}"'
-    opening = re.sub(r'width="[^"]*pt"|height="[^"]*pt"', "", svg[: svg.index(">")])
-    return f'{opening} {size} role="img" aria-label="{escape(alt, quote=True)}"' + svg[svg.index(">") :].strip()
+        drawing = _parsed(_svg(figure, text_as_outlines=False))
+    for element in drawing.iter():
+        if element.tag not in TEXTS:  # between other elements there are only line ends
+            element.text = None
+        if element.tag not in TEXTS[1:]:  # what follows a part of a text is text
+            element.tail = None
+        element.attrib = {name: _for_page(name, value, prefix) for name, value in element.attrib.items()}
+    width, height = (f"{size * 72 * CSS_PIXELS_PER_POINT:.0f}" for size in figure.get_size_inches())
+    drawing.attrib |= {"width": width, "height": height, "role": "img", "aria-label": alt}
+    return ElementTree.tostring(drawing, encoding="unicode")
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -191,6 +192,45 @@ def _svg(figure: "Figure", text_as_outlines: bool) -> bytes:
     figure.dpi = dots  # which the writer sets to its own
     # XML has no way to write these, and a name may hold them.
     return re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", "\N{REPLACEMENT CHARACTER}".encode(), stream.getvalue())
+
+
+def _parsed(svg: bytes) -> ElementTree.Element:
+    """The drawing without what a page does not need: namespaces, metadata, its own style sheet."""
+    drawing = ElementTree.fromstring(svg)
+    for parent in list(drawing.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in drawing.iter():
+        element.tag = _local(element.tag)
+        element.attrib = {_local(name): value for name, value in element.attrib.items()}
+    return drawing
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _for_page(name: str, value: str, prefix: str) -> str:
+    """The value of an attribute as a page has it. What is text of the figure never comes here."""
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "href":
+        return value.replace("#", f"#{prefix}-", 1)
+    if name in COORDINATES:
+        return _rounded(" ".join(value.split()))
+    if name == "transform":
+        return re.sub(r"(?:translate|rotate)\(.*?\)", lambda found: _rounded(found.group()), value)
+    if name == "style":
+        value = value.replace("'DejaVu Sans', 'Bitstream Vera Sans', 'Computer Modern Sans Serif', ", "")
+        value = re.sub(r"'Lucida Grande'.*?, sans-serif", "system-ui, sans-serif", value)
+        value = re.sub(r"#[0-9a-f]{6}\b", lambda found: _page_colours().get(found.group(), found.group()), value)
+    return value.replace("url(#", f"url(#{prefix}-")
+
+
+def _rounded(coordinates: str) -> str:
+    # A tenth of a point is finer than a screen's pixel; figures are most of a page's weight.
+    return re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found.group()):.1f}", coordinates)
 
 
 @contextmanager
