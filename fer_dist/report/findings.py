@@ -71,6 +71,11 @@ class Result:
         return (self.detail or {}).get("by_attribute") or {}
 
     @property
+    def duplicates(self) -> int | None:
+        """Images of which an audit found a duplicate in the training set; None: nobody looked."""
+        return self.scores["samples"] - self.without_copies["samples"] if self.without_copies else None
+
+    @property
     def set_name(self) -> str:
         return f"{self.dataset}-{self.split}"
 

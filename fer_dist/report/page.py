@@ -13,8 +13,9 @@ from typing import Any
 from fer_dist import PACKAGE
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Study, check, to_json
+from fer_dist.report.glossary import glossary
 from fer_dist.report.numbers import duration, listed, unbroken
-from fer_dist.report.sections import Section, all_figures, all_tables, sections
+from fer_dist.report.sections import Section, all_figures, all_tables, all_texts, sections
 from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
@@ -90,11 +91,13 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         return markupsafe.Markup(inline_svg(figure.figure, f"p{numbers[figure.name]}", figure.alt))
 
     environment.filters.update(duration=duration, unbroken=unbroken, svg=svg)
+    said = summary(study)
     return environment.get_template("report.html.jinja").render(
         study=study,
         seeds=seeds_told(study),
-        summary=summary(study),
+        summary=said,
         sections=found,
+        glossary=glossary((*said, *all_texts(found))),
         maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
         shapes=SHAPES,
         light=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),

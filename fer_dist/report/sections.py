@@ -1,6 +1,6 @@
 """The sections of a report, each with its sentences, tables and images; one that has none of them is left out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -161,7 +161,8 @@ def _robustness(study: Study, first: list[Result]) -> Section:
 
 def _duplicates(study: Study, first: list[Result]) -> Section:
     introduction = "Test images that the audit found in a training set as well, counted and left out."
-    found, shown = _said(sentences.duplicates_sentence, first), _filled(tables.duplicates_table(first))
+    found = tuple(filter(None, (*map(sentences.duplicates_sentence, first), sentences.no_duplicates_sentence(first))))
+    shown = _filled(tables.duplicates_table(first))
     return Section("duplicates", "With and without duplicates", introduction, found, shown)
 
 
@@ -219,3 +220,15 @@ def all_figures(found: list[Section]) -> list[PageFigure]:
 
 def all_tables(found: list[Section]) -> list[Table]:
     return list(chain.from_iterable(section.tables for section in found))
+
+
+def all_texts(found: list[Section]) -> Iterator[str]:
+    """What a reader sees of the sections in words, but for names and values in the cells of tables."""
+    for section in found:
+        yield from (section.title, section.introduction, *section.sentences)
+    for table in all_tables(found):
+        yield from (table.caption, *table.columns)
+    for figure in all_figures(found):
+        yield from (figure.alt, figure.caption)
+        for axes in figure.figure.axes:
+            yield from (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())

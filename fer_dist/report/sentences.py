@@ -1,5 +1,6 @@
 """A report's sentences about models: how good, how that carries over, what transfer brings, and what lies behind."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -280,16 +281,26 @@ def occlusion_sentence(result: Result) -> str:
 
 
 def duplicates_sentence(result: Result) -> str:
-    """What the duplicates of training images were worth."""
-    without = result.without_copies
-    if not without:
+    """What the duplicates of training images were worth. Empty where there are none, or nobody looked."""
+    without, duplicates = result.without_copies, result.duplicates
+    if not without or not duplicates:
         return ""
-    duplicates = result.scores["samples"] - without["samples"]
-    if not duplicates:
-        return f"{result.model} on {result.spoken_set}: no duplicates found."
     before, after = result.scores["accuracy"], without["accuracy"]
     start = f"Without {duplicates:,} duplicate{'s' if duplicates > 1 else ''}, {result.model} reaches {percent(after)}"
     return f"{start} on {result.spoken_set} instead of {percent(before)} ({_direction(after - before)})."
+
+
+def no_duplicates_sentence(results: Sequence[Result]) -> str:
+    """In how many evaluations there were none; empty where there was none without."""
+    looked = [result for result in results if result.duplicates is not None]
+    without = [result for result in looked if not result.duplicates]
+    if not without:
+        return ""
+    if len(without) == len(looked):
+        evaluations = "the one evaluation" if len(looked) == 1 else f"any of the {len(looked)} evaluations"
+        return f"No duplicate was found in {evaluations}."
+    named = [f"{result.model} on {result.spoken_set}" for result in without]
+    return f"No duplicate was found for {listed(named)}."
 
 
 def seeds_sentence(seeds: Seeds, model: Model) -> str:

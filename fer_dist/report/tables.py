@@ -38,7 +38,7 @@ def measures_table(study: Study) -> Table:
         start = (word(result.model), word(result.set_name), Cell(scores["samples"], "count", note=people))
         rows.append((*start, *parts, *calibration, likelihood, masked))
     columns = ("model", "tested on", "images", "accuracy", "balanced accuracy", "macro F1", "ECE")
-    caption = "All measures, with 95 % intervals where they have one. The notes at the end say how each is defined."
+    caption = "All measures, with 95 % intervals where they have one. The glossary at the end says how each is defined."
     chance = ("ECE if calibrated", "ECE, debiased")
     return Table("measures", caption, (*columns, *chance, "log loss", "masked"), tuple(rows))
 
@@ -185,11 +185,11 @@ def robustness_table(results: Sequence[Result]) -> Table:
 
 
 def duplicates_table(results: Sequence[Result]) -> Table:
+    """Of those that have any: a row without would hold the same accuracy twice and zeros."""
     rows: list[Row] = []
     for result in results:
-        without = result.without_copies
-        if without:
-            duplicates = result.scores["samples"] - without["samples"]
+        without, duplicates = result.without_copies, result.duplicates
+        if without and duplicates:
             accuracies = [_scored(scores, "accuracy") for scores in (result.scores, without)]
             change = points(without["accuracy"] - result.scores["accuracy"])
             rows.append((word(result.model), word(result.set_name), count(duplicates), *accuracies, change))
@@ -213,6 +213,7 @@ def left_out_table(study: Study) -> Table:
         (word(name), word(reason), count(number))
         for name, reasons in study.left_out.items()
         for reason, number in reasons.items()
+        if number
     )
     return Table("left-out", "Images of the releases that are not in the sets.", ("set", "reason", "images"), rows)
 

@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fer_dist import PACKAGE, __version__
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 SHOWN = ("train/", "validation/", "recall/")
 """Curves that say how the training went; those of speed stay in TensorBoard."""
+
+ALWAYS_SAID = {
+    "train.epochs": "epochs", "train.lr": "learning rate", "train.batch_size": "batch", "data.views": "views",
+}  # fmt: skip
+"""Setting -> how a report calls it, whether or not a training changes it."""
 
 NO_RECIPE = MAY_DIFFER | {
     "data.train", "data.val", "data.leave_out", "data.lanes", "data.block", "data.drop_extra", "data.on_bad",
@@ -70,17 +75,10 @@ def _model(running: "Running", model: PlannedModel) -> Model:
     record = running.found("train", model.name)
     asked = running.found("training accuracy", model.name)
     curves = load_curves(running.run_folder(model.name))
-    settings = {
-        "preset": training.preset or setup.plan.preset,
-        "epochs": str(config.train.epochs),
-        "learning rate": f"{config.train.lr:g}",
-        "batch": str(config.train.batch_size),
-        "views": config.data.views,
-    }
+    settings = spoken_settings(training.preset or setup.plan.preset, config, training.set)
     if worlds := record.get("worlds"):
         told = [f"{ranks} from step {step} on" if int(step) else str(ranks) for step, ranks in worlds.items()]
         settings["workers"] = ", ".join(told)
-    settings |= {name: _spoken(value) for name, value in training.set.items()}
     if setup.has_parity(model):
         found = running.found("parity", model.name)["parity"]
         points = 100 * found["difference"]
@@ -102,6 +100,16 @@ def _model(running: "Running", model: PlannedModel) -> Model:
         training_accuracy=asked.get("training_accuracy"),
         curves={name: points for name, points in curves.items() if name.startswith(SHOWN)},
     )
+
+
+def spoken_settings(name: str, config: Config, changed: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a training as its report shows them, each once. name: of the preset; changed: by the training."""
+    values = to_json(config)
+    settings = {"preset": name}
+    for setting, spoken in ALWAYS_SAID.items():
+        section, _, field = setting.partition(".")
+        settings[spoken] = _spoken(values[section][field])
+    return settings | {name: _spoken(value) for name, value in changed.items() if name not in ALWAYS_SAID}
 
 
 def _departures(config: Config) -> tuple[str, ...]:

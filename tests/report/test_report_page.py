@@ -100,6 +100,7 @@ def test_every_section_of_a_whole_study_is_there_in_order(path):
     assert Page(path.read_text()).values("h2", "id") == [
         "contents", "published", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "calibration",
         "attributes", "robustness", "duplicates", "training", "data", "models", "made", "reading",
+        "glossary",
     ]  # fmt: skip
 
 

@@ -383,11 +383,19 @@ def test_the_occluded_region_is_judged_by_its_control():
     [
         (0.78, 990, "Without 10 duplicates, wild reaches 78.0 % on lab instead of 80.0 % (2.0 points less)."),
         (0.8, 999, "Without 1 duplicate, wild reaches 80.0 % on lab instead of 80.0 % (no change)."),
-        (0.8, 1000, "wild on lab: no duplicates found."),
+        (0.8, 1000, ""),
     ],
 )
 def test_the_duplicates_sentence_follows_the_numbers(accuracy, samples, expected):
     assert remarks.duplicates_sentence(remarked(without_copies={"samples": samples, "accuracy": accuracy})) == expected
+
+
+def test_evaluations_without_duplicates_are_counted_in_one_sentence():
+    none, some = (remarked(without_copies={"samples": samples, "accuracy": 0.8}) for samples in (1000, 990))
+    assert remarks.no_duplicates_sentence([none]) == "No duplicate was found in the one evaluation."
+    assert remarks.no_duplicates_sentence([none, none]) == "No duplicate was found in any of the 2 evaluations."
+    assert remarks.no_duplicates_sentence([none, some]) == "No duplicate was found for wild on lab."
+    assert remarks.no_duplicates_sentence([some, remarked()]) == ""
 
 
 def test_the_other_remarks_follow_the_numbers():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.made_study import made_study
 from support.releases.tcce import write_all
 from support.small_studies import scored, transferred
 
@@ -25,7 +26,7 @@ from fer_dist.report.published import (
     stand_in_sentence,
 )
 from fer_dist.report.table import Cell, Table, count, escaped, mark_of, part, points, to_csv, to_latex, word
-from fer_dist.report.tables import accuracy_table, comparisons_table, measures_table
+from fer_dist.report.tables import accuracy_table, comparisons_table, duplicates_table, left_out_table, measures_table
 from fer_dist.scores.intervals import less_interval, wilson
 
 REAL = {"a": "affectnet", "b": "rafdb", "c": "tcce"}
@@ -400,3 +401,12 @@ def test_a_latex_table_has_as_many_cells_in_a_row_as_columns():
 def test_a_cell_is_printed_as_its_kind_asks(cell, text, latex):
     assert cell.text == text
     assert to_latex(Table("t", "", ("x",), ((cell,),))).splitlines()[8] == latex + r" \\"
+
+
+def test_no_table_has_a_row_of_evaluations_without_duplicates_or_of_reasons_without_images():
+    study = made_study(1, 60, ("affectnet", "drawn-lab"))
+    first, *rest = study.results
+    clean = replace(first, without_copies=first.scores)
+    assert [len(duplicates_table([clean, *some]).rows) for some in ([], rest)] == [0, len(rest)]
+    left_out = left_out_table(replace(study, left_out={"lab-train": {"no face": 0, "uncertain": 2}}))
+    assert [[cell.text for cell in row] for row in left_out.rows] == [["lab-train", "uncertain", "2"]]

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from fer_dist.config.presets import preset
+from fer_dist.config.settings import with_settings
 from fer_dist.errors import InputError
 from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study, from_json, to_json
-from fer_dist.study.gathering import _departures
+from fer_dist.study.gathering import _departures, spoken_settings
 
 SCORES = {"samples": 10, "accuracy": 0.8, "accuracy_interval": [0.5, 0.9], "macro_f1": None}
 
@@ -75,6 +76,14 @@ def test_the_departures_of_a_training_are_the_settings_of_its_recipe_that_are_no
     other = replace(paper, data=replace(paper.data, flip=True), train=replace(paper.train, epochs=2))
     assert _departures(other) == ("data.flip True in place of False", "train.epochs 2 in place of 20")
     assert any(text.startswith("model.width") for text in _departures(preset("demo")))
+
+
+def test_no_setting_of_a_training_is_named_twice():
+    changed = {"train.epochs": 3, "train.batch_size": 64, "train.lr": 0.05, "data.views": "fold", "train.momentum": 0.5}
+    assert spoken_settings("paper", with_settings(preset("paper"), changed), changed) == {
+        "preset": "paper", "epochs": "3", "learning rate": "0.05", "batch": "64", "views": "fold",
+        "train.momentum": "0.5",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
