@@ -161,6 +161,11 @@ def _robustness(study: Study, first: list[Result]) -> Section:
 
 def _duplicates(study: Study, first: list[Result]) -> Section:
     introduction = "Test images that the audit found in a training set as well, counted and left out."
+    if any((result.without_copies or {}).get("one_subject") for result in first):
+        introduction += (
+            " Posed images of one subject look alike, whatever the face expresses, since person, light and wall are "
+            "the same: near duplicates of one subject are no copies of one photograph, and are counted apart."
+        )
     found = tuple(filter(None, (*map(sentences.duplicates_sentence, first), sentences.no_duplicates_sentence(first))))
     shown = _filled(tables.duplicates_table(first))
     return Section("duplicates", "With and without duplicates", introduction, found, shown)

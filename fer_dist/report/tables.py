@@ -192,7 +192,10 @@ def duplicates_table(results: Sequence[Result]) -> Table:
         if without and duplicates:
             accuracies = [_scored(scores, "accuracy") for scores in (result.scores, without)]
             change = points(without["accuracy"] - result.scores["accuracy"])
-            rows.append((word(result.model), word(result.set_name), count(duplicates), *accuracies, change))
+            alike = without.get("one_subject")
+            note = f"{alike:,} of them of one subject" if alike else ""
+            found = Cell(duplicates, "count", note=note)
+            rows.append((word(result.model), word(result.set_name), found, *accuracies, change))
     columns = ("model", "tested on", "duplicates", "accuracy, all", "accuracy, without duplicates", "change, points")
     caption = "With and without the test images of which the audit found a duplicate in a training set."
     return Table("duplicates", caption, columns, tuple(rows))

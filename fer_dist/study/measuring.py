@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -52,14 +52,15 @@ def _audit(running: Running, job: Job) -> dict[str, Any]:
     rows = images_to_leave_out(report)
     save_leave_out(running.setup.out / LIST, rows)
     copies: dict[str, dict[str, list[str]]] = {}
+    alike: dict[str, dict[str, list[str]]] = {}
     for group in report.groups:
         seen = sorted({member.set for member in group.members if member.split != "test"})
         for member in group.members:
             if member.split == "test" and seen:
-                _note_duplicates(copies, member, seen)
+                _note_duplicates(alike if group.kind == "subject" else copies, member, seen)
     running.terminal.say(f"audit: {len(rows):,} images to leave out, listed in {running.setup.out / LIST}")
-    found = {"exact": report.exact_copies, "near": report.near_copies}
-    return {"copies": copies, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
+    found = {"exact": report.exact_copies, "near": report.near_copies, "subject": report.subject_copies}
+    return {"copies": copies, "alike": alike, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
 
 
 def _note_duplicates(copies: dict[str, dict[str, list[str]]], image: Found, seen: list[str]) -> None:
@@ -146,24 +147,31 @@ def _measures(running: Running, job: Job) -> dict[str, Any]:
         found["against_own"] = separate(predictions, predictions_of(running, job.model, own))
     copies = _duplicates(running, job)
     if copies is not None:
-        rest = without(predictions, copies)
+        alike = _duplicates(running, job, "alike") or set()
+        rest = without(predictions, copies | alike)
         left_out = len(predictions.keys) - len(rest.keys)
-        found["without_copies"] = scores(rest) | {"left_out": left_out} if (rest.labels >= 0).any() else None
+        of_subjects = left_out - (len(predictions.keys) - len(without(predictions, copies).keys))
+        counts = {"left_out": left_out, "one_subject": of_subjects}
+        found["without_copies"] = scores(rest) | counts if (rest.labels >= 0).any() else None
     return found
 
 
-def _duplicates(running: Running, job: Job) -> set[str] | None:
-    """Keys of a test set that the model, or one that it starts from, may have seen; None where nobody looked."""
+def _duplicates(running: Running, job: Job, kind: Literal["copies", "alike"] = "copies") -> set[str] | None:
+    """Keys of a test set that the model, or one that it starts from, may have seen; None where nobody looked.
+
+    kind: copies, with those of the plan's list; or images that look alike because they are of one subject.
+    """
     setup = running.setup
     audits = [one for one in running.jobs.values() if one.kind == "audit"]
     if not audits and not setup.plan.leave_out:
         return None
-    copies = {key for keys in setup.listed(job.data, "test").values() for key in keys}
+    listed = setup.listed(job.data, "test").values() if kind == "copies" else ()
+    copies = {key for keys in listed for key in keys}
     trained_on = {setup.data_of(model) for model in setup.lineage(running.model(job.model))}
     seen = {setup.manifests[data, split].name for data in trained_on for split in setup.plan.training_splits}
     name = setup.manifests[job.data, "test"].name
     for one in audits:
-        held = running.records.read(one.key)["copies"].get(name, {})
+        held = running.records.read(one.key).get(kind, {}).get(name, {})
         copies |= {key for key, sets in held.items() if seen & set(sets)}
     return copies
 

@@ -43,6 +43,7 @@ class _Record:
     scores: dict[str, Value] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     copies: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    alike: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     parity: dict[str, Value] = field(default_factory=dict)
     robustness: dict[str, Value] = field(default_factory=dict)
     detail: dict[str, Value] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from fer_dist.report.published import (
     paper_tables,
     stand_in_sentence,
 )
+from fer_dist.report.sections import sections
 from fer_dist.report.table import Cell, Table, count, escaped, mark_of, part, points, to_csv, to_latex, word
 from fer_dist.report.tables import accuracy_table, comparisons_table, duplicates_table, left_out_table, measures_table
 from fer_dist.scores.intervals import less_interval, wilson
@@ -410,3 +411,15 @@ def test_no_table_has_a_row_of_evaluations_without_duplicates_or_of_reasons_with
     assert [len(duplicates_table([clean, *some]).rows) for some in ([], rest)] == [0, len(rest)]
     left_out = left_out_table(replace(study, left_out={"lab-train": {"no face": 0, "uncertain": 2}}))
     assert [[cell.text for cell in row] for row in left_out.rows] == [["lab-train", "uncertain", "2"]]
+
+
+def test_near_duplicates_of_one_subject_are_counted_apart_and_the_section_says_why_they_look_alike():
+    study = made_study(1, 60, ("affectnet", "drawn-lab"))
+    first, *_ = study.results
+    said = []
+    for alike in (0, 5):
+        copies = first.without_copies | {"one_subject": alike}
+        changed = replace(study, results=(replace(first, without_copies=copies),), comparisons=(), seeds=())
+        (section,) = [one for one in sections(changed) if one.name == "duplicates"]
+        said.append((section.tables[0].rows[0][2].note, "look alike" in section.introduction))
+    assert said == [("", False), ("5 of them of one subject", True)]

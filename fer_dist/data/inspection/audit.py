@@ -18,7 +18,7 @@ from fer_dist.errors import InputError
 from fer_dist.progress import Tally
 
 Integers = NDArray[np.int64]
-Kind = Literal["exact", "near"]
+Kind = Literal["exact", "near", "subject"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Group:
-    """Images that are duplicates of each other, in the order of the sets. kind: by their pixels, or nearly."""
+    """Images that are duplicates of each other, in the order of the sets.
+
+    kind: by their pixels, or nearly; "subject": nearly, and of one person, as the release states. Posed images of one
+    person before one wall look alike whatever the face expresses: they are no copies of one photograph.
+    """
 
     kind: Kind
     members: tuple[Found, ...]
@@ -84,12 +88,16 @@ class SetSummary:
 
 @dataclass(frozen=True)
 class Shared:
-    """How many images of the set `name` have a duplicate in the set `other`. near: near ones that are not exact."""
+    """How many images of the set `name` have a duplicate in the set `other`.
+
+    near: near ones that are not exact; subject: those of the same person that are neither.
+    """
 
     name: str
     other: str
     exact: int
     near: int
+    subject: int
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,8 @@ class AuditReport:
 
     similar: the similarity from which two images count as near duplicates.
     exact_copies: images with the pixels of an earlier one. near_copies: images with other pixels than all earlier
-    ones that are near duplicates of one of those. mirrored_pairs: pairs of near duplicates of which one is the other
-    mirrored.
+    ones that are near duplicates of one of those. subject_copies: the same of one person, apart from near_copies.
+    mirrored_pairs: pairs of near duplicates of which one is the other mirrored.
     """
 
     similar: float
@@ -108,6 +116,7 @@ class AuditReport:
     shared: tuple[Shared, ...]
     exact_copies: int
     near_copies: int
+    subject_copies: int
     mirrored_pairs: int
 
     def of(self, kind: Kind) -> list[Group]:
@@ -147,24 +156,46 @@ def _compared(scan: Scan, similar: float) -> AuditReport:
     exact[whole] = whole[exact_groups(scan.pixels[whole])]
     firsts = np.flatnonzero((exact == everywhere) & scan.decodes & ~scan.is_blank)
     pairs = near_pairs(np.asarray(scan.features[firsts]), similar)
-    near_firsts = firsts[joined(len(firsts), pairs.first, pairs.second)]
-    near = everywhere.copy()
-    near[firsts] = near_firsts
-    near = near[exact]
-    # Several duplicates of one image, and nothing near them, are no near group.
-    in_near_group = np.isin(near, near_firsts[near_firsts != firsts])
+    first, second = firsts[pairs.first], firsts[pairs.second]
+    subjects = scan.subjects(np.union1d(first, second))
+    is_one_subject = (subjects[first] == subjects[second]) & (subjects[first] >= 0)
+    near, subject = (_near(exact, firsts, first[kept], second[kept]) for kept in (~is_one_subject, is_one_subject))
     in_exact_group = (np.bincount(exact, minlength=len(scan)) > 1)[exact]
-    found = _named(scan, np.flatnonzero(in_exact_group | in_near_group | ~scan.decodes | scan.is_blank))
-    groups = (*_groups("exact", exact, found), *_groups("near", np.where(in_near_group, near, -1), found))
+    in_group = in_exact_group | (near.roots >= 0) | (subject.roots >= 0)
+    found = _named(scan, np.flatnonzero(in_group | ~scan.decodes | scan.is_blank))
+    groups = (
+        *_groups("exact", exact, found), *_groups("near", near.roots, found), *_groups("subject", subject.roots, found)
+    )  # fmt: skip
     return AuditReport(
         similar,
         tuple(_summary(scan, number, found) for number in range(len(scan.manifests))),
         groups,
-        tuple(_shared(scan, exact, near)),
+        tuple(_shared(scan, exact, near.roots, subject.roots)),
         exact_copies=int((exact != everywhere).sum()),
-        near_copies=int((near_firsts != firsts).sum()),
+        near_copies=near.copies,
+        subject_copies=subject.copies,
         mirrored_pairs=int(pairs.is_mirrored.sum()),
     )
+
+
+@dataclass(frozen=True)
+class _Near:
+    """Groups of near duplicates. roots: int64 [images], a number for each group; -1 for what is in none."""
+
+    roots: Integers
+    copies: int
+
+
+def _near(exact: Integers, firsts: Integers, first: Integers, second: Integers) -> _Near:
+    """Groups of what pairs lead to. firsts: images with pixels of their own, of which the pairs are."""
+    places = np.searchsorted(firsts, first), np.searchsorted(firsts, second)
+    joined_firsts = firsts[joined(len(firsts), *places)]
+    roots = np.arange(len(exact))
+    roots[firsts] = joined_firsts
+    roots = roots[exact]
+    # Several duplicates of one image, and nothing near them, are no near group.
+    is_grouped = np.isin(roots, joined_firsts[joined_firsts != firsts])
+    return _Near(np.where(is_grouped, roots, -1), int((joined_firsts != firsts).sum()))
 
 
 def _named(scan: Scan, indices: Integers) -> dict[int, Found]:
@@ -195,17 +226,21 @@ def _summary(scan: Scan, number: int, found: dict[int, Found]) -> SetSummary:
     return SetSummary(manifest.name, manifest.samples, manifest.counts, sizes, scan.grey[number], blank, undecodable)
 
 
-def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
+def _shared(scan: Scan, exact: Integers, near: Integers, subject: Integers) -> Iterable[Shared]:
     """For each two sets the images of the one with a duplicate in the other; sets that share none are left away."""
     everywhere = np.arange(len(scan))
     sets = scan.sets_of(everywhere)
-    holds_exact, holds_near = (_holders(roots, sets, len(scan.manifests)) for roots in (exact, near))
+    kinds = exact, near, subject
+    holds = [_holders(roots, sets, len(scan.manifests)) for roots in kinds]
     for number, manifest in enumerate(scan.manifests):
         own = everywhere[sets == number]
         for other, other_manifest in enumerate(scan.manifests):
             if other != number:
-                has_exact, has_near = holds_exact[other][exact[own]], holds_near[other][near[own]]
-                counts = int(has_exact.sum()), int((has_near & ~has_exact).sum())
+                counts, is_counted = [], np.zeros(len(own), dtype=bool)
+                for roots, held in zip(kinds, holds, strict=True):
+                    has = held[other][roots[own]] & (roots[own] >= 0) & ~is_counted
+                    counts.append(int(has.sum()))
+                    is_counted |= has
                 if any(counts):
                     yield Shared(manifest.name, other_manifest.name, *counts)
 
@@ -213,5 +248,6 @@ def _shared(scan: Scan, exact: Integers, near: Integers) -> Iterable[Shared]:
 def _holders(roots: Integers, sets: Integers, count: int) -> NDArray[np.bool_]:
     """[sets, images]: whether a set holds an image of the group with that root."""
     holds = np.zeros((count, len(roots)), dtype=bool)
-    holds[sets, roots] = True
+    is_grouped = roots >= 0
+    holds[sets[is_grouped], roots[is_grouped]] = True
     return holds

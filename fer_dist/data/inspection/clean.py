@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 
-from fer_dist.data.inspection.audit import AuditReport, Found, Group
+from fer_dist.data.inspection.audit import AuditReport, Found, Group, Kind
 from fer_dist.data.inspection.sheets import Row, Tile
 from fer_dist.data.shards.leave_out import LeaveOut
 
 HELD_OUT = ("val", "test")
 """Splits that training must not see; later ones weigh more: what test and val share is left out of val."""
+
+NAMES: dict[Kind, str] = {"exact": "duplicate", "near": "near duplicate", "subject": "near duplicate"}
 
 MOST_ROWS, MOST_TILES = 30, 10
 
@@ -39,14 +41,14 @@ def worst_groups(report: AuditReport) -> list[Row]:
 
 
 def _too_many(group: Group) -> Iterable[tuple[Found, str]]:
-    name = "duplicate" if group.kind == "exact" else "near duplicate"
+    name = NAMES[group.kind]
     kept: set[str] = set()
     for image in group.members:
         later = [other for other in group.members if _rank(other) > _rank(image)]
         own = {other.emotion for other in group.members if other.dataset == image.dataset}
         if later:
             yield image, f"{name} of an image in {later[0].set}"
-        elif group.kind == "near":
+        elif group.kind != "exact":
             # Two expressions of one person before one wall are nearly the same image, and rightly differ in label.
             continue
         elif len(own) > 1 and _rank(image) == 0:
@@ -61,13 +63,17 @@ def _rank(image: Found) -> int:
     return HELD_OUT.index(image.split) + 1 if image.split in HELD_OUT else 0
 
 
-def _severity(group: Group) -> tuple[bool, bool, bool, int]:
-    """What makes a group worse than another: a leak and a contradiction, a leak, a contradiction, many duplicates."""
-    return group.spans_splits, group.conflicts, group.kind == "exact", len(group.members)
+def _severity(group: Group) -> tuple[bool, bool, bool, bool, int]:
+    """What makes a group worse than another: a leak and a contradiction, a leak, a contradiction, many duplicates.
+
+    One person's images look alike and rightly differ in label: they come after all copies.
+    """
+    is_copy = group.kind != "subject"
+    return is_copy, group.spans_splits, group.conflicts, group.kind == "exact", len(group.members)
 
 
 def _title(group: Group) -> str:
-    words = [f"{len(group.members)} {'duplicates' if group.kind == 'exact' else 'near duplicates'}"]
+    words = [f"{len(group.members)} {'alike of one subject' if group.kind == 'subject' else f'{NAMES[group.kind]}s'}"]
     sets = sorted({image.set for image in group.members})
     words.append(f"in {', '.join(sets)}")
     if group.conflicts:

@@ -91,15 +91,36 @@ class Scan:
 
         The index of each shard is read once.
         """
+        for own, number, alone, where in self._by_shard(indices):
+            keys = _reader(alone).keys(where)
+            for index, position, key in zip(own.tolist(), where.position.tolist(), keys, strict=True):
+                yield index, number, key, Origin(alone, position)
+
+    def subjects(self, indices: Integers) -> Integers:
+        """A number for the person of each image of the scan, the same for one person of one dataset; -1: not stated.
+
+        indices: in ascending order, of whom it is asked; the others have -1.
+        Raises InputError where a json does not parse.
+        """
+        found = np.full(len(self), -1, dtype=np.int64)
+        numbers: dict[tuple[str, str], int] = {}
+        for own, number, alone, where in self._by_shard(indices):
+            dataset = self.manifests[number].dataset
+            for index, facts in zip(own.tolist(), _reader(alone).facts(where), strict=True):
+                subject = facts.get("subject")
+                if isinstance(subject, str | int | float) and subject != "":
+                    found[index] = numbers.setdefault((dataset, str(subject)), len(numbers))
+        return found
+
+    def _by_shard(self, indices: Integers) -> Iterator[tuple[Integers, int, ShardSet, Positions]]:
+        """Images by shard: their indices, the number of their set, the shard as a set, and where they are in it."""
         shards = np.searchsorted(self._ends, indices, side="right")
         for shard in np.unique(shards).tolist():
             own = indices[shards == shard]
             number = int(self._set_of_shard[shard])
             alone = self.sets[number].only(shard - int(self._first_shards[number]))
             positions = own - (self._ends[shard] - alone.manifest.samples)
-            keys = _reader(alone).keys(Positions(np.zeros_like(positions), positions))
-            for index, position, key in zip(own.tolist(), positions.tolist(), keys, strict=True):
-                yield index, number, key, Origin(alone, position)
+            yield own, number, alone, Positions(np.zeros_like(positions), positions)
 
 
 def scan_sets(sets: Sequence[ShardSet], scratch: Path, workers: int = 0, progress: Tally | None = None) -> Scan:

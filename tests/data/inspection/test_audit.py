@@ -116,6 +116,46 @@ def test_the_mirrored_scaled_and_compressed_copy_is_near(report: AuditReport) ->
     assert (group.spans_splits, report.near_copies, report.mirrored_pairs) == (True, 1, 1)
 
 
+def test_images_of_one_subject_that_look_alike_are_counted_apart_from_near_copies(tmp_path: Path) -> None:
+    def of(key: str, content: bytes, subject: object) -> Face:
+        face = sample(key, 0, content)
+        return Face(key, 0, face.members | {"json": json.dumps({"subject": subject} if subject else {}).encode()})
+
+    alike = [(encoded(n, "PNG", side=64), changed(n, "larger")) for n in range(4)]
+    train = [
+        *(of("posed-a", alike[0][0], "KA"), of("posed-b", alike[0][1], "KA")),
+        *(of("two-a", alike[1][0], "KA"), of("two-b", alike[1][1], "KB")),
+        *(of("unsaid-a", alike[2][0], None), of("unsaid-b", alike[2][1], None)),
+        of("split-a", alike[3][0], 7),
+    ]
+    folders = [
+        shard_set(tmp_path / "train", [train]),
+        shard_set(tmp_path / "test", [[of("split-b", alike[3][1], 7)]], split="test"),
+    ]
+    report = audit(folders)
+    found = {kind: [keys_of(group) for group in report.of(kind)] for kind in ("near", "subject")}
+    assert found == {
+        "near": [["two-a", "two-b"], ["unsaid-a", "unsaid-b"]],
+        "subject": [["posed-a", "posed-b"], ["split-a", "split-b"]],
+    }
+    assert (report.near_copies, report.subject_copies) == (2, 2)
+    assert [(shared.exact, shared.near, shared.subject) for shared in report.shared] == [(0, 0, 1), (0, 0, 1)]
+    assert [(row.key, row.reason) for row in images_to_leave_out(report)] == [
+        ("split-a", f"near duplicate of an image in {report.sets[1].name}")
+    ]
+    assert "alike of one subject" in worst_groups(report)[-1].title
+
+
+def test_one_name_of_a_subject_in_two_datasets_is_two_people(tmp_path: Path) -> None:
+    for name, content in (("a", encoded(1, "PNG", side=64)), ("b", changed(1, "larger"))):
+        face = sample(name, 0, content)
+        folder = shard_set(tmp_path / name, [[Face(name, 0, face.members | {"json": b'{"subject": "1"}'})]])
+        manifest = folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"drawn"', f'"{name}"'))
+    report = audit([tmp_path / "a", tmp_path / "b"])
+    assert (report.near_copies, report.subject_copies) == (1, 0)
+
+
 def test_a_near_copy_of_one_of_two_twins_is_near_both(tmp_path: Path) -> None:
     content = [sample("a", 0, changed(1, "larger")), sample("b", 0, changed(1, "larger"))]
     content += [sample("c", 0, changed(1, "compressed")), sample("d", 0, drawn(2))]
