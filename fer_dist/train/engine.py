@@ -139,11 +139,15 @@ class Engine:
         """What happened since the last look, at once. Waits for the device and the other ranks."""
         return self.look().totals()
 
-    def look(self) -> Look:
-        """Ask for what happened since the last look, and forget it. Waits for nothing."""
+    def look(self, forget: bool = True) -> Look:
+        """Ask for what happened since the last look that forgot it. Waits for nothing.
+
+        forget: whether the next look begins anew; else it takes in these steps as well.
+        """
         is_finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all()
         values = torch.cat([self._sums, torch.stack([self._bad_step, is_finite])])
-        self._sums.zero_()
+        if forget:
+            self._sums.zero_()
         if self.world.device.type != "cuda":
             return Look(self.world, values, None)
         # On its way to memory that is pinned for it.

@@ -1,6 +1,8 @@
 """What TensorBoard and the terminal see of a training."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +73,19 @@ class Monitor:
 
             values["memory/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
         self._scalars(values, step)
-        text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %, {images:,.0f} images/s"
+        self.tell(step, totals, f", {images:,.0f} images/s")
+
+    def tell(self, step: int, totals: Totals, rate: str = "") -> None:
+        """Show how far the training is."""
+        text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %{rate}"
         self.say(Message(text, step, self.steps))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is not training: its time is not in the rates."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
 
     def validated(self, step: int, epoch: int, scores: dict[str, Any]) -> None:
         """Write the validation scores of an epoch, and its confusion matrix as an image."""
@@ -88,7 +101,6 @@ class Monitor:
             self._writer.add_image("confusion", figure_pixels(figure), step, dataformats="HWC")
         accuracy, mean = 100 * scores["accuracy"], 100 * scores["mean_over_classes"]
         self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, balanced accuracy {mean:.2f} %"))
-        self._since = time.perf_counter()
 
     def flush(self) -> None:
         """Put the curves on the disk as far as they go."""

@@ -52,12 +52,15 @@ class Job:
 
 @dataclass(frozen=True)
 class _Looking:
-    """A point of the curves on its way: of so many steps done, at the learning rate of the last."""
+    """A look at the loss on its way: of so many steps done, at the learning rate of the last.
+
+    rates: where it makes a point of the curves; None: it is looked at whether the loss is finite, and no more.
+    """
 
     done: int
     lr: float
     look: Look
-    rates: Rates
+    rates: Rates | None
 
 
 @dataclass
@@ -78,6 +81,9 @@ class Session:
     worlds: dict[str, int]
     """First step -> ranks, for each number of them that the run has had: batch statistics are of a rank's share."""
 
+    pointed: int
+    """Steps that were done at the last point of the curves, or where this attempt began."""
+
     ledger: Path | None = None
     looking: "_Looking | None" = None
     scores: dict[str, Any] | None = None
@@ -93,11 +99,19 @@ class Session:
                         stream.write("\t".join([str(batch.step), *batch.samples.keys]) + "\n")
 
     def look(self, done: int, lr: float) -> None:
-        """Ask for a point of the curves, which `read_look` writes once the next step is on its way."""
-        self.looking = _Looking(done, lr, self.engine.look(), self.monitor.rates())
+        """Ask how the loss is, which `read_look` reads once the next step is on its way.
+
+        It makes a point of the curves where at least log_every steps, or a whole epoch, have passed since the last one.
+        The steps of a look that makes none go into the next point: a mean of one or two steps would stand out.
+        """
+        fewest = min(self.job.config.train.log_every, self.order.steps_per_epoch)
+        is_point = done - self.pointed >= fewest
+        rates = self.monitor.rates() if is_point else None
+        self.looking = _Looking(done, lr, self.engine.look(forget=is_point), rates)
+        self.pointed = done if is_point else self.pointed
 
     def read_look(self) -> None:
-        """Write the point that was asked for, if there is one.
+        """Look at the loss where that was asked for, and write the point of the curves that it makes.
 
         Raises SharedError where a loss since the last look was not finite, and where the run is another process's now.
         """
@@ -109,15 +123,19 @@ class Session:
         totals = asked.look.totals()
         if totals.bad_step >= 0 or not totals.is_finite:
             self.fail(self._not_finite(totals.bad_step if totals.bad_step >= 0 else asked.done - 1))
-        self.monitor.log(asked.done, totals, asked.lr, asked.rates)
+        if asked.rates:
+            self.monitor.log(asked.done, totals, asked.lr, asked.rates)
+        elif asked.done == self.steps:
+            self.monitor.tell(asked.done, totals)
 
     def validate(self, done: int) -> None:
         """Score the validation split; the last epoch's table and scores go into the run folder."""
         if not self.validation:
             return
-        predictions = predict(self.engine.model, self.network, self.validation, self.world)
-        self.scores = scored(predictions, self.validation.reader)
-        self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
+        with self.monitor.paused():
+            predictions = predict(self.engine.model, self.network, self.validation, self.world)
+            self.scores = scored(predictions, self.validation.reader)
+            self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
         if done == self.steps and self.world.is_main:
             with self.job.home.held() as is_ours:
                 if is_ours:
@@ -211,7 +229,20 @@ def open_session(job: Job, world: World) -> Session:
     if list(worlds.values())[-1:] != [world.size]:
         worlds[str(begun)] = world.size
     return Session(
-        job, world, network, engine, order, loader, validation, checkpoints, saver, monitor, steps, worlds, ledger
+        job,
+        world,
+        network,
+        engine,
+        order,
+        loader,
+        validation,
+        checkpoints,
+        saver,
+        monitor,
+        steps,
+        worlds,
+        begun,
+        ledger,
     )
 
 
