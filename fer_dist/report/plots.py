@@ -36,6 +36,7 @@ MOST_SERIES = 7
 CURVES = {
     "train/loss": "training loss",
     "train/accuracy": "training accuracy",
+    "validation/loss": "validation loss",
     "validation/accuracy": "validation accuracy",
 }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fer_dist.study.running import Running
     from fer_dist.study.setup import Setup
 
-SHOWN = ("train/", "validation/", "recall/")
+SHOWN = ("train/", "validation/")
 """Curves that say how the training went; those of speed stay in TensorBoard."""
 
 ALWAYS_SAID = {

@@ -111,4 +111,4 @@ def enter_and_train(
     decoder_on(config.data.decoder, world.device.type)
     chosen = choose(config, kept, world, payload["sets"]["train"]["samples"])
     world.from_main(lambda: open_run_folder(chosen.config, payload["preset"], payload["sets"]))
-    train(Job(chosen, run_folder(config, world.rank), progress, stop_requested, inputs), world)
+    train(Job(chosen, run_folder(config, world.rank), progress, stop_requested, inputs, payload["preset"]), world)

@@ -1,21 +1,58 @@
 """What TensorBoard and the terminal see of a training."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+from fer_dist.config.presets import PRESETS
 from fer_dist.config.settings import Config, to_shown_json
+from fer_dist.data.images import png_bytes
+from fer_dist.data.inspection.sheets import COLUMNS, Row, Tile, drawn
 from fer_dist.data.loading.loader import Batch
 from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.train.engine import Totals
 
-SHEET_IMAGES = 8
+SHEET_LINES = 3
+"""Of images in a sheet: with COLUMNS beside each other they fill TensorBoard's panel at its full width."""
+
+EXAMPLES = SHEET_LINES * COLUMNS
+
+MEASURES = {
+    "loss": "negative_log_likelihood",
+    "accuracy": "accuracy",
+    "mean_over_classes": "mean_over_classes",
+    "macro_f1": "macro_f1",
+    "expected_calibration_error": "expected_calibration_error",
+}
+"""Name of a validation curve -> its key among the scores."""
+
+RECIPE = (
+    "train.lr", "train.batch_size", "train.epochs", "train.schedule", "train.weight_decay", "train.label_smoothing",
+    "train.seed", "train.init_from", "data.views", "data.size", "data.crop", "data.flip", "model.width",
+)  # fmt: skip
+"""Settings that a table of runs shows first."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What an attempt does. start: its first step; steps: of the whole run, to which the bar counts.
+
+    emotions: names of the labels, in the order of the network's outputs. preset: that the settings start from.
+    """
+
+    start: int
+    steps: int
+    steps_per_epoch: int
+    emotions: tuple[str, ...]
+    preset: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,23 +68,22 @@ class Rates:
 class Monitor:
     """Keeps a run's curves and says how it goes. On ranks other than 0 it does nothing."""
 
-    def __init__(self, config: Config, world: World, folder: Path, progress: Progress, start: int, steps: int) -> None:
-        """start: the first step of this attempt; steps: of the whole run, to which the bar counts."""
+    def __init__(self, config: Config, world: World, folder: Path, progress: Progress, course: Course) -> None:
         self.config = config
         self.world = world
-        self.steps = steps
+        self.course = course
         self._progress = progress
-        self._writer = _open_writer(folder, start) if world.is_main else None
+        self._writer = _open_writer(folder, course.start) if world.is_main else None
         self._reset()
 
     def count(self, batch: Batch) -> None:
-        """Take note of a batch that was trained on; of the first one with images, keep one of its crops."""
+        """Take note of a batch that was trained on; of the first one with images, show crops with their labels."""
         self._images += len(batch.labels)
         self._crops += len(batch.crops)
         self._waited += batch.wait_seconds
         if self._writer and len(batch.labels) and not self._sheet_shown:
             self._sheet_shown = True
-            self._writer.add_image("crops", self._sheet(batch), batch.step)
+            self._add_image("train/images", self._sheet(batch), batch.step)
 
     def rates(self) -> Rates:
         """What was counted since the last time, and how long it took; counting begins anew."""
@@ -61,6 +97,7 @@ class Monitor:
         # Shares may differ by a sample, so the rates are of the global batch: this rank's share times the ranks.
         images = totals.images / rates.seconds
         values = {
+            "train/epoch": step / self.course.steps_per_epoch,
             "train/loss": totals.loss,
             "train/accuracy": totals.accuracy,
             "train/learning_rate": lr,
@@ -78,7 +115,7 @@ class Monitor:
     def tell(self, step: int, totals: Totals, rate: str = "") -> None:
         """Show how far the training is."""
         text = f"steps, loss {totals.loss:.3f}, accuracy {100 * totals.accuracy:.1f} %{rate}"
-        self.say(Message(text, step, self.steps))
+        self.say(Message(text, step, self.course.steps))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -87,18 +124,21 @@ class Monitor:
         yield
         self._since += time.perf_counter() - began
 
-    def validated(self, step: int, epoch: int, scores: dict[str, Any]) -> None:
-        """Write the validation scores of an epoch, and its confusion matrix as an image."""
-        names = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
-        values = {f"validation/{name}": scores[name] for name in names}
-        values |= {f"recall/{name}": value for name, value in scores["recall"].items() if value is not None}
-        self._scalars(values, step)
+    def validated(self, step: int, scores: dict[str, Any], examples: Sequence[Tile] = ()) -> None:
+        """Write the validation scores of an epoch, its confusion matrix, and examples, each as an image."""
+        epoch = step // self.course.steps_per_epoch
+        values = {f"validation/{name}": scores[key] for name, key in MEASURES.items()}
+        values |= {f"validation/recall/{name}": value for name, value in scores["recall"].items() if value is not None}
+        self._scalars({"validation/epoch": epoch, **values}, step)
         if self._writer:
             from fer_dist.scores.figures.canvas import figure_pixels
             from fer_dist.scores.figures.confusion import confusion_figure
 
             figure = confusion_figure(scores["confusion"], scores["emotions"], f"epoch {epoch}", scores["masked"])
-            self._writer.add_image("confusion", figure_pixels(figure), step, dataformats="HWC")
+            self._add_image("validation/confusion", figure_pixels(figure), step)
+            if examples:
+                title = f"epoch {epoch}: label, and below it the prediction with its probability; ! where they differ"
+                self._add_image("validation/images", np.asarray(drawn(Row(title, tuple(examples)))), step)
         accuracy, mean = 100 * scores["accuracy"], 100 * scores["mean_over_classes"]
         self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, balanced accuracy {mean:.2f} %"))
 
@@ -108,13 +148,17 @@ class Monitor:
             self._writer.flush()
 
     def close(self, scores: dict[str, Any] | None) -> None:
-        """Write the settings beside the last scores, for TensorBoard's table of runs."""
+        """Write the settings beside the last scores, for TensorBoard's table of runs.
+
+        scores: of the last validation, which stand in the curves as they are; None: the table has the training's.
+        """
         if self._writer:
-            if scores:
-                settings = {f"{s}.{k}": v for s, part in to_shown_json(self.config).items() for k, v in part.items()}
-                plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in settings.items()}
-                measures = {f"final/{name}": scores[name] for name in ("accuracy", "mean_over_classes", "macro_f1")}
-                self._writer.add_hparams(plain, measures, run_name=".")
+            from torch.utils.tensorboard.summary import hparams
+
+            names = [f"validation/{name}" for name in MEASURES] if scores else ["train/accuracy", "train/loss"]
+            # add_hparams would write the scores once more, to a file of their own.
+            for part in hparams(told_settings(self.config, self.course.preset), dict.fromkeys(names, 0.0)):
+                self._writer.file_writer.add_summary(part)
             self._writer.close()
 
     def say(self, message: Message) -> None:
@@ -135,15 +179,38 @@ class Monitor:
 
     _sheet_shown = False
 
-    def _sheet(self, batch: Batch) -> Tensor:
-        """Crops as the network gets them, brought back to 0..1: a row an image, a column a view."""
+    def _add_image(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        assert self._writer
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def _sheet(self, batch: Batch) -> NDArray[np.uint8]:
+        """[H, W, 3]: crops as the network gets them, brought back to 0..1: the views of an image beside each other."""
         import torch
-        from torchvision.utils import make_grid
 
         views = len(batch.crops) // len(batch.labels)
-        crops = batch.crops[: SHEET_IMAGES * views].float().cpu()
+        in_line = max(COLUMNS // views, 1)
+        crops = batch.crops[: SHEET_LINES * in_line * views].float().cpu()
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.config.data.mean, self.config.data.std))
-        return make_grid((crops * std + mean).clamp(0, 1), nrow=views if views > 1 else SHEET_IMAGES)
+        pixels = (255 * (crops * std + mean)).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        names = [self.course.emotions[label] for label in batch.labels.tolist() for _ in range(views)]
+        tiles = [Tile(png_bytes(Image.fromarray(crop)), name) for crop, name in zip(pixels, names, strict=False)]
+        title = f"step {batch.step}: crops as the network gets them, and their labels"
+        return np.asarray(drawn(Row(title, tuple(tiles)), in_line * views))
+
+
+def told_settings(config: Config, name: str) -> dict[str, str | int | float | bool]:
+    """The preset, and the settings that are not the preset's: those of the recipe first, none of where a run stands."""
+    settings = _flat(config)
+    preset = _flat(PRESETS[name]()) if name in PRESETS else {}
+    names = [setting for setting in settings if not setting.startswith(("run.", "ray."))]
+    order = dict.fromkeys((*RECIPE, *names))
+    told = {setting: settings[setting] for setting in order if settings[setting] != preset.get(setting)}
+    plain = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in told.items()}
+    return {"preset": name or "none", **plain}
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return {f"{s}.{name}": value for s, part in to_shown_json(config).items() for name, value in part.items()}
 
 
 def _open_writer(folder: Path, start: int) -> Any:

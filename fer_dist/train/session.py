@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fer_dist.config.settings import Config, EvaluateConfig
+from fer_dist.data.inspection.sheets import Tile
 from fer_dist.data.loading.loader import Batch, Loader, Placement, evaluation_loader, name_bad, training_loader
-from fer_dist.data.loading.order import Order
+from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import takes_half
 from fer_dist.distributed.world import World
@@ -21,16 +23,18 @@ from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
 from fer_dist.runs.network import Network, build, check_weights, on_device
+from fer_dist.scores.table import Predictions
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine, Look
 from fer_dist.train.inputs import Inputs, open_inputs, start_from
-from fer_dist.train.monitor import Monitor, Rates
+from fer_dist.train.monitor import EXAMPLES, Course, Monitor, Rates
 
 
 @dataclass(frozen=True)
 class Job:
     """One training run, as a worker gets it. chosen: its settings; home: its run folder, which holds them.
 
+    preset: that the settings start from; empty: not known.
     inputs: where this process has opened them already, to check them.
     """
 
@@ -39,6 +43,7 @@ class Job:
     progress: Progress
     stop_requested: Callable[[], bool]
     inputs: Inputs | None = None
+    preset: str = ""
 
     @property
     def config(self) -> Config:
@@ -135,7 +140,8 @@ class Session:
         with self.monitor.paused():
             predictions = predict(self.engine.model, self.network, self.validation, self.world)
             self.scores = scored(predictions, self.validation.reader)
-            self.monitor.validated(done, done // self.order.steps_per_epoch, self.scores)
+            examples = self._examples(predictions) if self.world.is_main else ()
+            self.monitor.validated(done, self.scores, examples)
         if done == self.steps and self.world.is_main:
             with self.job.home.held() as is_ours:
                 if is_ours:
@@ -183,6 +189,25 @@ class Session:
         self.world.barrier()
         raise SharedError(text if self.world.is_main else "")
 
+    def _examples(self, predictions: Predictions) -> list[Tile]:
+        """Some images of the validation split, each with its label and its prediction; the same after each epoch."""
+        assert self.validation
+        reader = self.validation.reader
+        found = np.arange(min(EXAMPLES, int(reader.counts[0])))
+        samples = reader.read(Positions(np.zeros_like(found), found))
+        wanted = set(samples.keys)
+        rows = {key: row for row, key in enumerate(predictions.keys) if key in wanted}
+        tiles = []
+        for key, content in zip(samples.keys, samples.content, strict=True):
+            if key in rows:  # else it does not decode
+                label, shares = int(predictions.labels[rows[key]]), predictions.probabilities[rows[key]]
+                best = int(shares.argmax())
+                name = predictions.emotions[label] if label >= 0 else "no label"
+                wrong = "! " if label not in (best, -1) else ""
+                said = f"{wrong}{predictions.emotions[best]} {100 * shares[best]:.0f} %"
+                tiles.append(Tile(content.tobytes(), f"{name}\n{said}"))
+        return tiles
+
     def _not_finite(self, step: int) -> str:
         samples = self.loader.reader.read(self.order.batch(step))
         kept = self.checkpoints.entries()
@@ -214,7 +239,8 @@ def open_session(job: Job, world: World) -> Session:
     engine = _open_engine(job, world, network, snapshot, share)
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
-    monitor = Monitor(config, world, job.folder, job.progress, begun, steps)
+    course = Course(begun, steps, order.steps_per_epoch, network.emotions, job.preset)
+    monitor = Monitor(config, world, job.folder, job.progress, course)
     monitor.say(Message(_opening(job, world, reader, begun, steps)))
     half = takes_half(config.train.precision, world.device)
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads)

@@ -1,7 +1,9 @@
 """What a person sees of a run: curves in TensorBoard, quiet lines where there is no terminal."""
 
 import io
+import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,23 +14,33 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
 from fer_dist.cli.commands import main
-from fer_dist.config.settings import Config
+from fer_dist.config.presets import PRESETS
+from fer_dist.config.settings import Config, with_settings
+from fer_dist.data.emotions import SEVEN
+from fer_dist.data.inspection.sheets import SIDE
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.order import Positions
-from fer_dist.data.loading.reader import Samples
+from fer_dist.data.loading.reader import Reader, Samples
+from fer_dist.data.loading.shard_set import opened
 from fer_dist.distributed.hardware import fastest
 from fer_dist.distributed.world import World
 from fer_dist.errors import WorkError
 from fer_dist.progress import Message, Terminal
+from fer_dist.scores.table import Predictions
 from fer_dist.train.loop import lost_disk_named
-from fer_dist.train.monitor import Monitor
+from fer_dist.train.monitor import EXAMPLES, MEASURES, Course, Monitor, told_settings
+from fer_dist.train.session import Session
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
 
 
 @pytest.fixture(scope="module")
-def curves(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def curves(folder):
     shards = drawn_shards(folder / "shards")
     assert main(["train", *arguments(shards, folder, "run", "--data.views", "expand")]) == 0
     events = EventAccumulator(str(folder / "run"), EVERYTHING)
@@ -49,12 +61,34 @@ def test_a_run_folder_that_vanishes_is_one_line_and_no_trace_of_the_thread_that_
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_curves_that_the_design_names_are_there(curves):
+def test_the_curves_are_named_by_their_split(curves):
     tags = set(curves.Tags()["scalars"])
-    assert {"train/loss", "train/accuracy", "train/learning_rate"} <= tags
-    assert {"speed/images_per_second", "speed/crops_per_second", "speed/data_wait"} <= tags
-    assert {"validation/accuracy", "validation/mean_over_classes", "validation/macro_f1", "recall/fear"} <= tags
-    assert {"final/accuracy"} <= tags
+    assert {name for name in tags if name.startswith("train/")} == {
+        "train/epoch", "train/loss", "train/accuracy", "train/learning_rate",
+    }  # fmt: skip
+    assert {name for name in tags if name.startswith("validation/") and "/recall/" not in name} == {
+        "validation/epoch", "validation/loss", "validation/accuracy", "validation/mean_over_classes",
+        "validation/macro_f1", "validation/expected_calibration_error",
+    }  # fmt: skip
+    assert {name for name in tags if "recall" in name} == {f"validation/recall/{name}" for name in SEVEN}
+    assert tags - {name for name in tags if name.startswith(("train/", "validation/"))} == {
+        "speed/images_per_second", "speed/crops_per_second", "speed/data_wait",
+    }  # fmt: skip
+    assert set(curves.Tags()["images"]) == {"train/images", "validation/images", "validation/confusion"}
+
+
+def test_the_last_scores_stand_under_their_split_at_the_last_step(curves, folder):
+    scores = json.loads((folder / "run" / "scores.json").read_text())["synthetic_wild-val"]
+    for name, key in MEASURES.items():
+        last = curves.Scalars(f"validation/{name}")[-1]
+        assert (last.step, last.value) == (12, pytest.approx(scores[key], rel=1e-5))
+    assert len(list((folder / "run").glob("events.out.tfevents.*"))) == 1
+
+
+def test_the_epoch_is_a_curve_beside_the_step(curves):
+    points = {event.step: event.value for event in curves.Scalars("train/epoch")}
+    assert points == {step: pytest.approx(step / 6) for step in (2, 4, 6, 8, 10, 12)}
+    assert [(event.step, event.value) for event in curves.Scalars("validation/epoch")] == [(6, 1), (12, 2)]
 
 
 def test_five_crops_of_an_image_are_five_times_the_rate(curves):
@@ -68,7 +102,8 @@ def test_the_wait_for_data_is_a_share_of_the_time(curves):
 
 
 def test_the_sheet_of_crops_is_of_the_first_batch_that_has_any(tmp_path):
-    monitor = Monitor(Config(), World(0, 1, torch.device("cpu")), tmp_path, lambda message: None, 0, 3)
+    course = Course(0, 3, 3, SEVEN)
+    monitor = Monitor(Config(), World(0, 1, torch.device("cpu")), tmp_path, lambda message: None, course)
     nowhere = Positions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     for step, images in enumerate((0, 2, 1)):
         crops, labels = torch.zeros(5 * images, 3, 8, 8), torch.zeros(images, dtype=torch.int64)
@@ -76,7 +111,7 @@ def test_the_sheet_of_crops_is_of_the_first_batch_that_has_any(tmp_path):
     monitor.close(None)
     events = EventAccumulator(str(tmp_path), EVERYTHING)
     events.Reload()
-    assert [event.step for event in events.Images("crops")] == [1]
+    assert [event.step for event in events.Images("train/images")] == [1]
 
 
 def test_the_learning_rate_is_that_of_the_schedule(curves):
@@ -86,17 +121,55 @@ def test_the_learning_rate_is_that_of_the_schedule(curves):
     assert values[12] == pytest.approx(0.1)
 
 
-def test_crops_are_shown_once_and_a_confusion_matrix_each_epoch(curves):
-    assert len(curves.Images("crops")) == 1
-    # A row of five crops for each of eight images, 20 pixels each and 2 between.
-    assert (curves.Images("crops")[0].width, curves.Images("crops")[0].height) == (5 * 22 + 2, 8 * 22 + 2)
-    assert [event.step for event in curves.Images("confusion")] == [6, 12]
+def test_images_are_shown_with_their_labels_in_a_sheet_that_fills_the_panel(curves):
+    (crops,) = curves.Images("train/images")
+    # Two images of five crops in a line of ten, three lines of them; a validation split of 20 images is two lines.
+    assert crops.width >= 10 * SIDE
+    assert crops.height >= 3 * SIDE
+    for name in ("validation/images", "validation/confusion"):
+        assert [event.step for event in curves.Images(name)] == [6, 12]
+    sheet = curves.Images("validation/images")[-1]
+    assert sheet.width >= 12 * SIDE
+    assert sheet.width > sheet.height >= SIDE
 
 
-def test_the_table_of_runs_has_the_settings_as_they_were_resolved(curves):
+def test_each_image_of_the_validation_has_its_label_and_its_prediction(tmp_path):
+    shards = drawn_shards(tmp_path / "shards")
+    reader = Reader(opened(shards / "val"), SEVEN)
+    everything = Positions(np.zeros(reader.counts[0], dtype=np.int64), np.arange(reader.counts[0]))
+    samples = reader.read(everything)
+    shares = np.full((len(samples.keys), 7), 0.05, dtype=np.float32)
+    shares[:, 2] = 0.7
+    # In another order, and without the first image, which does not decode.
+    rows = np.arange(len(samples.keys))[:0:-1]
+    table = Predictions([samples.keys[row] for row in rows], samples.labels[rows], shares[rows], SEVEN)
+    session = SimpleNamespace(validation=SimpleNamespace(reader=reader))
+    tiles = Session._examples(session, table)
+    said = [f"{SEVEN[label]}\n{'' if label == 2 else '! '}disgust 70 %" for label in samples.labels[1:EXAMPLES]]
+    assert [tile.caption for tile in tiles] == said
+    assert [tile.content for tile in tiles] == [content.tobytes() for content in samples.content[1:EXAMPLES]]
+
+
+def test_the_table_of_runs_has_the_settings_that_are_not_the_preset_s_as_they_were_resolved(curves):
     content = curves.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["preset"].string_value == "demo"
+    assert settings["data.views"].string_value == "expand"
     assert settings["train.precision"].string_value == fastest(torch.device("cpu")).precision
+    assert not [name for name in settings if name.startswith(("run.", "ray."))]
+    assert "train.label_smoothing" not in settings
+    experiment = curves.summary_metadata["_hparams_/experiment"].plugin_data.content
+    found = HParamsPluginData.FromString(experiment).experiment
+    metrics = {metric.name.tag for metric in found.metric_infos}
+    assert metrics == {f"validation/{name}" for name in MEASURES} <= set(curves.Tags()["scalars"])
+    assert [info.name for info in found.hparam_infos][:2] == ["preset", "train.batch_size"]
+
+
+def test_settings_of_the_recipe_come_first_in_the_table_of_runs():
+    changed = {"data.threads": 3, "data.views": "fold", "train.momentum": 0.5, "train.lr": 0.3, "run.name": "x"}
+    assert list(told_settings(with_settings(PRESETS["demo"](), changed), "demo").items()) == [
+        ("preset", "demo"), ("train.lr", 0.3), ("data.views", "fold"), ("data.threads", 3), ("train.momentum", 0.5),
+    ]  # fmt: skip
 
 
 def test_without_a_terminal_lines_come_seldom_and_without_colour():
@@ -121,5 +194,5 @@ def test_a_line_says_how_far_it_is_and_what_is_left(monkeypatch):
 def test_the_sheet_brings_crops_back_to_colours(curves):
     from PIL import Image
 
-    sheet = Image.open(io.BytesIO(curves.Images("crops")[0].encoded_image_string))
+    sheet = Image.open(io.BytesIO(curves.Images("train/images")[0].encoded_image_string))
     assert np.asarray(sheet.convert("L")).std() > 20

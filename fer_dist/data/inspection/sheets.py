@@ -57,7 +57,7 @@ def contact_sheet(rows: Iterable[Row], path: Path, columns: int = COLUMNS) -> No
     Raises InputError where the sheet cannot be written there, or is higher than a JPEG can be.
     """
     check_sheet_path(path)
-    strips = [_strip(row, columns) for row in rows] or [_strip(Row("nothing to show", ()), columns)]
+    strips = [drawn(row, columns) for row in rows] or [drawn(Row("nothing to show", ()), columns)]
     width = max(strip.width for strip in strips) + 2 * GAP
     height = sum(strip.height + GAP for strip in strips) + GAP
     is_jpeg = path.suffix.lower() != ".png"
@@ -82,8 +82,8 @@ def check_sheet_path(path: Path) -> None:
         raise InputError(f"{path}: no folder {path.parent} for the sheet; make it, or choose another path")
 
 
-def _strip(row: Row, columns: int) -> Image.Image:
-    """A row's title, and below it its tiles in as many lines as they need."""
+def drawn(row: Row, columns: int = COLUMNS) -> Image.Image:
+    """A row's title, and below it its tiles in as many lines as they need: RGB."""
     title_font, font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(CAPTION_SIZE)
     title = _cut_at_end(row.title, title_font, columns * (SIDE + GAP) - GAP)
     captions = [tile.caption.split("\n") for tile in row.tiles]
