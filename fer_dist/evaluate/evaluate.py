@@ -22,8 +22,9 @@ from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, 
 from fer_dist.evaluate.results import check_can_save, save_evaluation, scored
 from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
-from fer_dist.runs.checkpoint import load_model
-from fer_dist.runs.folder import entered
+from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.curves import add_scores
+from fer_dist.runs.folder import RunFolder, entered
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
@@ -63,6 +64,8 @@ def evaluate(
     check_ray(config.ray)
     homes = [entered(path) for path in config.models]
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
+    # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.
+    steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
     readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
     for home in homes:
         check_can_save(_folder_of(home.path))
@@ -81,6 +84,8 @@ def evaluate(
         name = reader.manifest.name
         measures = scored(predictions, reader)
         _save(home.path, name, predictions, measures)
+        if home.path in steps:
+            add_scores(home.path, reader.manifest.split, reader.manifest.dataset, measures, steps[home.path])
         home.send()
         results.append(Result(home.path.name, name, measures, bad))
         if not config.ray.workers:
@@ -195,6 +200,10 @@ def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, A
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")
+
+
+def _step_of(home: RunFolder, which: str) -> int:
+    return int(Checkpoints(home.path, home=home).model_file(which).parent.name)
 
 
 def _folder_of(model: Path) -> Path:

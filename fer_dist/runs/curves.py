@@ -1,8 +1,22 @@
-"""A run's curves and its time, read back from the event files that TensorBoard shows."""
+"""A run's curves and its time, read back from the event files that TensorBoard shows; scores that join them later."""
 
+import io
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from fer_dist.storage.writing import write_atomically
+
+MEASURES = {
+    "loss": "negative_log_likelihood",
+    "accuracy": "accuracy",
+    "mean_over_classes": "mean_over_classes",
+    "macro_f1": "macro_f1",
+    "expected_calibration_error": "expected_calibration_error",
+}
+"""Name of a curve under its split -> its key among the scores."""
 
 Curves = dict[str, list[tuple[int, float]]]
 """Name of a scalar -> its points: (step, value)."""
@@ -24,6 +38,26 @@ def load_curves(run_folder: str | Path) -> Curves:
                 if value.HasField("simple_value"):
                     curves.setdefault(value.tag, {})[event.step] = value.simple_value
     return {name: sorted(points.items()) for name, points in curves.items() if points}
+
+
+def add_scores(run_folder: Path, split: str, dataset: str, scores: dict[str, Any], step: int) -> None:
+    """Write scores as points "<split>/<dataset>/accuracy" ... beside the run's curves, in an event file of their own.
+
+    step: of the checkpoint that was scored.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    room = "validation" if split == "val" else split
+    named = {f"{room}/{dataset}/{name}": scores[key] for name, key in MEASURES.items() if scores.get(key) is not None}
+    summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in named.items()])
+    now, stream = time.time(), io.BytesIO()
+    records = RecordWriter(stream)
+    for event in (Event(wall_time=now, file_version="brain.Event:2"), Event(wall_time=now, step=step, summary=summary)):
+        records.write(event.SerializeToString())
+    name = f"events.out.tfevents.{int(now):010d}.{dataset}-{split}.{os.getpid()}"
+    write_atomically(run_folder / name, stream.getvalue())
 
 
 def seconds_of(run_folder: str | Path) -> float:

@@ -18,21 +18,13 @@ from fer_dist.data.inspection.sheets import COLUMNS, Row, Tile, drawn
 from fer_dist.data.loading.loader import Batch
 from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Progress, Scalars
+from fer_dist.runs.curves import MEASURES
 from fer_dist.train.engine import Totals
 
 SHEET_LINES = 3
 """Of images in a sheet: with COLUMNS beside each other they fill TensorBoard's panel at its full width."""
 
 EXAMPLES = SHEET_LINES * COLUMNS
-
-MEASURES = {
-    "loss": "negative_log_likelihood",
-    "accuracy": "accuracy",
-    "mean_over_classes": "mean_over_classes",
-    "macro_f1": "macro_f1",
-    "expected_calibration_error": "expected_calibration_error",
-}
-"""Name of a validation curve -> its key among the scores."""
 
 RECIPE = (
     "train.lr", "train.batch_size", "train.epochs", "train.schedule", "train.weight_decay", "train.label_smoothing",

@@ -26,9 +26,10 @@ from fer_dist.distributed.hardware import fastest
 from fer_dist.distributed.world import World
 from fer_dist.errors import WorkError
 from fer_dist.progress import Message, Terminal
+from fer_dist.runs.curves import MEASURES
 from fer_dist.scores.table import Predictions
 from fer_dist.train.loop import lost_disk_named
-from fer_dist.train.monitor import EXAMPLES, MEASURES, Course, Monitor, told_settings
+from fer_dist.train.monitor import EXAMPLES, Course, Monitor, told_settings
 from fer_dist.train.session import Session
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}

@@ -39,6 +39,7 @@ from fer_dist.distributed.hardware import fastest
 from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.runs import checkpoint
 from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.curves import load_curves
 
 
 @pytest.fixture(scope="module")
@@ -483,3 +484,6 @@ def test_validation_scores_equal_those_of_evaluate(whole, shards, tmp_path):
     assert {row["data"] for row in json.loads(out.read_text())} == {name, name.replace("val", "test")}
     assert (whole / "figures" / f"confusion-{name}.png").stat().st_size > 1000
     assert "subject" in after.attributes
+    curves, (last, _) = load_curves(whole), load_curves(whole)["validation/accuracy"][-1]
+    assert curves["validation/synthetic_wild/accuracy"] == [(last, pytest.approx(trained[name]["accuracy"]))]
+    assert [step for step, _ in curves["test/synthetic_wild/loss"]] == [last]
