@@ -12,25 +12,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_dist.config.presets import PRESETS
-from fer_dist.config.settings import Config, to_shown_json
+from fer_dist.config.settings import MAY_DIFFER, Config, to_shown_json
 from fer_dist.data.images import png_bytes
-from fer_dist.data.inspection.sheets import COLUMNS, Row, Tile, drawn
+from fer_dist.data.inspection.sheets import Row, Tile, drawn
 from fer_dist.data.loading.loader import Batch
 from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.curves import MEASURES
 from fer_dist.train.engine import Totals
 
-SHEET_LINES = 3
-"""Of images in a sheet: with COLUMNS beside each other they fill TensorBoard's panel at its full width."""
+SHEET_COLUMNS, SHEET_LINES = 4, 5
+"""Of images in a sheet: it fills a card of TensorBoard, 350 pixels wide, and what stands below them can be read."""
 
-EXAMPLES = SHEET_LINES * COLUMNS
+EXAMPLES = SHEET_COLUMNS * SHEET_LINES
 
 RECIPE = (
     "train.lr", "train.batch_size", "train.epochs", "train.schedule", "train.weight_decay", "train.label_smoothing",
     "train.seed", "train.init_from", "data.views", "data.size", "data.crop", "data.flip", "model.width",
 )  # fmt: skip
 """Settings that a table of runs shows first."""
+
+NO_SETTING = MAY_DIFFER | {"data.lanes", "data.block"}
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,10 @@ class Monitor:
             figure = confusion_figure(scores["confusion"], scores["emotions"], f"epoch {epoch}", scores["masked"])
             self._add_image("validation/confusion", figure_pixels(figure), step)
             if examples:
-                title = f"epoch {epoch}: label, and below it the prediction with its probability; ! where they differ"
-                self._add_image("validation/images", np.asarray(drawn(Row(title, tuple(examples)))), step)
+                title = f"epoch {epoch}: label, prediction; ! where they differ"
+                self._add_image(
+                    "validation/images", np.asarray(drawn(Row(title, tuple(examples)), SHEET_COLUMNS)), step
+                )
         accuracy, mean = 100 * scores["accuracy"], 100 * scores["mean_over_classes"]
         self.say(Message(f"epoch {epoch}: validation accuracy {accuracy:.2f} %, balanced accuracy {mean:.2f} %"))
 
@@ -180,21 +184,25 @@ class Monitor:
         import torch
 
         views = len(batch.crops) // len(batch.labels)
-        in_line = max(COLUMNS // views, 1)
+        in_line = max(SHEET_COLUMNS // views, 1)
         crops = batch.crops[: SHEET_LINES * in_line * views].float().cpu()
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.config.data.mean, self.config.data.std))
         pixels = (255 * (crops * std + mean)).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         names = [self.course.emotions[label] for label in batch.labels.tolist() for _ in range(views)]
         tiles = [Tile(png_bytes(Image.fromarray(crop)), name) for crop, name in zip(pixels, names, strict=False)]
-        title = f"step {batch.step}: crops as the network gets them, and their labels"
+        title = f"step {batch.step}: crops for the network, and labels"
         return np.asarray(drawn(Row(title, tuple(tiles)), in_line * views))
 
 
 def told_settings(config: Config, name: str) -> dict[str, str | int | float | bool]:
-    """The preset, and the settings that are not the preset's: those of the recipe first, none of where a run stands."""
+    """The preset, and the settings that are not the preset's, those that matter most first.
+
+    None of what may differ in a run that goes on, of where it stands and in which order it reads.
+    """
     settings = _flat(config)
     preset = _flat(PRESETS[name]()) if name in PRESETS else {}
-    names = [setting for setting in settings if not setting.startswith(("run.", "ray."))]
+    # TensorBoard orders them by name, and shows the first few: what is no part of the recipe would hide the rest.
+    names = [name for name in settings if not name.startswith(("run.", "ray.")) and name not in NO_SETTING]
     order = dict.fromkeys((*RECIPE, *names))
     told = {setting: settings[setting] for setting in order if settings[setting] != preset.get(setting)}
     plain = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in told.items()}
