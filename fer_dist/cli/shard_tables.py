@@ -41,10 +41,14 @@ def set_table(report: AuditReport) -> Cells:
 def copy_table(report: AuditReport) -> Cells:
     """A kind of duplicates a row."""
     header = ["duplicates", "how", "images", "groups", "in two splits", "in two datasets", "labels differ", "largest"]
-    return header, [
+    rows = [
         _duplicate_row(report, "exact", "same pixels", report.exact_copies),
         _duplicate_row(report, "near", f"similarity {report.similar} and above", report.near_copies),
     ]
+    if report.subject_copies:
+        # Frames of one person, posed and lit alike, look alike without being copies of each other.
+        rows.append(_duplicate_row(report, "subject", "as near, but of one person", report.subject_copies))
+    return header, rows
 
 
 def shared_table(report: AuditReport) -> Cells:
@@ -53,9 +57,9 @@ def shared_table(report: AuditReport) -> Cells:
     rows = []
     for shared in report.shared:
         share = f"{100 * (shared.exact + shared.near) / sizes[shared.name]:.2f}"
-        numbers = [f"{sizes[shared.name]:,}", f"{shared.exact:,}", f"{shared.near:,}", share]
+        numbers = [f"{sizes[shared.name]:,}", f"{shared.exact:,}", f"{shared.near:,}", share, f"{shared.subject:,}"]
         rows.append([shared.name, shared.other, *numbers])
-    return ["images of", "with a duplicate in", "images", "exact", "near", "together %"], rows
+    return ["images of", "with a duplicate in", "images", "exact", "near", "together %", "alike, of one person"], rows
 
 
 def audit_json(report: AuditReport) -> dict[str, Any]:
@@ -75,7 +79,8 @@ def audit_json(report: AuditReport) -> dict[str, Any]:
         }
         for group in report.groups
     ]
-    counts = {name: getattr(report, name) for name in ("similar", "exact_copies", "near_copies", "mirrored_pairs")}
+    counted = ("similar", "exact_copies", "near_copies", "subject_copies", "mirrored_pairs")
+    counts = {name: getattr(report, name) for name in counted}
     return {**counts, "sets": sets, "shared": [asdict(shared) for shared in report.shared], "groups": groups}
 
 

@@ -15,6 +15,7 @@ from support.runs import command
 from test_duplicates import CHANGES
 
 from fer_dist.cli.commands import main
+from fer_dist.cli.shard_tables import audit_json, copy_table, shared_table
 from fer_dist.data.emotions import SEVEN
 from fer_dist.data.inspection.audit import AuditReport, Group, audit
 from fer_dist.data.inspection.clean import images_to_leave_out, worst_groups
@@ -144,6 +145,9 @@ def test_images_of_one_subject_that_look_alike_are_counted_apart_from_near_copie
         ("split-a", f"near duplicate of an image in {report.sets[1].name}")
     ]
     assert "alike of one subject" in worst_groups(report)[-1].title
+    assert copy_table(report)[1][-1] == ["subject", "as near, but of one person", "2", "2", "1", "0", "0", "2"]
+    assert [row[-1] for row in shared_table(report)[1]] == ["1", "1"]
+    assert audit_json(report)["subject_copies"] == 2
 
 
 def test_one_name_of_a_subject_in_two_datasets_is_two_people(tmp_path: Path) -> None:
