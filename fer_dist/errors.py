@@ -1,6 +1,7 @@
 """The errors that a user sees as one line instead of a traceback."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -12,6 +13,15 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 class InputError(Exception):
     """What the user gave is wrong: the message says what was found, where, and what to do. Exit code 2."""
+
+
+@contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """Put the flag, or whatever else a wrong value came from, before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None
 
 
 class WorkError(Exception):

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from fer_dist.config.flags import Arguments, Command, listing, parse, pick, write_json
+from fer_dist.errors import naming
 from fer_dist.progress import Terminal
 
 FILES = {"resize": "shards", "near": "audit", "gpu": "gpu.parts"}
@@ -27,6 +28,13 @@ def _run(name: str, arguments: Arguments) -> None:
     from fer_dist.bench import flags as kinds
 
     flags = parse(getattr(kinds, f"{name.title()}Flags"), arguments, f"bench {name}")
+    if place := getattr(flags, "shards", ""):
+        # What measures imports torch, which takes seconds.
+        from fer_dist.config.settings import CacheFlags
+        from fer_dist.data.loading.shard_set import open_set
+
+        with naming("SHARDS"):
+            open_set(place, getattr(flags, "where", CacheFlags()).data)
     measure = getattr(import_module(f"fer_dist.bench.{FILES.get(name, name)}"), f"measure_{name}")
     figures: Any = None
     notes, lines = Terminal(), Terminal(sys.stdout)

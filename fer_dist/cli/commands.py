@@ -54,7 +54,7 @@ def _demo(arguments: Arguments) -> None:
 
 
 def _doctor(arguments: Arguments) -> None:
-    from fer_dist.doctor.finding import Asked
+    from fer_dist.doctor.finding import Asked, addressed
 
     @dataclass(frozen=True)
     class Doctor:
@@ -66,9 +66,11 @@ def _doctor(arguments: Arguments) -> None:
         """File for the findings as JSON as well."""
 
     flags = parse(Doctor, arguments, "doctor")
+    # Before torch is imported.
+    asked = addressed(flags.asked)
     from fer_dist.doctor.doctor import doctor
 
-    doctor(flags.asked, Terminal(), flags.json)
+    doctor(asked, Terminal(), flags.json)
 
 
 COMMANDS = {

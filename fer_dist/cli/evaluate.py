@@ -27,15 +27,19 @@ def evaluate_command(arguments: Arguments) -> None:
         """File for the table of scores as JSON as well."""
 
     flags = parse(Evaluate, arguments, "evaluate")
+    robustness = RobustnessSettings(samples=flags.robustness_samples)
+    from fer_dist.evaluate.given import open_given
+
+    # Before torch is imported.
+    opened = open_given(flags.config)
     from fer_dist.data.loading.loader import name_bad
     from fer_dist.evaluate.evaluate import evaluate
     from fer_dist.evaluate.robustness.measure import Robustness, evaluate_robustness, robustness_table
 
-    robustness = RobustnessSettings(samples=flags.robustness_samples)
     terminal = Terminal()
     measured: list[Robustness] = []
     with closing(terminal):
-        results = evaluate(flags.config, terminal.count("evaluations"), terminal)
+        results = evaluate(flags.config, terminal.count("evaluations"), terminal, opened)
         if flags.robustness:
             measured = evaluate_robustness(flags.config, robustness, terminal.count("perturbed batches"))
     for result in results:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
-from fer_dist.storage.paths import OnDisk, Output, on_disk, shown
+from fer_dist.storage.paths import OnDisk, Output, on_disk, settled, shown
 
 USAGE = """\
 usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]
@@ -62,10 +62,15 @@ def _carry_out(arguments: Arguments) -> None:
         from fer_dist.study.plan_file import as_yaml
 
         sys.stdout.write(as_yaml(plan))
-    elif flags.dry_run:
-        _dry_run(plan, flags)
+        return
+    from fer_dist.study.given import open_given
+
+    # Before torch is imported.
+    sets = open_given(settled(plan), flags.config)
+    if flags.dry_run:
+        _dry_run(plan, flags, sets)
     else:
-        _run(plan, flags.config, line)
+        _run(plan, flags.config, line, sets)
 
 
 def _built_in(Flags: Any, arguments: Arguments) -> tuple[Any, Any]:
@@ -99,22 +104,22 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
     return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN", others="set: ")
 
 
-def _dry_run(plan: Any, flags: Any) -> None:
+def _dry_run(plan: Any, flags: Any, sets: Any) -> None:
     from fer_dist.study.setup import prepare
     from fer_dist.study.study import overview
 
-    found, terminal = overview(prepare(plan, flags.config)), Terminal()
+    found, terminal = overview(prepare(plan, flags.config, sets)), Terminal()
     terminal.table(["job", "state", "about"], found.rows)
     terminal.say(found.trainings)
     if flags.json:
         write_json(flags.json, [dict(zip(("job", "state", "about"), row, strict=True)) for row in found.rows])
 
 
-def _run(plan: Any, config: Any, line: str) -> None:
+def _run(plan: Any, config: Any, line: str, sets: Any) -> None:
     from fer_dist.study.study import study
 
     with closing(Terminal()) as terminal:
-        report = study(plan, config, terminal, (line,))
+        report = study(plan, config, terminal, (line,), sets)
     terminal.say(f"report:  {report}")
     terminal.say(f"curves:  tensorboard --logdir {report.parent / 'runs'}")
 

@@ -35,20 +35,24 @@ def train_command(arguments: Arguments) -> None:
             raise InputError(f"name a preset: {', '.join(PRESETS)}")
         return
     flags = parse(Train, arguments[1:], f"train {name}", preset(name))
-    # What reads the flags is light; a setting that cannot be meant is answered before what trains is imported.
+    from fer_dist.train.given import open_given
+
+    # What reads the flags and opens the sets is light; what cannot be meant is answered before torch is imported. In a
+    # torchrun group only rank 0 opens them, and tells the others.
     check(flags.config)
+    opened = open_given(flags.config) if launched().size == 1 else None
     terminal = Terminal()
     if flags.dry_run:
         from fer_dist.train.estimate import dry_run
 
         terminal.say("timing a few steps for the estimate")
-        found = dry_run(flags.config, name, terminal.count("steps"))
+        found = dry_run(flags.config, name, terminal.count("steps"), opened)
         terminal.close()
         sys.stdout.write(found)
         return
     from fer_dist.train.start import start
 
     with closing(terminal):
-        folder = start(flags.config, name, flags.resume, terminal)
+        folder = start(flags.config, name, flags.resume, terminal, opened=opened)
     if launched().rank == 0:
         terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")

@@ -364,6 +364,17 @@ class EvaluateConfig:
     cache_gb: float = DataConfig.cache_gb
     """Most gigabytes in that folder."""
 
+    @property
+    def reading(self) -> DataConfig:
+        """As settings of reading."""
+        return DataConfig(
+            drop_extra=self.drop_extra,
+            leave_out=self.leave_out,
+            on_bad=self.on_bad,
+            cache=self.cache,
+            cache_gb=self.cache_gb,
+        )
+
 
 @dataclass(frozen=True)
 class RobustnessSettings:

@@ -4,7 +4,6 @@ The checks are in machine.py, devices.py, storage.py and cluster.py, by their su
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from fer_dist import PACKAGE, __version__
 from fer_dist.config.flags import in_own_words, write_json
 from fer_dist.doctor import cluster, devices, machine, storage
 from fer_dist.doctor.finding import Asked, Finding, fault
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import WorkError
 from fer_dist.progress import Terminal
 
 Check = Callable[[Asked], list[Finding]]
@@ -54,8 +53,11 @@ class Row:
 
 
 def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
-    """Look, and print what was found. json: file for the findings as well. Raises WorkError where one is a fault."""
-    rows = [replace(row, finding=_in_own_words(row.finding)) for row in rows_of(addressed(asked))]
+    """Look, and print what was found. Raises WorkError where one is a fault.
+
+    asked: with the cluster's address (see `addressed`). json: file for the findings as well.
+    """
+    rows = [replace(row, finding=_in_own_words(row.finding)) for row in rows_of(asked)]
     terminal.table(["state", "check", "found"], [_cells(row) for row in _gathered(rows)], text_columns=3)
     if json:
         write_json(json, [{"node": row.node, "check": row.check} | asdict(row.finding) for row in rows])
@@ -65,16 +67,6 @@ def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
     faults = sum(row.finding.state == "fault" for row in rows)
     if faults:
         raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
-
-
-def addressed(asked: Asked) -> Asked:
-    """The same with the cluster's address. Raises InputError where a cluster is meant and none named."""
-    address = asked.ray.address or (os.environ.get("RAY_ADDRESS", "") if asked.cluster else "")
-    if asked.cluster and not address:
-        raise InputError("--cluster: name the cluster with --ray.address HOST:PORT, or RAY_ADDRESS")
-    if address and address != "auto" and not address.rpartition(":")[2].isdigit():
-        raise InputError(f"--ray.address {address}: give HOST:PORT of the head, as 10.0.0.1:6379, or auto")
-    return replace(asked, ray=replace(asked.ray, address=address))
 
 
 def rows_of(asked: Asked) -> list[Row]:

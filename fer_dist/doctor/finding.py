@@ -1,8 +1,10 @@
 """What a check of `fer-dist doctor` says, and what it is asked about."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from fer_dist.errors import InputError
 from fer_dist.storage.paths import OnDisk, PathOrUrl
 
 State = Literal["ok", "warning", "fault", "not here"]
@@ -42,6 +44,16 @@ class Asked:
 
     cluster: bool = False
     """Make the checks on every node of the Ray cluster, at --ray.address or $RAY_ADDRESS, and compare the nodes."""
+
+
+def addressed(asked: Asked) -> Asked:
+    """The same with the cluster's address. Raises InputError where a cluster is meant and none named."""
+    address = asked.ray.address or (os.environ.get("RAY_ADDRESS", "") if asked.cluster else "")
+    if asked.cluster and not address:
+        raise InputError("--cluster: name the cluster with --ray.address HOST:PORT, or RAY_ADDRESS")
+    if address and address != "auto" and not address.rpartition(":")[2].isdigit():
+        raise InputError(f"--ray.address {address}: give HOST:PORT of the head, as 10.0.0.1:6379, or auto")
+    return replace(asked, ray=replace(asked.ray, address=address))
 
 
 def ok(found: str) -> list[Finding]:

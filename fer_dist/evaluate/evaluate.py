@@ -1,6 +1,6 @@
 """Every model on every set: predictions as a table, scores as functions of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_dist.config.checks import check_ray
 from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.shards.leave_out import check_named
-from fer_dist.data.shards.selection import listed
+from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import World, default_threads, pick_device
-from fer_dist.errors import InputError
+from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
 from fer_dist.evaluate.results import check_can_save, save_evaluation, scored
 from fer_dist.model import SEResNet18
@@ -29,7 +27,7 @@ from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.paths import settled, shown
+from fer_dist.storage.paths import settled
 
 PARTS_A_WORKER = 4
 """Of a set on Ray: more wait less for the slowest, but each opens the model and the set anew."""
@@ -50,29 +48,22 @@ def evaluate(
     config: EvaluateConfig,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     say: Progress = lambda message: None,
+    opened: Sequence[ShardSet] = (),
 ) -> list[Result]:
     """Score every model on every set, and write tables, scores and confusion matrices into the run folders.
 
     All models and sets are looked at before the first one is scored. Raises InputError where one does not fit.
     progress: called with what is done and all of it: evaluations here, parts of them on Ray. say: shows what a person
-    should know.
+    should know. opened: the sets of config.data, where `open_given` has opened them already.
     """
-    if config.batch_size < 1 or config.threads < 0:
-        raise InputError(
-            f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
-        )
-    check_ray(config.ray)
+    sets = opened or open_given(config)
     homes = [entered(path) for path in config.models]
     models = [(home, *load_model(home, config.checkpoint)) for home in homes]
     # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.
     steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
-    readers = [[_open_set(config, path, network) for path in config.data] for _, network, _ in models]
+    readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
     for home in homes:
         check_can_save(_folder_of(home.path))
-    names = [reader.manifest.name for reader in readers[0]]
-    _check_different(names, config.data)
-    if config.leave_out:
-        check_named(config.leave_out, names)
     pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
     if config.ray.workers:
         made = iter(_predict_on_ray(config, readers, progress, say))
@@ -93,17 +84,6 @@ def evaluate(
     for home in homes:
         home.close()
     return results
-
-
-def _check_different(names: list[str], places: tuple[str, ...]) -> None:
-    """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        which = [shown(place) for place, name in zip(places, names, strict=True) if name == twice[0]]
-        raise InputError(
-            f"--data: {listed(which)} are all called {twice[0]}; give one of them. Several tars of "
-            'a set are named by a pattern in quotes, as "FOLDER/*.tar"; another dataset is built with --dataset NAME'
-        )
 
 
 @dataclass(frozen=True)
@@ -179,19 +159,8 @@ def _predict_set(
     return predict(model, network, loader, World(0, 1, device), stated), loader.bad
 
 
-def reading(config: EvaluateConfig) -> DataConfig:
-    """How the sets are read."""
-    return DataConfig(
-        drop_extra=config.drop_extra,
-        leave_out=config.leave_out,
-        on_bad=config.on_bad,
-        cache=config.cache,
-        cache_gb=config.cache_gb,
-    )
-
-
-def _open_set(config: EvaluateConfig, path: str, network: Network) -> Reader:
-    return open_reader(path, network.emotions, reading(config), "--data")
+def _open_set(config: EvaluateConfig, place: str | ShardSet, network: Network) -> Reader:
+    return open_reader(place, network.emotions, config.reading, "--data")
 
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 from fer_dist.errors import InputError, WorkError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
-from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, as_text, parsed
+from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, as_text, parsed
 from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
 from fer_dist.storage.untrusted import Count, Number, Value, read_or_nothing, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
@@ -152,9 +152,7 @@ class Checkpoints:
         """The weights of a checkpoint: last, best or a step. Raises InputError where there is no such one."""
         entries = self.entries()
         if not entries:
-            raise InputError(
-                f"{self.folder.parent}: no checkpoint; is this a run folder, and did the run get that far?"
-            )
+            raise InputError(f"{self.folder.parent}: {NO_CHECKPOINT}")
         scored = [entry for entry in entries if entry.score is not None]
         if which == "last":
             candidates = entries
@@ -247,8 +245,6 @@ def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Networ
     path = home.path
     if path.is_dir():
         path = Checkpoints(path, home=home).model_file(which)
-    if not path.is_file():
-        raise InputError(f"{home.address}: no such run folder or .safetensors file")
     source = f"{path}: not a model of fer_dist"
     try:
         with safe_open(path, framework="pt") as file:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, Entry, parsed
+from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, parsed
 from fer_dist.storage.paths import folder_at, is_url, user_cache, without_secrets
 from fer_dist.storage.store import Store
 from fer_dist.storage.untrusted import read_or_nothing, read_regular
@@ -312,20 +312,34 @@ def check_can_write(folder: RunFolder) -> None:
             )
 
 
-def entered(address: str) -> RunFolder:
-    """The folder of a run that is read: a local one, or the local copy of one in a store.
+def find_run(address: str) -> RunFolder:
+    """The folder of a run, or a .safetensors file, that is to be read; nothing of it is fetched.
 
-    Raises InputError where there is no such run.
+    Raises InputError where there is none, or it has no checkpoint.
     """
     folder = RunFolder(address, trains=False)
-    if not folder.store:
-        return folder
-    try:
-        if folder.read(CONFIG) is None:
-            raise InputError(f"{folder.address}: not a run folder (no {CONFIG})")
-        folder.enter()
-    except WorkError as error:
-        raise InputError(str(error)) from None
+    if folder.store:
+        try:
+            if folder.read(CONFIG) is None:
+                raise InputError(f"{folder.address}: not a run folder (no {CONFIG})")
+        except WorkError as error:
+            raise InputError(str(error)) from None
+    elif folder.path.is_dir():
+        if not (folder.path / LIST).is_file():
+            raise InputError(f"{folder.path}: {NO_CHECKPOINT}")
+    elif not folder.path.is_file():
+        raise InputError(f"{folder.address}: no such run folder or .safetensors file")
+    return folder
+
+
+def entered(address: str) -> RunFolder:
+    """The folder of a run that is read: a local one, or the local copy of one in a store. Raises as `find_run`."""
+    folder = find_run(address)
+    if folder.store:
+        try:
+            folder.enter()
+        except WorkError as error:
+            raise InputError(str(error)) from None
     return folder
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, naming
 from fer_dist.storage.paths import OnDisk, PathOrUrl, below
 from fer_dist.study.plan import Comparison, DataSet, Plan, Robustness, Settings, Training
 from fer_dist.study.plan_file import setting
@@ -122,10 +122,8 @@ def taken_settings(arguments: list[str]) -> tuple[list[str], Settings]:
 def _dataset(role: str, path: str) -> str:
     from fer_dist.data.loading.shard_set import open_set
 
-    try:
+    with naming(f"--{role}"):
         return open_set(below(path, "test"), DataConfig()).manifest.dataset
-    except InputError as error:
-        raise InputError(f"--{role}: {error}") from None
 
 
 def _seeds(text: str) -> tuple[int, ...]:

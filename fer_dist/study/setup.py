@@ -5,11 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from fer_dist.config.presets import preset
-from fer_dist.config.settings import Config, with_settings
-from fer_dist.config.torchrun import launched
+from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import open_reader
-from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.data.shards.leave_out import load_leave_out
 from fer_dist.data.shards.manifest import Manifest
 from fer_dist.distributed.cluster import LOCAL, Group, address_of
@@ -19,12 +16,13 @@ from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError
 from fer_dist.runs.network import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
-from fer_dist.storage.paths import below, settled, shown
+from fer_dist.storage.paths import below, settled
 from fer_dist.storage.writing import free_bytes
+from fer_dist.study.given import Sets, config_of, open_given
 from fer_dist.study.plan import Model, Plan, StudyConfig, evaluations_of, models_of
 from fer_dist.study.plan_file import load_plan
 from fer_dist.train.checks import check_job
-from fer_dist.train.inputs import Opened
+from fer_dist.train.given import Opened
 
 PLAN = "plan.yaml"
 
@@ -42,7 +40,7 @@ class Setup:
     plan: Plan
     where: StudyConfig
     out: Path
-    sets: dict[tuple[str, str], ShardSet]
+    sets: Sets
     models: tuple[Model, ...]
     configs: dict[str, Config]
 
@@ -86,28 +84,20 @@ class Setup:
         return load_leave_out(self.plan.leave_out, self.manifests[data, split].name) if self.plan.leave_out else {}
 
 
-def prepare(plan: Plan, where: StudyConfig) -> Setup:
-    """Look at everything that a study will need, and touch nothing.
+def prepare(plan: Plan, where: StudyConfig, sets: Sets | None = None) -> Setup:
+    """Look at everything that a study will need, and touch nothing. sets: where `open_given` has opened them already.
 
     Raises InputError for a set that is missing, empty or not whole; a split that is not what its folder says; emotions
     that a model lacks; a setting that cannot be meant; networks that cannot hand weights on; and too small a disk.
     """
-    if where.side_by_side < 1:
-        raise InputError(f"--side-by-side {where.side_by_side} is too small; it must be at least 1")
-    if where.side_by_side > 1 and where.ray.workers:
-        raise InputError(
-            "--side-by-side is for trainings in processes of this machine; with --ray.workers leave it out"
-        )
-    if launched().size > 1:
-        raise InputError("a study is one process that starts others; use --ray.workers instead of torchrun")
-    pick_device(where.device)
     plan, where = settled(plan), settled(where)
+    sets = sets or open_given(plan, where)
+    pick_device(where.device)
     out = Path(where.out)
     plan = with_precision(plan, where, out)
     models = tuple(models_of(plan))
-    # Settings first: a set behind a URL may take its time.
-    configs = {model.name: _config(plan, where, model) for model in models}
-    setup = Setup(plan, where, out, _open_sets(plan, configs), models, configs)
+    configs = {model.name: config_of(plan, where, model) for model in models}
+    setup = Setup(plan, where, out, sets, models, configs)
     for model in models:
         _check_model(setup, model)
     _check_disk(setup)
@@ -139,70 +129,6 @@ def with_precision(plan: Plan, where: StudyConfig, out: Path) -> Plan:
 def _fastest_there(strategy: str, device: str) -> Arithmetic:
     """What is fast where this runs."""
     return fastest(pick_device(device), strategy)
-
-
-def _config(plan: Plan, where: StudyConfig, model: Model) -> Config:
-    training = plan.trainings[model.training]
-    config = preset(training.preset or plan.preset)
-    config = with_settings(config, plan.set | training.set)
-    shards = plan.data[training.data].shards
-    threads = where.threads or config.data.threads
-    val = "" if plan.whole_train else below(shards, "val")
-    data = replace(config.data, train=below(shards, "train"), val=val, threads=threads)
-    run = replace(config.run, root=f"{where.out}/runs", device=where.device)
-    found = replace(config, data=data, train=replace(config.train, seed=model.seed), run=run, ray=where.ray)
-    return settled(found, f"trainings.{model.training}.set")
-
-
-def _open_sets(plan: Plan, configs: dict[str, Config]) -> dict[tuple[str, str], ShardSet]:
-    config = next(iter(configs.values()))
-    trained = {training.data for training in plan.trainings.values()}
-    scored = {data for _, data in evaluations_of(plan)}
-    sets: dict[tuple[str, str], ShardSet] = {}
-    for name, data in plan.data.items():
-        wanted = [*(plan.training_splits if name in trained else ()), *(("test",) if name in scored else ())]
-        for split in wanted:
-            path = below(data.shards, split)
-            try:
-                sets[name, split] = open_set(path, config.data)
-            except InputError as error:
-                raise InputError(f"data.{name}: the split {split}: {error}{_remedy(split)}") from None
-            stands = sets[name, split].manifest.split
-            if stands != split:
-                raise InputError(
-                    f"data.{name}: {shown(path)} is a {stands} split; a study trains on train, chooses by val "
-                    f"and reads test once, at the end. Build the set with its own splits{_remedy(split)}"
-                )
-        if plan.whole_train and name in trained:
-            _check_whole(name, sets[name, "train"].manifest)
-    owners: dict[str, str] = {}
-    for (name, _), found in sets.items():
-        dataset = found.manifest.dataset
-        if owners.setdefault(dataset, name) != name:
-            raise InputError(
-                f"data.{name}: is called {dataset} as data.{owners[dataset]} is; "
-                "leave one out, or build one with --dataset NAME"
-            )
-    return sets
-
-
-def _remedy(split: str) -> str:
-    if split != "val":
-        return ""
-    return (
-        "; cut one from train: fer-dist shards build ... --val-fraction 0.1, or train without one on all of train: "
-        "--whole-train (in a plan whole_train: true)"
-    )
-
-
-def _check_whole(name: str, train: Manifest) -> None:
-    """Raises InputError where a validation split was cut from what is to be all of train."""
-    cut = train.built.get("val_fraction", 0)
-    if cut:
-        raise InputError(
-            f"data.{name}: whole_train, but {100 * cut:g} % of train were cut out as val when its shards were built; "
-            "build it again without --val-fraction, or leave whole_train out"
-        )
 
 
 def _check_model(setup: Setup, model: Model) -> None:

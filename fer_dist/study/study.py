@@ -14,6 +14,7 @@ from fer_dist.storage.paths import shown
 from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import evaluate_jobs
 from fer_dist.study.gathering import findings
+from fer_dist.study.given import Sets
 from fer_dist.study.jobs import Job, jobs_of, settings_of
 from fer_dist.study.measuring import measure
 from fer_dist.study.plan import Plan, StudyConfig, seeds_of
@@ -28,13 +29,15 @@ from fer_dist.train.inputs import open_inputs
 from fer_dist.train.start import stop_on_signals
 
 
-def study(plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = ()) -> Path:
-    """Carry a plan out in where.out. Returns the path of its report.
+def study(
+    plan: Plan, where: StudyConfig, terminal: Terminal, commands: tuple[str, ...] = (), sets: Sets | None = None
+) -> Path:
+    """Carry a plan out in where.out. Returns the path of its report. sets: as of `prepare`.
 
     Everything is checked before anything is written. What is done already, by its key, is left as it is. Ctrl-C and
     SIGTERM let the running training save a checkpoint and raise WorkError; the same call goes on from there.
     """
-    setup = prepare(plan, where)
+    setup = prepare(plan, where, sets)
     _check_folder(setup.out)
     with locked(setup.out) as lock, stop_on_signals() as stop:
         write_atomically(setup.out / PLAN, as_yaml(_without_secrets(setup.plan)).encode())

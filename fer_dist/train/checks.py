@@ -6,9 +6,9 @@ from fer_dist.config.checks import check
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError
-from fer_dist.train.inputs import Inputs, Opened, fitting_network, open_inputs
+from fer_dist.train.given import Opened, open_given
+from fer_dist.train.inputs import Inputs, fitting_network, open_inputs
 from fer_dist.train.zero import check_zero
 
 SOFT_LOOK = 256
@@ -23,20 +23,10 @@ def check_job(config: Config, workers: int, opened: Opened | None = None) -> Inp
     check(config)
     if config.train.strategy == "deepspeed":
         check_zero(config.train)
-    inputs = open_inputs(config, opened)
+    inputs = open_inputs(config, open_given(config, opened))
     inputs.order.share(0, max(workers, 1))
     if inputs.reader.soft:
         _check_soft(inputs.reader)
-    readers = [inputs.reader]
-    if inputs.validation:
-        if inputs.validation.manifest.split == "test":
-            raise InputError(
-                f"--data.val {config.data.val} is a test split; a test split is read once, by fer-dist evaluate. "
-                "Cut a validation split from train: fer-dist shards build ... --val-fraction 0.1"
-            )
-        readers.append(inputs.validation)
-    if config.data.leave_out:
-        check_named(config.data.leave_out, [reader.manifest.name for reader in readers])
     if config.train.init_from:
         fitting_network(inputs.network, config.train.init_from)
     return inputs

@@ -18,6 +18,7 @@ from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.train.checks import check_job
 from fer_dist.train.choices import choose
 from fer_dist.train.engine import Engine
+from fer_dist.train.given import Opened
 from fer_dist.train.inputs import Inputs
 
 STEPS = 3
@@ -61,10 +62,12 @@ def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None
     return Estimate(steps, steps * seconds * scale, memory, world.device.type, timed, chosen.told)
 
 
-def dry_run(config: Config, preset: str, progress: Callable[[int, int | None], None]) -> str:
-    """The resolved configuration and the estimate, as text."""
+def dry_run(
+    config: Config, preset: str, progress: Callable[[int, int | None], None], opened: Opened | None = None
+) -> str:
+    """The resolved configuration and the estimate, as text. opened: as of `check_job`."""
     config = resolved(config, preset)
-    found = estimate(config, check_job(config, config.ray.workers), progress)
+    found = estimate(config, check_job(config, config.ray.workers, opened), progress)
     crops, side = found.timed
     lines = [
         json.dumps(to_shown_json(config), indent=1),

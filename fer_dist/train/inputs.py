@@ -1,7 +1,6 @@
 """What goes into a training, opened from its configuration: the network's description, the sets and the order."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,10 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
-from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.errors import InputError
 from fer_dist.runs.checkpoint import load_network
 from fer_dist.runs.network import Network, network_of, shape_differences
+from fer_dist.train.given import Opened
 
 CACHE_SHARE = 0.9
 """Of the cache of a remote set, for the tars that are drawn from at once; the rest is for those that come next."""
@@ -39,10 +38,6 @@ class Inputs:
             name: {"hash": manifest.content_hash(), "samples": manifest.samples, "counts": manifest.counts}
             for name, manifest in manifests.items()
         }
-
-
-Opened = Mapping[str, ShardSet]
-"""Sets that are open already, by the place as the settings have it."""
 
 
 def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:

@@ -11,7 +11,8 @@ from fer_dist.distributed.world import joined, pick_device
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.opening import check_run_folder, going_on, resolved, run_folder
 from fer_dist.train.checks import check_job
-from fer_dist.train.inputs import Inputs, Opened
+from fer_dist.train.given import Opened
+from fer_dist.train.inputs import Inputs
 from fer_dist.train.loop import enter_and_train
 
 

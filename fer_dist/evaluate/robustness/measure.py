@@ -22,7 +22,6 @@ from fer_dist.data.loading.order import cut
 from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError
-from fer_dist.evaluate.evaluate import reading
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
@@ -108,7 +107,7 @@ def evaluate_robustness(
         network, model = load_model(home, config.checkpoint)
         model = on_device(model, device)
         for shards in config.data:
-            reader = open_reader(shards, network.emotions, reading(config), "--data")
+            reader = open_reader(shards, network.emotions, config.reading, "--data")
             values = robustness(model, network, reader, settings, progress)
             save_robustness(home.path, reader.manifest.name, values)
             results.append(Robustness(home.path.name, reader.manifest.name, values))
