@@ -1,7 +1,7 @@
 """fer-dist evaluate."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fer_dist.config.flags import Arguments, flat, parse, write_json
@@ -28,10 +28,12 @@ def evaluate_command(arguments: Arguments) -> None:
 
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
+    from fer_dist.cli.splits import each_split
     from fer_dist.evaluate.given import open_given
 
+    config = replace(flags.config, data=each_split(flags.config.data))
     # Before torch is imported.
-    opened = open_given(flags.config)
+    opened = open_given(config)
     from fer_dist.data.loading.loader import name_bad
     from fer_dist.evaluate.evaluate import evaluate
     from fer_dist.evaluate.robustness.measure import Robustness, evaluate_robustness, robustness_table
@@ -39,9 +41,9 @@ def evaluate_command(arguments: Arguments) -> None:
     terminal = Terminal()
     measured: list[Robustness] = []
     with closing(terminal):
-        results = evaluate(flags.config, terminal.count("evaluations"), terminal, opened)
+        results = evaluate(config, terminal.count("evaluations"), terminal, opened)
         if flags.robustness:
-            measured = evaluate_robustness(flags.config, robustness, terminal.count("perturbed batches"))
+            measured = evaluate_robustness(config, robustness, terminal.count("perturbed batches"))
     for result in results:
         if result.bad:
             named = name_bad(result.bad)

@@ -6,8 +6,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.faces import encoded, folder_release, tree, write
+from support.faces import encoded, faces, folder_release, shard_set, tree, write
 
+from fer_dist.cli.commands import main
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.inspection.verify import verify_shards
 from fer_dist.data.shards.index import index_shards
@@ -44,6 +45,14 @@ def test_a_set_as_built_has_no_fault(shards: Path) -> None:
     report = verify_shards(shards, lambda *call: calls.append(call))
     assert (report.shards, report.samples, report.faults) == (3, 24, ())
     assert calls == [(8, 24), (16, 24), (24, 24)]
+
+
+def test_a_folder_of_splits_is_verified_split_by_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("test", "train"):
+        shard_set(tmp_path / split, [faces(2)], split=split)
+    assert main(["shards", "verify", str(tmp_path)]) == 0
+    said = [line.partition(": ") for line in capsys.readouterr().err.splitlines()]
+    assert [place for place, _, _ in said] == [str(tmp_path / "train"), str(tmp_path / "test")]
 
 
 def test_every_single_damaged_byte_of_a_tar_is_found(shards: Path) -> None:
