@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist.config.flags import Arguments, flat, listing, parse, positional, write_json
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import OnDisk, Output, on_disk, settled, shown
 
 USAGE = """\
-usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag VALUE ...]
-       fer-dist study PLAN.yaml [--flag VALUE ...]
+usage: fer-dist study paper --a SHARDS --b SHARDS [--c SHARDS] [--flag ...]
+       fer-dist study PLAN.yaml [--flag ...]
        fer-dist study report FOLDER
 
 Trains, evaluates across datasets, transfers, measures and reports.
@@ -101,7 +101,10 @@ def _of_file(Flags: Any, path: str, arguments: Arguments) -> tuple[Any, Any]:
         raise InputError(f"{path}: name a plan first: fer-dist study paper, or fer-dist study PLAN.yaml")
     if any(word.startswith("--set.") for word in arguments):
         raise InputError(f"--set. is for the built-in plan; in {path} write it below set:")
-    return load_plan(on_disk(path, "PLAN")), parse(Flags, arguments, "study PLAN", others="set: ")
+    found = on_disk(path, "PLAN")
+    if not Path(path).suffix and not Path(found).exists():
+        raise InputError(f"{path}: no plan there; {nearest(path, WORDS)}")
+    return load_plan(found), parse(Flags, arguments, "study PLAN", others="set: ")
 
 
 def _dry_run(plan: Any, flags: Any, sets: Any) -> None:

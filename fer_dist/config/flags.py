@@ -5,12 +5,14 @@ import dataclasses
 import io
 import json
 import re
+import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, TextIO, TypeVar, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
 from fer_dist.progress import columns
@@ -56,7 +58,7 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
     WORDS.set(Words(frozenset()))
     # Training's name for a flag is taken too: it stands in what people copy from one line to the next.
     arguments = [_SETTING.sub(Words(flags).of, word) if word.startswith("--") else word for word in arguments]
-    complaint = io.StringIO()
+    complaint, drawn = io.StringIO(), _Drawn(sys.stdout)
     start: dict[str, Any] = {}
     if default is not None:
         values = {}
@@ -68,13 +70,14 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
         start = {"default": kind(**values)}
 
     def read(words: Sequence[str]) -> Any:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(drawn):
             return tyro.cli(kind, args=words, prog=f"fer-dist {command}", **start)
 
     try:
         found = read(arguments)
     except SystemExit as ended:
         if not ended.code:
+            sys.stdout.write(drawn.fitted())
             raise
         visible = [shown(word) for word in arguments]
         if visible != arguments:
@@ -82,11 +85,42 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
             complaint.truncate(complaint.seek(0))
             with contextlib.suppress(SystemExit):
                 read(visible)
-        raise InputError(f"fer-dist {command}: {_one_line(complaint.getvalue())}") from None
+        # tyro tells first what is missing, which may be what was mistyped.
+        said = next(_unknown(visible, flags), "") or _one_line(complaint.getvalue())
+        raise InputError(f"fer-dist {command}: {said}") from None
     for name in _empty(found):
         raise InputError(f"fer-dist {command}: {name} is missing; see --help")
     WORDS.set(Words(flags, others))
     return settled(found)
+
+
+class _Drawn(io.StringIO):
+    """What tyro draws, with the frames and colours that it chooses for a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fitted(self) -> str:
+        """The same, its help as wide as the terminal: tyro wraps what stands in frames, but not what stands above."""
+        text, width = self.getvalue(), columns()
+        if not _COLOUR.sub("", text).startswith("usage:"):
+            return text
+        lines = []
+        for line in text.split("\n"):
+            is_long = len(_COLOUR.sub("", line)) > width
+            lines += textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) if is_long else [line]
+        return "\n".join(lines)
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _name_positionals(kind: Any) -> None:
@@ -98,7 +132,10 @@ def _name_positionals(kind: Any) -> None:
         if dataclasses.is_dataclass(of):
             _name_positionals(of)
         elif positional() in marks:
-            named = tyro.conf.arg(metavar=_positional_name(item.name, of))
+            is_needed = item.default is item.default_factory is dataclasses.MISSING
+            # Of several words tyro takes none as the default.
+            hint = "(required)" if is_needed else None
+            named = tyro.conf.arg(metavar=_positional_name(item.name, of), help_behavior_hint=hint)
             # A dataclass that was parsed before has its name.
             if named not in marks:
                 kind.__annotations__[item.name] = Annotated[of, *marks, named]
@@ -160,6 +197,17 @@ def in_own_words(text: str) -> str:
     return _SETTING.sub(words.of, text) if words else text
 
 
+def _unknown(words: Sequence[str], flags: Collection[str]) -> Iterator[str]:
+    """A message for each of the words that is a flag that there is not, with the nearest that there is."""
+    names = {flag.removeprefix("--") for flag in flags}
+    for word in words:
+        flag = word.partition("=")[0]
+        name = flag.removeprefix("--").replace("_", "-")
+        if word.startswith("--") and name not in names and re.sub(r"(^|\.)no-", r"\1", name) not in names:
+            near = get_close_matches(name, names, n=1)
+            yield f"unknown flag {flag}; " + (f"did you mean --{near[0]}?" if near else "see --help")
+
+
 def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
     """All flags that a dataclass becomes."""
     for item in dataclasses.fields(kind):
@@ -180,10 +228,9 @@ def _one_line(box: str) -> str:
         return f"{missing[1]} is missing; see --help"
     if missing := re.match(r"Missing value for argument '(\S+)'", text):
         return f"{missing[1]} wants a value; see --help"
-    if unknown := re.match(r"Unrecognized options: (\S+?),? (?:.*Perhaps you meant: (--\S+))?", text + " "):
-        if not unknown[1].startswith("-"):
-            return f"{unknown[1]}: one word too many; see --help"
-        return f"unknown flag {unknown[1]}" + (f"; did you mean {unknown[2]}?" if unknown[2] else "; see --help")
+    if unknown := re.match(r"Unrecognized options: (\S+)", text):
+        is_flag = unknown[1].startswith("-")
+        return f"{f'unknown flag {unknown[1]}' if is_flag else f'{unknown[1]}: one word too many'}; see --help"
     return re.sub(r" ?Argument helptext: .*", "", text)
 
 

@@ -1,7 +1,9 @@
 """The command line itself, whatever the command: help without a wait, output that nobody reads, and how wide it is."""
 
 import io
+import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -23,7 +25,7 @@ def shards(tmp_path_factory):
 
 
 HELP = """
-import contextlib, io, sys
+import contextlib, io, json, os, sys
 from fer_dist.bench.commands import BENCHES
 from fer_dist.cli.commands import COMMANDS, main
 from fer_dist.data.sources.source import SOURCES
@@ -32,24 +34,58 @@ from fer_dist.cli.shards import SHARD_COMMANDS
 from fer_dist.cli.study import STUDY_COMMANDS
 
 below = {"shards": SHARD_COMMANDS, "bench": BENCHES, "study": STUDY_COMMANDS, "train": PRESETS, "shards build": SOURCES}
-lines = [[command] for command in COMMANDS]
+lines = [[], *([command] for command in COMMANDS)]
 lines += [[*above.split(), name] for above, names in below.items() for name in names]
 for line in lines:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-        assert main([*line, "--help"]) == 0, line
-    assert "usage:" in said.getvalue(), line
+    shown = []
+    for width in ("80", "200"):
+        os.environ["COLUMNS"] = width
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            assert main([*line, "--help"]) == 0, line
+        shown.append(said.getvalue())
     found = set(sys.argv[1:]) & set(sys.modules)
     assert not found, (line, found)
-print(len(lines))
+    print(json.dumps([" ".join(line), *shown]))
 """
 HEAVY = ["torch", "torchvision", "nvidia", "ray", "pyarrow", "matplotlib", "deepspeed", "scipy"]
 
 
-def test_no_command_imports_anything_heavy_to_show_its_flags():
+@pytest.fixture(scope="module")
+def helps():
+    """Of each command: its help in 80 and in 200 columns, shown without importing anything heavy."""
     ended = subprocess.run([sys.executable, "-c", HELP, *HEAVY], capture_output=True, text=True, env=environment())
     assert ended.returncode == 0, ended.stderr
-    assert int(ended.stdout) > 30
+    return {command: shown for command, *shown in map(json.loads, ended.stdout.splitlines())}
+
+
+def test_no_command_imports_anything_heavy_to_show_its_flags(helps):
+    assert len(helps) > 30
+    assert all("usage:" in text for shown in helps.values() for text in shown)
+
+
+def test_help_fits_80_and_200_columns_and_breaks_no_word(helps):
+    for command, (narrow, wide) in helps.items():
+        assert max(map(len, narrow.splitlines())) <= 80, command
+        assert max(map(len, wide.splitlines())) <= 200, command
+        # Less the frames, which stand beside each other where there is room. A list may be broken at its commas.
+        words = [sorted(word for word in re.split(r"[\s,]+", text) if word.strip("-|+")) for text in (narrow, wide)]
+        assert words[0] == words[1], command
+
+
+def test_help_calls_what_is_given_by_its_position_by_a_name_and_says_that_it_is_required(helps):
+    for command, names in {
+        "shards build csv": "RAW OUT",
+        "shards index": "FOLDER",
+        "shards verify": "PATH...",
+        "shards audit": "PATH...",
+        "bench loader": "SHARDS",
+        "study report": "FOLDER",
+    }.items():
+        usage, _, rest = helps[command][1].partition("\n")
+        assert [word for word in usage.split() if word in names.split()] == names.split(), command
+        # The positional ones stand first.
+        assert rest[: rest.index("--help")].count("(required)") == len(names.split()), command
 
 
 @pytest.mark.parametrize(
