@@ -11,6 +11,11 @@ def nearest(name: str, known: Collection[str]) -> str:
     return (f"did you mean {near[0]}? " if near else "") + f"There are: {', '.join(known)}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts, for a message: 1 image, 2 images, 1,000 images. noun: one that takes an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class InputError(Exception):
     """What the user gave is wrong: the message says what was found, where, and what to do. Exit code 2."""
 

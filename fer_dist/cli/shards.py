@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import OnDisk, Output, PathOrUrl, shown
 
@@ -60,7 +60,7 @@ def _build(arguments: Arguments) -> None:
     for manifest in manifests:
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
         folder = Path(chosen.out) / manifest.split
-        terminal.say(f"{folder}: {manifest.samples:,} images in {len(manifest.shards)} shards ({counts})")
+        terminal.say(f"{folder}: {_size(manifest)} ({counts})")
         for reason, count in manifest.left_out.items():
             terminal.say(f"{folder}: left out {count:,}: {reason}")
         for reason, count in manifest.built["mended"].items():
@@ -90,7 +90,11 @@ def _index(arguments: Arguments) -> None:
     emotions = [name.strip() for name in flags.emotions.split(",") if name.strip()]
     with closing(Terminal()) as terminal:
         manifest = index_shards(Path(flags.folder), emotions, flags.dataset, flags.split, terminal.count("tars"))
-    terminal.say(f"{flags.folder}: {manifest.samples:,} images in {len(manifest.shards)} shards")
+    terminal.say(f"{flags.folder}: {_size(manifest)}")
+
+
+def _size(manifest: Any) -> str:
+    return f"{counted(manifest.samples, 'image')} in {counted(len(manifest.shards), 'shard')}"
 
 
 def _describe(arguments: Arguments) -> None:
@@ -144,7 +148,7 @@ def _describe(arguments: Arguments) -> None:
         write_json(flags.json, [asdict(dataset) for dataset in found])
     if flags.sheet:
         contact_sheet(sheet_rows(sets, flags.per_emotion, flags.seed), Path(flags.sheet))
-        terminal.say(f"{flags.sheet}: contact sheet, up to {flags.per_emotion} images of each split and emotion")
+        terminal.say(f"{flags.sheet}: contact sheet, {flags.per_emotion} or fewer of each split and emotion")
 
 
 def _audit(arguments: Arguments) -> None:
@@ -197,7 +201,7 @@ def _audit(arguments: Arguments) -> None:
     if flags.write_clean:
         rows = images_to_leave_out(report)
         save_leave_out(flags.write_clean, rows)
-        terminal.say(f"{flags.write_clean}: {len(rows):,} images to leave out")
+        terminal.say(f"{flags.write_clean}: {counted(len(rows), 'image')} to leave out")
     if flags.sheet:
         contact_sheet(worst_groups(report), Path(flags.sheet))
         terminal.say(f"{flags.sheet}: contact sheet of the worst groups")
@@ -224,9 +228,9 @@ def _verify(arguments: Arguments) -> None:
         for fault in report.faults:
             terminal.say(str(fault))
         faults += len(report.faults)
-        terminal.say(f"{shown(path)}: {report.samples:,} samples read, {len(report.faults)} faults")
+        terminal.say(f"{shown(path)}: {counted(report.samples, 'sample')} read, {counted(len(report.faults), 'fault')}")
     if faults:
-        raise InputError(f"{faults} faults; build the shards again, or take them from where they are whole")
+        raise InputError(f"{counted(faults, 'fault')}; build the shards again, or take them from where they are whole")
 
 
 SHARD_COMMANDS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from fer_dist.distributed.cluster import Group, Node, connected, device_in, shortly
 from fer_dist.distributed.mailbox import Kind, Line, open_mailbox
-from fer_dist.errors import InputError, SharedError, WorkError
+from fer_dist.errors import InputError, SharedError, WorkError, counted
 from fer_dist.progress import Message
 
 POLL_SECONDS = 0.3
@@ -121,7 +121,7 @@ class _Driver:
                 self.waits = 0.0
                 each = ", ".join(f"{amount:g} {name}" for name, amount in self.needs.items())
                 few = self.group.least
-                self._say(f"waiting for Ray to start {few} worker{'s' * (few > 1)} with {each} each: are they free?")
+                self._say(f"waiting for Ray to start {counted(few, 'worker')} with {each} each: are they free?")
             if self.stop_requested() and not asked:
                 asked = time.monotonic()
                 ray.get(mailbox.ask_to_stop.remote())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fer_dist.config.torchrun import launched
 from fer_dist.distributed.hardware import cores
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def pick_device(wanted: str) -> torch.device:
     here, devices = launched(), torch.cuda.device_count()
     if here.size > 1 and here.local_size > devices:
         raise InputError(
-            f"device cuda: {here.local_size} ranks on this host, but {devices} CUDA device{'s' * (devices > 1)}, and "
+            f"device cuda: {here.local_size} ranks on this host, but {counted(devices, 'CUDA device')}, and "
             f"each rank needs its own; start at most {devices} (torchrun --nproc-per-node {devices}), or use cpu"
         )
     return torch.device("cuda", here.local_rank % devices)

@@ -19,6 +19,7 @@ from typing import Any
 
 from fer_dist import PACKAGE
 from fer_dist.doctor.finding import Asked, Finding, RayAddress, fault, not_here, ok, warning
+from fer_dist.errors import counted
 
 CONNECT_SECONDS = 5.0
 NODE_SECONDS, ANSWER_SECONDS = 120.0, 300.0
@@ -103,7 +104,7 @@ def ask(asked: Asked, entry: str) -> tuple[list[Finding], dict[str, Any]]:
     if not said:
         return _refused(address, ended.stderr + ended.stdout), {}
     nodes: dict[str, Any] = json.loads(said[0].removeprefix(ANSWER))
-    return ok(f"{address}: {len(nodes)} node{'s' * (len(nodes) > 1)}"), nodes
+    return ok(f"{address}: {counted(len(nodes), 'node')}"), nodes
 
 
 def _refused(address: str, text: str) -> list[Finding]:
@@ -204,7 +205,7 @@ def compare(nodes: dict[str, Any]) -> list[Finding]:
     for address, node in asked.items():
         if abs(node["skew"]) > MOST_SKEW_SECONDS:
             found += warning(f"{address}: its clock is {node['skew']:+.0f} s off", "timedatectl set-ntp true, there")
-    return found or ok(f"{len(nodes)} nodes have the same versions and code")
+    return found or ok("1 node" if len(nodes) == 1 else f"{len(nodes)} nodes have the same versions and code")
 
 
 def shortened(addresses: list[str]) -> str:

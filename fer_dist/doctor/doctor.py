@@ -12,7 +12,7 @@ from fer_dist import PACKAGE, __version__
 from fer_dist.config.flags import in_own_words, write_json
 from fer_dist.doctor import cluster, devices, machine, storage
 from fer_dist.doctor.finding import Asked, Finding, fault
-from fer_dist.errors import WorkError
+from fer_dist.errors import WorkError, counted
 from fer_dist.progress import Terminal
 
 Check = Callable[[Asked], list[Finding]]
@@ -66,7 +66,7 @@ def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
             terminal.say(f"{row.finding.state}: {_where(row)}: {row.finding.remedy}")
     faults = sum(row.finding.state == "fault" for row in rows)
     if faults:
-        raise WorkError(f"{faults} fault{'s' * (faults > 1)}; the remedies stand above")
+        raise WorkError(f"{counted(faults, 'fault')}; the remedies stand above")
 
 
 def rows_of(asked: Asked) -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_dist.config.settings import DataConfig
 from fer_dist.data.loading.shard_set import open_set
 from fer_dist.doctor.finding import Asked, Finding, fault, from_message, not_here, ok, warning
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, WorkError, counted
 from fer_dist.storage.cache import Cache, default_folder
 from fer_dist.storage.paths import folder_at, is_url
 from fer_dist.storage.store import PROBE, Patience, Store
@@ -112,6 +112,6 @@ def data(asked: Asked) -> list[Finding]:
         except (InputError, WorkError) as error:
             found += from_message(str(error))
             continue
-        counts = f"{opened.samples:,} images in {len(opened.shards):,} shards"
+        counts = f"{counted(opened.samples, 'image')} in {counted(len(opened.shards), 'shard')}"
         found += ok(f"{opened.name}: {counts}")
     return found

@@ -18,6 +18,7 @@ from fer_dist.data.loading.loader import Placement, open_reader
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.shards.leave_out import save_leave_out
 from fer_dist.distributed.world import default_threads, pick_device
+from fer_dist.errors import counted
 from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
 from fer_dist.runs.checkpoint import load_model
@@ -58,7 +59,7 @@ def _audit(running: Running, job: Job) -> dict[str, Any]:
         for member in group.members:
             if member.split == "test" and seen:
                 _note_duplicates(alike if group.kind == "subject" else copies, member, seen)
-    running.terminal.say(f"audit: {len(rows):,} images to leave out, listed in {running.setup.out / LIST}")
+    running.terminal.say(f"audit: {counted(len(rows), 'image')} to leave out, listed in {running.setup.out / LIST}")
     found = {"exact": report.exact_copies, "near": report.near_copies, "subject": report.subject_copies}
     return {"copies": copies, "alike": alike, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
 

@@ -13,7 +13,7 @@ from fer_dist.distributed.cluster import LOCAL, Group, address_of
 from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.runs.network import build, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
 from fer_dist.storage.paths import below, settled
@@ -166,6 +166,6 @@ def _check_disk(setup: Setup) -> None:
     stands = sum(path.stat().st_size for path in setup.out.glob("runs/*/checkpoints/*/*") if path.is_file())
     if free + stands < needed + BYTES_FREE:
         raise InputError(
-            f"{setup.out}: {free >> 20} MiB free on its disk; the checkpoints of {len(setup.models)} trainings need "
-            f"{(needed + BYTES_FREE) >> 20} MiB"
+            f"{setup.out}: {free >> 20} MiB free on its disk; the checkpoints of "
+            f"{counted(len(setup.models), 'training')} need {(needed + BYTES_FREE) >> 20} MiB"
         )

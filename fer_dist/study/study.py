@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_dist.config.settings import fixed_decoder
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.progress import Terminal
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
@@ -44,7 +44,7 @@ def study(
         jobs = jobs_of(setup)
         running = Running(setup, Records(setup.out), {job.key: job for job in jobs}, terminal, stop)
         missing = [job for job in jobs if not running.records.is_done(job)]
-        terminal.say(f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done already")
+        terminal.say(f"{counted(len(jobs), 'job')}, {len(jobs) - len(missing)} of them done already")
         for job in [job for job in missing if job.kind == "audit"]:
             measure(running, job)
         _train_all(running, [job for job in missing if job.kind == "train"], lock)
@@ -95,11 +95,8 @@ def overview(setup: Setup) -> Overview:
 def _trainings_told(plan: Plan) -> str:
     """As "9 trainings: 3 networks with 3 seeds each"."""
     seeds = [len(seeds_of(plan, name)) for name in plan.trainings]
-    each = (
-        f"{seeds[0]} seed{'s' * (seeds[0] > 1)} each" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
-    )
-    counted = [f"{sum(seeds)} training{'s' * (sum(seeds) > 1)}", f"{len(seeds)} network{'s' * (len(seeds) > 1)}"]
-    return f"{counted[0]}: {counted[1]} with {each}"
+    each = f"{counted(seeds[0], 'seed')} each" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
+    return f"{counted(sum(seeds), 'training')}: {counted(len(seeds), 'network')} with {each}"
 
 
 def _train_all(running: Running, jobs: list[Job], lock: int) -> None:

@@ -13,6 +13,7 @@ from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import HALF, takes_half, torch_for
 from fer_dist.distributed.world import World, pick_device
+from fer_dist.errors import counted
 from fer_dist.runs.network import build, on_device
 from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.train.checks import check_job
@@ -67,12 +68,13 @@ def dry_run(
 ) -> str:
     """The resolved configuration and the estimate, as text. opened: as of `check_job`."""
     config = resolved(config, preset)
+    epochs = counted(config.train.epochs, "epoch")
     found = estimate(config, check_job(config, config.ray.workers, opened), progress)
     crops, side = found.timed
     lines = [
         json.dumps(to_shown_json(config), indent=1),
         f"run folder: {run_folder(config).address} (not made: this is a dry run)",
-        f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {config.train.epochs} epochs)",
+        f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {epochs})",
         f"chosen:     {found.told}",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "
         f"{crops} crops of {side} px of noise{', uncompiled' * (config.train.compile in ('on', 'graphs'))}; decoding "

@@ -16,7 +16,7 @@ from fer_dist.data.loading.order import Order, Positions
 from fer_dist.data.loading.reader import Reader
 from fer_dist.distributed.hardware import takes_half
 from fer_dist.distributed.world import World
-from fer_dist.errors import SharedError, WorkError
+from fer_dist.errors import SharedError, WorkError, counted
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import load_scores, save_evaluation, scored
 from fer_dist.progress import Message, Progress
@@ -174,7 +174,7 @@ class Session:
         self.job.home.close()
         bad = self.loader.bad | (self.validation.bad if self.validation else {})
         if bad and self.world.is_main:
-            text = f"left out {len(bad)} image{'s' * (len(bad) > 1)} that did not decode: {name_bad(bad)}"
+            text = f"left out {counted(len(bad), 'image')} that did not decode: {name_bad(bad)}"
             self.job.progress(Message(text))
         self.world.barrier()
 
@@ -348,11 +348,10 @@ def _stop_with(job: Job, reader: Reader) -> None:
 
 def _opening(job: Job, world: World, reader: Reader, start: int, steps: int) -> str:
     config = job.config
-    where = f"{world.size} workers" if world.size > 1 else "1 worker"
     less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
-    images = f"{reader.counts.sum():,} images{less}"
+    images = f"{counted(int(reader.counts.sum()), 'image')}{less}"
     done = f", from step {start}" if start else ""
     return (
-        f"{config.run.name}: {images}, {steps:,} steps in {config.train.epochs} epochs{done}, "
-        f"{where} on {world.device.type}, {job.chosen.told}"
+        f"{config.run.name}: {images}, {counted(steps, 'step')} in {counted(config.train.epochs, 'epoch')}{done}, "
+        f"{counted(world.size, 'worker')} on {world.device.type}, {job.chosen.told}"
     )

@@ -15,7 +15,7 @@ from support.runs import environment
 from fer_dist.cli import commands
 from fer_dist.cli.commands import main
 from fer_dist.config.flags import Command, listing
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.progress import Message, Terminal, printable
 
 
@@ -285,6 +285,15 @@ def test_an_error_that_quotes_a_word_of_any_length_stays_short_and_keeps_its_rem
     assert told.startswith("fer-dist: plan.yaml:3: no dataset ")
     assert told.endswith("; name one of the plan's\n")
     assert len(told) < 2000
+
+
+def test_a_number_and_its_noun_agree():
+    assert [counted(number, "image") for number in (0, 1, 2, 1000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,000 images",
+    ]
 
 
 def test_the_list_of_commands_fits_the_width(monkeypatch):

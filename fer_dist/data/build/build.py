@@ -25,7 +25,7 @@ from fer_dist.data.build.pack import Packed, PackTask, pack
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
 from fer_dist.data.sources.source import Source
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
 from fer_dist.storage.writing import check_owner, free_on, is_full, open_lock, take_lock, write_atomically
@@ -167,8 +167,8 @@ def _check_room(out: Path, building: Path, listing: Listing) -> None:
     free = free_on(out)
     if needed > free:
         raise InputError(
-            f"{out}: {samples} images need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
-            "make room or choose another OUT"
+            f"{out}: {counted(samples, 'image')} would take about {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; make room or choose another OUT"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fer_dist.data.inspection.audit import AuditReport, Found, Group, Kind
 from fer_dist.data.inspection.sheets import Row, Tile
 from fer_dist.data.shards.leave_out import LeaveOut
+from fer_dist.errors import counted
 
 HELD_OUT = ("val", "test")
 """Splits that training must not see; later ones weigh more: what test and val share is left out of val."""
@@ -36,8 +37,8 @@ def worst_groups(report: AuditReport) -> list[Row]:
     rows = [_row(_title(group), group.members) for group in order[:MOST_ROWS]]
     blank = [image for summary in report.sets for image in summary.blank]
     broken = [image for summary in report.sets for image in summary.undecodable]
-    rows += [_row(f"{len(blank)} blank images", blank)] if blank else []
-    return rows + ([_row(f"{len(broken)} images that do not decode", broken)] if broken else [])
+    rows += [_row(counted(len(blank), "blank image"), blank)] if blank else []
+    return rows + ([_row(counted(len(broken), "undecodable image"), broken)] if broken else [])
 
 
 def _too_many(group: Group) -> Iterable[tuple[Found, str]]:

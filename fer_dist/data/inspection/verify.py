@@ -20,7 +20,7 @@ from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import facts_in, number_in, word_in
 from fer_dist.data.shards.manifest import IMAGES, Manifest, Member, Shard, load_index
 from fer_dist.data.shards.tar import leads_out, read_samples
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, WorkError, counted
 from fer_dist.progress import Tally
 from fer_dist.storage.lines import LineSorter
 from fer_dist.storage.untrusted import open_regular
@@ -138,7 +138,7 @@ def _check_at(path: Path, manifest: Manifest) -> Checked:
         # webdataset reads with tarfile alone, which some headers keep busy for ever: it gets what we have read whole.
         faults.append(Fault(name, keys[-1] if keys else "", f"not a whole tar ({error})"))
     if len(keys) != shard.samples:
-        faults.append(Fault(name, "", f"{len(keys)} samples, but the manifest says {shard.samples}"))
+        faults.append(Fault(name, "", f"{counted(len(keys), 'sample')}, but the manifest says {shard.samples}"))
     for emotion in manifest.emotions:
         said = shard.counts.get(emotion, 0)
         if counts[emotion] != said:
@@ -197,7 +197,7 @@ def _check_sample(sample: dict[str, Any], emotions: tuple[str, ...]) -> tuple[st
 
 def _check_images(sample: dict[str, Any]) -> list[str]:
     images = [extension for extension in IMAGES if extension in sample]
-    wrong = [] if len(images) == 1 else [f"{len(images)} images"]
+    wrong = [] if len(images) == 1 else [counted(len(images), "image")]
     for extension in images:
         try:
             with warnings.catch_warnings():

@@ -31,7 +31,7 @@ from fer_dist.data.shards.manifest import (
     save_manifest,
 )
 from fer_dist.data.shards.tar import leads_out, read_members, read_samples
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.progress import Tally
 from fer_dist.storage.folders import names_found
 from fer_dist.storage.lines import LineSorter
@@ -84,7 +84,7 @@ def index_shards(
     built = {"variant": "indexed", SORTED_INSIDE: sorted_inside}
     manifest = Manifest(dataset, split, names, tuple(shards), built)
     if not manifest.samples:
-        raise InputError(f"{folder}: its {len(tars)} tars hold no sample")
+        raise InputError(f"{folder}: there is no sample in its {counted(len(tars), 'tar')}")
     save_manifest(folder, manifest)
     return manifest
 

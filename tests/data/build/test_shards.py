@@ -585,7 +585,7 @@ def test_too_little_room_is_seen_before_anything_is_written(tmp_path: Path, monk
     usage = namedtuple("usage", "free")(60_000)
     monkeypatch.setattr("fer_dist.data.build.build.shutil.disk_usage", lambda _: usage)
     build(folder_release(tmp_path / "raw", 6), tmp_path / "out")
-    with pytest.raises(InputError, match=r"full: 60 images need about 0\.0 GB, and 0\.0 GB are free; make room"):
+    with pytest.raises(InputError, match=r"full: 60 images would take about 0\.0 GB, and 0\.0 GB are free; make room"):
         build(folder_release(tmp_path / "raw", 60), tmp_path / "full")
     assert not (tmp_path / "full").exists()
 

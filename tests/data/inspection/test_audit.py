@@ -269,7 +269,7 @@ def test_a_list_that_was_written_is_read_back(report: AuditReport, tmp_path: Pat
 def test_the_sheet_shows_the_worst_first(report: AuditReport) -> None:
     titles = [row.title for row in worst_groups(report)]
     assert titles[0].startswith("2 duplicates; in drawn-")
-    assert titles[-2:] == ["1 blank images", "1 images that do not decode"]
+    assert titles[-2:] == ["1 blank image", "1 undecodable image"]
     assert any("labels differ: anger, disgust" in title for title in titles)
     assert len(titles) == len(report.groups) + 2
 
