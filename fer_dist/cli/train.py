@@ -1,11 +1,15 @@
 """fer-dist train."""
 
+import shlex
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from fer_dist.config.flags import Arguments, flat, parse
+from fer_dist.config.settings import Config
 from fer_dist.config.torchrun import launched
 from fer_dist.errors import InputError
 from fer_dist.progress import Terminal
@@ -14,7 +18,6 @@ from fer_dist.progress import Terminal
 def train_command(arguments: Arguments) -> None:
     from fer_dist.config.checks import check
     from fer_dist.config.presets import PRESETS, preset
-    from fer_dist.config.settings import Config
 
     @dataclass(frozen=True)
     class Train:
@@ -35,13 +38,18 @@ def train_command(arguments: Arguments) -> None:
             raise InputError(f"name a preset: {', '.join(PRESETS)}")
         return
     flags = parse(Train, arguments[1:], f"train {name}", preset(name))
-    from fer_dist.train.given import open_given
-
     # What reads the flags and opens the sets is light; what cannot be meant is answered before torch is imported. In a
     # torchrun group only rank 0 opens them, and tells the others.
     check(flags.config)
+    from fer_dist.train.given import open_given
+
     opened = open_given(flags.config) if launched().size == 1 else None
     terminal = Terminal()
+    if not flags.config.data.val and launched().rank == 0:
+        terminal.say(
+            "warning: no --data.val: no epoch is scored, and best is no checkpoint; cut one from train with: "
+            "fer-dist shards build ... --val-fraction 0.1"
+        )
     if flags.dry_run:
         from fer_dist.train.estimate import dry_run
 
@@ -55,4 +63,16 @@ def train_command(arguments: Arguments) -> None:
     with closing(terminal):
         folder = start(flags.config, name, flags.resume, terminal, opened=opened)
     if launched().rank == 0:
-        terminal.say(f"done: {folder}; curves: tensorboard --logdir {folder}")
+        for line in _ending(flags.config.data.train, folder):
+            terminal.say(line)
+
+
+def _ending(train: str, folder: str) -> Iterator[str]:
+    """What to do with a run next. train: its training shards; folder: of the run."""
+    from fer_dist.data.shards.manifest import MANIFEST
+
+    yield f"done:     {folder}"
+    test = Path(train).parent / "test"
+    shards = shlex.quote(str(test)) if (test / MANIFEST).is_file() else "SHARDS"
+    yield f"evaluate: fer-dist evaluate --models {shlex.quote(folder)} --data {shards}"
+    yield f"curves:   tensorboard --logdir {shlex.quote(folder)}"

@@ -176,6 +176,14 @@ class Session:
         if bad and self.world.is_main:
             text = f"left out {counted(len(bad), 'image')} that did not decode: {name_bad(bad)}"
             self.job.progress(Message(text))
+        if self.scores and self.validation and self.world.is_main:
+            accuracy, mean = (100 * self.scores[name] for name in ("accuracy", "mean_over_classes"))
+            self.job.progress(
+                Message(
+                    f"{self.job.config.run.name}: accuracy {accuracy:.2f} %, balanced accuracy {mean:.2f} % on "
+                    f"{self.validation.reader.manifest.name} after the last epoch"
+                )
+            )
         self.world.barrier()
 
     def fail(self, text: str) -> None:

@@ -185,10 +185,18 @@ def test_a_finished_run_that_is_resumed_reads_its_checkpoint_once_and_does_nothi
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_a_training_in_one_process_opens_each_of_its_sets_once(shards, tmp_path, more):
+def test_a_training_in_one_process_opens_each_of_its_sets_once_and_tells_its_score_at_the_end(
+    shards, tmp_path, capsys, more
+):
     with counted_openings() as counted:
         assert main(["train", *arguments(shards, tmp_path, "once", "--train.epochs", "1", *more)]) == 0
     assert counted == {str(shards / split): 1 for split in ("train", "val")}
+    said = capsys.readouterr().err
+    if not more:
+        ((name, scores),) = load_scores(tmp_path / "once").items()
+        accuracy, balanced = (f"{100 * scores[key]:.2f} %" for key in ("accuracy", "mean_over_classes"))
+        end = f"once: accuracy {accuracy}, balanced accuracy {balanced} on {name} after the last epoch"
+        assert said.splitlines()[-4] == end
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(shards, tmp_path, capsys):
