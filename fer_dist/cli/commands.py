@@ -58,7 +58,11 @@ def _doctor(arguments: Arguments) -> None:
 
     @dataclass(frozen=True)
     class Doctor:
-        """Look at what this machine has and what is missing, and say the remedy. Exit code 1 where something is."""
+        """Look at what this machine has and what is missing, say the remedy, and at last whether it is ready.
+
+        Exit code 0: ready, also with warnings; 1: there is a fault. What could not be looked at, and extras that only
+        some commands need, count for neither.
+        """
 
         asked: Annotated[Asked, flat()]
 

@@ -53,7 +53,7 @@ class Row:
 
 
 def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
-    """Look, and print what was found. Raises WorkError where one is a fault.
+    """Look, and print what was found, at last whether all is ready. Raises WorkError where one is a fault.
 
     asked: with the cluster's address (see `addressed`). json: file for the findings as well.
     """
@@ -64,9 +64,11 @@ def doctor(asked: Asked, terminal: Terminal, json: str = "") -> None:
     for row in _gathered(rows):
         if row.finding.remedy:
             terminal.say(f"{row.finding.state}: {_where(row)}: {row.finding.remedy}")
-    faults = sum(row.finding.state == "fault" for row in rows)
+    states = [row.finding.state for row in rows]
+    faults, warnings = states.count("fault"), counted(states.count("warning"), "warning")
     if faults:
-        raise WorkError(f"{counted(faults, 'fault')}; the remedies stand above")
+        raise WorkError(f"not ready: {counted(faults, 'fault')}, {warnings}; the remedies stand above")
+    terminal.say(f"ready: no fault, {warnings}")
 
 
 def rows_of(asked: Asked) -> list[Row]:

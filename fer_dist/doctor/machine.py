@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "fer-dist"
-OPTIONAL = ("deepspeed", "s3", "gcs")
-"""Extras of pyproject.toml that a user may want. cuda12 and cuda13 have a check of their own."""
+OPTIONAL = {"deepspeed": "--train.strategy deepspeed", "s3": "s3:// addresses", "gcs": "gs:// addresses"}
+"""Extras of pyproject.toml that a user may want, and what for. cuda12 and cuda13 have a check of their own."""
 
 FEWEST_FILES, ENOUGH_FILES = 1024, 8192
 """Open files: what Linux gives by default, and what Ray recommends."""
@@ -68,16 +68,23 @@ def packages(asked: Asked, requirements: Sequence[str] | None = None) -> list[Fi
         name, version = requirement.name, version_of(requirement.name)
         requirement.marker = None
         if version and not requirement.specifier.contains(version, prereleases=True):
-            wrong += fault(f"{name} {version}, but {requirement.specifier} is needed", f"pip install '{requirement}'")
+            found = f"{name} {version}, but {requirement.specifier} is needed"
+            remedy = f"pip install '{requirement}'"
+            # Who does not use an extra need not care.
+            wrong += warning(f"{found} for {OPTIONAL[extra]}", remedy) if extra else fault(found, remedy)
         elif version:
             (optional if extra else good).append(f"{name} {version}")
         elif extra:
-            missing.append(f"{name} ({extra})")
+            missing.append(f"{name}, for {OPTIONAL[extra]}: pip install '{requirement}'")
         else:
             wrong += fault(f"{name} is not installed", f"pip install '{requirement}'")
-    found = ok(", ".join(good)) if good else []
-    more = [f"optional: {', '.join(optional) or 'none'}", f"not installed: {', '.join(missing)}" if missing else ""]
-    return wrong + found + ok("; ".join(part for part in more if part))
+    extras = ok(f"optional: {', '.join(optional)}") if optional else []
+    return (
+        wrong
+        + (ok(", ".join(good)) if good else [])
+        + extras
+        + [Finding(f"optional: {name}", "not here") for name in missing]
+    )
 
 
 def _extra_of(requirement: "Requirement") -> str:
