@@ -122,16 +122,17 @@ def _describe(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Describe, arguments, "shards describe")
+    from fer_dist.data.loading.shard_set import sets_at
+
+    sets = sets_at(flags.paths, flags.where.data)
     from fer_dist.cli.shard_tables import count_table, property_table
     from fer_dist.data.inspection.describe import describe, sheet_rows
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
-    from fer_dist.data.loading.shard_set import sets_at
 
     if flags.per_emotion < 1:
         raise InputError(f"--per-emotion {flags.per_emotion}: show at least 1 image of each")
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
-    sets = sets_at(flags.paths, flags.where.data)
     found = describe(sets)
     terminal = Terminal()
     for dataset in found:
@@ -180,17 +181,18 @@ def _audit(arguments: Arguments) -> None:
         where: Annotated[CacheFlags, flat()] = field(default_factory=CacheFlags)
 
     flags = parse(Audit, arguments, "shards audit")
+    from fer_dist.data.loading.shard_set import sets_at
+
+    sets = sets_at(flags.paths, flags.where.data)
     from fer_dist.cli.shard_tables import audit_json, copy_table, set_table, shared_table
     from fer_dist.data.inspection.audit import audit
     from fer_dist.data.inspection.clean import images_to_leave_out, worst_groups
     from fer_dist.data.inspection.sheets import check_sheet_path, contact_sheet
-    from fer_dist.data.loading.shard_set import sets_at
     from fer_dist.data.shards.leave_out import save_leave_out
 
     if flags.sheet:
         check_sheet_path(Path(flags.sheet))
     terminal = Terminal()
-    sets = sets_at(flags.paths, flags.where.data)
     with closing(terminal):
         report = audit(sets, flags.similar, flags.workers, terminal.count("images"))
     for table in (set_table(report), copy_table(report), shared_table(report)):
