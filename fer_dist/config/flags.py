@@ -214,7 +214,7 @@ def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
         inner, marks = _parts(kind, item.name)
         if dataclasses.is_dataclass(inner):
             yield from _flags_of(inner, prefix if marks else f"{prefix}{item.name}.".replace("_", "-"))
-        else:
+        elif positional() not in marks:
             yield f"{prefix}{item.name}".replace("_", "-")
 
 

@@ -106,11 +106,12 @@ class Session:
     def look(self, done: int, lr: float) -> None:
         """Ask how the loss is, which `read_look` reads once the next step is on its way.
 
-        It makes a point of the curves where at least log_every steps, or a whole epoch, have passed since the last one.
-        The steps of a look that makes none go into the next point: a mean of one or two steps would stand out.
+        Each log_every steps, or each epoch where that is shorter, it makes a point of the curves, at the same steps of
+        every attempt, but none of fewer steps than that: a mean of one or two would stand out. The steps of a look that
+        makes none go into the next point.
         """
         fewest = min(self.job.config.train.log_every, self.order.steps_per_epoch)
-        is_point = done - self.pointed >= fewest
+        is_point = done % fewest == 0 and done - self.pointed >= fewest
         rates = self.monitor.rates() if is_point else None
         self.looking = _Looking(done, lr, self.engine.look(forget=is_point), rates)
         self.pointed = done if is_point else self.pointed

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.faces import faces, shard_set
 
 from fer_dist.bench import flags, order, shards
 from fer_dist.bench.commands import BENCHES, FILES
@@ -67,15 +68,16 @@ def test_a_build_and_its_measurement_have_one_row(monkeypatch: pytest.MonkeyPatc
         (["step", "--workers", "3", "--batch-size", "2"], "--batch-size at least --workers"),
         (["step", "--device", "cuda", "--workers", "64"], "--workers 64 need as many CUDA devices"),
         (["threads", "nowhere"], "no such folder of shards"),
-        (["threads", "nowhere", "--repeats", "0"], "--repeats at least 1"),
-        (["threads", "nowhere", "--steps", "3"], "--steps must be at least 8"),
-        (["threads", "nowhere", "--crop", "80"], "larger than --size 64"),
+        (["threads", "SHARDS", "--repeats", "0"], "--repeats at least 1"),
+        (["threads", "SHARDS", "--steps", "3"], "--steps must be at least 8"),
+        (["threads", "SHARDS", "--crop", "80"], "larger than --size 64"),
     ],
 )
 def test_what_cannot_be_measured_gets_one_line(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", *words]) == 2
+    shards = shard_set(tmp_path / "train", [faces(4)])
+    assert main(["bench", *(str(shards) if word == "SHARDS" else word for word in words)]) == 2
     text = capsys.readouterr().err
     assert message in text
     assert text.count("\n") == 1

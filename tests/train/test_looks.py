@@ -136,6 +136,7 @@ class Points:
             [(10, 10), (20, 10), (30, 10), (40, 10), (50, 10), (60, 10), (70, 10), (80, 10), (90, 10), (100, 10)],
         ),
         (100, 3, 0, [(3, 3), (6, 3), (9, 3), (12, 3)]),
+        (3, 4, 1, [(3, 3), (6, 3), (9, 3), (12, 3), (15, 3)]),
     ],
 )
 def test_no_point_of_the_curves_is_the_mean_of_fewer_steps_than_it_should_be(
@@ -146,6 +147,7 @@ def test_no_point_of_the_curves_is_the_mean_of_fewer_steps_than_it_should_be(
 
 def test_the_points_of_an_attempt_that_goes_on_are_whole_too() -> None:
     assert Points(10, 25, begun=25).run(begun=25)[:2] == [(40, 15), (50, 10)]
+    assert Points(2, 4, begun=3).run(1, begun=3)[:2] == [(6, 3), (8, 2)]
 
 
 def test_a_weight_that_is_no_number_and_the_step_of_the_first_bad_loss_are_seen() -> None:
