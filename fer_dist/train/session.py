@@ -245,9 +245,11 @@ def open_session(job: Job, world: World) -> Session:
     checkpoints = Checkpoints(job.folder, config.train.keep_last, warn, job.home)
     snapshot = _enter(job, world, checkpoints)
     share = len(order.share(world.rank, world.size)) * order.per_lane
-    engine = _open_engine(job, world, network, snapshot, share)
+    engine = _open_engine(job, world, network, snapshot)
     begun = snapshot.step if snapshot else 0
     steps = config.train.epochs * order.steps_per_epoch
+    if config.train.compile != "off" and begun < steps and (fault := engine.compile(share)):
+        warn(f"--train.compile {config.train.compile}: not compiled, for {fault}")
     course = Course(begun, steps, order.steps_per_epoch, network.emotions, job.preset)
     monitor = Monitor(config, world, job.folder, job.progress, course)
     monitor.say(Message(_opening(job, world, reader, begun, steps)))
@@ -318,8 +320,7 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
     return found.snapshot if found else snapshot_of(entry, contents)
 
 
-def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None, share: int) -> Engine:
-    """share: images of this rank in a step."""
+def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:
     config = job.config
     torch.manual_seed(config.train.seed)
     model = on_device(build(network), world.device)
@@ -334,10 +335,6 @@ def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | 
     if snapshot:
         engine.load_state(snapshot.optimizer)
         engine.load_scaler_state(snapshot.state.get("scaler", {}))
-    if config.train.compile != "off":
-        fault = engine.compile(share)
-        if fault and world.is_main:
-            job.progress(Message(f"warning: --train.compile {config.train.compile}: not compiled, for {fault}"))
     return engine
 
 
