@@ -153,7 +153,8 @@ GLOSSARY = (
     ),
     Entry(
         "Spearman's r",
-        "Correlation of two orders, from \N{MINUS SIGN}1 to 1; its p is over all orders of the emotions.",
+        "Correlation of two orders, from \N{MINUS SIGN}1 to 1; its p is over all orders of the emotions; of more than "
+        "eight, over 100,000 random ones.",
         "spearman",
         "Spearman 1904",
     ),

@@ -54,6 +54,24 @@ def test_the_rank_correlation_of_any_table_equals_scipys(pairs):
         assert 0 < found["p"] <= 1
 
 
+def test_the_rank_correlation_of_many_classes_is_as_significant_as_scipys_and_stays_the_same():
+    random = np.random.default_rng(1)
+    trained, recalls = np.arange(40.0), np.arange(40.0) / 40 + random.normal(0, 0.7, 40)
+    found = rank_correlation(trained, recalls)
+    spearman = scipy.stats.spearmanr(trained, recalls)
+    assert found["spearman"] == pytest.approx(spearman.statistic)
+    # For so many classes Student's t, by which scipy goes, is near the exact p.
+    assert 0.005 < spearman.pvalue < 0.5
+    assert found["p"] == pytest.approx(spearman.pvalue, abs=0.005)
+    assert found == rank_correlation(trained, recalls)
+
+
+def test_the_p_of_nine_classes_in_one_order_is_small_but_not_nothing():
+    found = rank_correlation(np.arange(9), np.arange(9) / 9)
+    assert found["spearman"] == 1
+    assert 0 < found["p"] < 0.001
+
+
 def test_an_emotion_without_images_has_no_rank():
     found = rank_correlation(np.array([1, 2, 3, 99]), np.array([0.1, 0.2, 0.3, np.nan]))
     assert found == {"spearman": 1.0, "p": pytest.approx(2 / 6), "classes": 3}
