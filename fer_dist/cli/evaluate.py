@@ -48,6 +48,9 @@ def evaluate_command(arguments: Arguments) -> None:
         if result.bad:
             named = name_bad(result.bad)
             terminal.say(f"{result.model} on {result.dataset}: left out {len(result.bad)} that did not decode: {named}")
+        if extra := result.scores["extra"]:
+            named = ", ".join(f"{count:,} of {name}" for name, count in extra.items())
+            terminal.say(f"{result.model} on {result.dataset}: left out {named}, which the model does not have")
     measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
     rows = []
     for result in results:

@@ -129,8 +129,9 @@ class CacheFlags:
 class ModelConfig:
     """The SE-ResNet-18 of the study, and what may be varied in it."""
 
-    emotions: Literal["seven", "eight"] = "seven"
-    """The classes: the study's seven, or those and contempt."""
+    emotions: str = "seven"
+    """The classes: seven, the study's; eight, those and contempt; or names of your own with commas between, in the
+    order of the outputs, as weak,engaged,pain. Case and blanks do not count, and happy is happiness."""
 
     width: int = 64
     """Channels of the first stage; the others have 2, 4 and 8 times as many. 64 is ResNet-18; fewer for trials."""

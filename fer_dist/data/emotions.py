@@ -1,7 +1,12 @@
 """Emotion names and the label table of each dataset. Names travel everywhere; a bare index never leaves its table.
 
+A user's own classes are names like any other: `class_names` says what may be one.
+
 Label order is this field's most repeated silent bug, so each table stands here once, with its source.
 """
+
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from fer_dist.errors import InputError
 
@@ -126,6 +131,78 @@ def emotion_of_word(word: str) -> str | None:
     return WORDS.get(word.strip().lower())
 
 
+MOST_CLASSES = 100
+"""Of one network or set: a confusion matrix of more is 40 inches wide."""
+
+LONGEST_NAME = 40
+"""Letters of a class's name, which heads columns and stands beside bars."""
+
+SHOWN = 12
+"""Names that a message lists before it counts the others."""
+
+NAMED_SETS = {"seven": SEVEN, "eight": EIGHT}
+
+
+def class_name(word: str) -> str:
+    """Our name for any class: that of an emotion we know, else the word itself, whose case and blanks do not count."""
+    plain = " ".join(unicodedata.normalize("NFC", word).split()).lower()
+    return WORDS.get(plain, plain)
+
+
+def class_names(words: Iterable[str], source: str) -> tuple[str, ...]:
+    """The names of classes that a user lists, in their order. source: the flag and what it was given, for messages.
+
+    Raises InputError for what is no name, for names that mean the same class, and for too many.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name = class_name(word)
+        if fault := fault_of_name(name):
+            raise InputError(
+                f"{source}: {word.strip()[:80]!r} {fault}; give names with commas between, as weak,engaged"
+            )
+        if name in found:
+            raise InputError(
+                f"{source}: {found[name].strip()!r} and {word.strip()!r} are the same class, {name}: case and blanks "
+                "do not count, and words for an emotion that we know mean that one; leave one out"
+            )
+        found[name] = word
+    if len(found) > MOST_CLASSES:
+        raise InputError(f"{source[:80]}: {len(found)} classes, and there can be {MOST_CLASSES}; leave some out")
+    return tuple(found)
+
+
+def class_of_label(label: str, classes: tuple[str, ...]) -> str | None:
+    """Our name for what a release writes; None where it means none.
+
+    classes: those that a user lists for it; empty where they are the emotions that we know.
+    """
+    if not classes:
+        return emotion_of_word(label)
+    name = class_name(label)
+    return name if name in classes else None
+
+
+def fault_of_name(name: str) -> str:
+    """Why this cannot be the name of a class; empty where it can."""
+    if not name.strip():
+        return "is no name"
+    if len(name) > LONGEST_NAME:
+        return f"has {len(name)} letters, and a name has at most {LONGEST_NAME}"
+    if not name.isprintable() or "," in name:
+        return "has a sign that no name has"
+    return "" if name != "-" else "means no class"
+
+
+def model_classes(given: str, flag: str) -> tuple[str, ...]:
+    """The classes of a network: seven, eight, or names with commas between. Raises InputError for what names none."""
+    if given.strip() in NAMED_SETS:
+        return NAMED_SETS[given.strip()]
+    if "," not in given:
+        raise InputError(f"{flag} {given[:80]}: give seven, eight, or the names of your classes, as weak,engaged,pain")
+    return class_names(given.split(","), f"{flag} {given[:80]}")
+
+
 def columns_of(
     emotions: tuple[str, ...], model_emotions: tuple[str, ...], drop_extra: bool = False
 ) -> list[int | None]:
@@ -134,12 +211,23 @@ def columns_of(
     emotions:       the set's names, in the order of its labels.
     model_emotions: the model's names, in the order of its outputs.
     Returns one entry for each name of the set: an output's index, or None where drop_extra leaves the name out.
-    Raises InputError for a name that the model does not have, unless drop_extra.
+    Raises InputError for a name that the model does not have, unless drop_extra, and where it has none of them.
     """
     missing = [name for name in emotions if name not in model_emotions]
+    if emotions and len(missing) == len(emotions):
+        raise InputError(
+            f"the data has {_few(missing)}, the model {_few(model_emotions)}: they have no class in common; give a set "
+            f"or a model with some of the same names (in training: --model.emotions {','.join(missing[:SHOWN])})"
+        )
     if missing and not drop_extra:
         raise InputError(
-            f"the data has {', '.join(missing)}, which the model does not have ({', '.join(model_emotions)}); "
-            "add --data.drop-extra to leave those images out"
+            f"the data has {_few(missing)}, which the model does not have ({_few(model_emotions)}); "
+            "add --data.drop-extra to leave those images out, or train with all of them in --model.emotions"
         )
     return [model_emotions.index(name) if name in model_emotions else None for name in emotions]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The names, as many as a line can hold."""
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"

@@ -177,5 +177,5 @@ def _said(error: BaseException) -> str:
 
 
 def scored(predictions: Predictions, reader: Reader) -> dict[str, Any]:
-    """The scores of a set's table, and how many images a list left out of it."""
-    return scores(predictions) | {"left_out": reader.left_out}
+    """The scores of a set's table, and how many images a list, and which emotions the model's lack, left out of it."""
+    return scores(predictions) | {"left_out": reader.left_out, "extra": reader.extra}

@@ -22,7 +22,10 @@ AGAINST = "ours against the study's"
 
 
 def paper_tables(study: Study) -> list[Table]:
-    """Those of its tables that have a row here; none where no dataset has a role."""
+    """Those of its tables that have a row here; none where no dataset has a role, or all are of other classes."""
+    classes = {name for counts in study.class_counts.values() for name in counts}
+    if classes and classes.isdisjoint(CLASS_COUNTS["a"]):
+        return []
     tables = [
         _counts(study, "table-1-class-counts", "1", ("a", "b")),
         _cross_dataset(study),

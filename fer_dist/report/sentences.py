@@ -115,6 +115,9 @@ def confusion_sentences(result: Result) -> str:
         sentences.append("No image is confused.")
     if scores["masked"]:
         sentences.append(f"The set lacks {', '.join(scores['masked'])}: masked, and never predicted.")
+    if extra := scores.get("extra"):
+        counts = ", ".join(f"{count:,} of {name}" for name, count in extra.items())
+        sentences.append(f"Its images of emotions that the model does not have are left out: {counts}.")
     return " ".join(sentences)
 
 

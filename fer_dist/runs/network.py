@@ -10,7 +10,7 @@ from annotated_types import Interval, Len
 from torch import Tensor
 
 from fer_dist.config.settings import Config
-from fer_dist.data.emotions import EIGHT, SEVEN
+from fer_dist.data.emotions import model_classes
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.storage.untrusted import Number
@@ -37,8 +37,9 @@ class Network:
 
 
 def network_of(config: Config) -> Network:
+    """The network that a configuration describes. Raises InputError for classes that cannot be."""
     data, model = config.data, config.model
-    emotions = SEVEN if model.emotions == "seven" else EIGHT
+    emotions = model_classes(model.emotions, "--model.emotions")
     return Network(emotions, data.size, data.crop, data.mean, data.std, model.width, model.reduction, model.bias)
 
 

@@ -4,6 +4,7 @@ once."""
 from collections.abc import Mapping
 
 from fer_dist.config.settings import Config
+from fer_dist.data.emotions import model_classes
 from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError, naming
@@ -16,8 +17,10 @@ Opened = Mapping[str, ShardSet]
 def open_given(config: Config, opened: Opened | None = None) -> Opened:
     """Open the sets of a training, but for those in `opened`, and look for the other files that its settings name.
 
-    Raises InputError where one is not there or not whole, val is a test split, or a list names images of other sets.
+    Raises InputError where one is not there or not whole, val is a test split, a list names images of other sets, or
+    the network's classes cannot be.
     """
+    model_classes(config.model.emotions, "--model.emotions")
     data = config.data
     sets = dict(opened or {})
     places = {"--data.train": data.train, "--data.val": data.val}

@@ -2,7 +2,17 @@
 
 import pytest
 
-from fer_dist.data.emotions import CODES, EIGHT, SEVEN, WORDS, columns_of, emotion_of_word
+from fer_dist.data.emotions import (
+    CODES,
+    EIGHT,
+    MOST_CLASSES,
+    SEVEN,
+    WORDS,
+    class_names,
+    columns_of,
+    emotion_of_word,
+    model_classes,
+)
 from fer_dist.errors import InputError
 
 PUBLISHED = {
@@ -89,3 +99,42 @@ def test_an_emotion_that_the_model_does_not_have_is_an_error_that_names_it_and_t
 
 def test_drop_extra_gives_no_column_to_an_emotion_that_the_model_does_not_have() -> None:
     assert columns_of(("contempt", *SEVEN), SEVEN, drop_extra=True) == [None, *range(7)]
+
+
+def test_classes_of_ones_own_keep_their_order_and_words_for_an_emotion_that_we_know_mean_it() -> None:
+    assert class_names(("weak", " In\tPain ", "Happy"), "--emotions") == ("weak", "in pain", "happiness")
+    assert model_classes("seven", "--model.emotions") == SEVEN
+    assert model_classes(" eight ", "--model.emotions") == EIGHT
+    assert model_classes("weak, Engaged,pain", "--model.emotions") == ("weak", "engaged", "pain")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "weak, WEAK",
+            r"^--model\.emotions weak, WEAK: 'weak' and 'WEAK' are the same class, weak: case and blanks do",
+        ),
+        ("in pain,in  pain", r"'in pain' and 'in  pain' are the same class, in pain"),
+        ("joy,weak,happy", r"'joy' and 'happy' are the same class, happiness"),
+        ("e\u0301lan,\u00e9lan", r"are the same class, \u00e9lan"),
+        ("weak,,pain", r"'' is no name; give names with commas between, as weak,engaged$"),
+        ("weak,a\x07", r"'a\\x07' has a sign that no name has"),
+        ("weak,-", r"'-' means no class"),
+        (f"weak,{'x' * 41}", r"has 41 letters, and a name has at most 40"),
+        ("weak", r"^--model\.emotions weak: give seven, eight, or the names of your classes, as weak,engaged,pain$"),
+        (",".join(map(str, range(MOST_CLASSES + 1))), r": 101 classes, and there can be 100; leave some out$"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_or_are_no_names_are_refused(given: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model_classes(given, "--model.emotions")
+
+
+def test_a_set_and_a_model_without_a_common_class_are_refused_whether_or_not_others_may_be_dropped() -> None:
+    for drop_extra in (False, True):
+        with pytest.raises(
+            InputError, match=r"has weak, pain, the model fear: .* no class in .* --model.emotions weak,pain"
+        ):
+            columns_of(("weak", "pain"), ("fear",), drop_extra)
+    assert columns_of(("weak", "pain"), ("pain", "fear"), drop_extra=True) == [None, 0]

@@ -46,7 +46,7 @@ WRONG = [
     ("set: {train.epochs: many}\n", ":5: set.train.epochs: expected a whole number, found 'many'"),
     ("set: {data.val: x}\n", ":5: set.data.val: a plan says this with a training's data"),
     ("set: {run.device: cuda}\n", ":5: set.run.device: where it runs is no part of a plan"),
-    ("set: {model.emotions: nine}\n", "expected one of seven, eight, found 'nine'"),
+    ("set: {model.emotions: nine}\n", "set: model.emotions nine: give seven, eight, or the names of"),
     ("set: {train.zero_stage: 4}\n", ":5: set.train.zero_stage: expected one of 0, 1, 2, found '4'"),
     ("set: {data.mean: [0, 1]}\n", ":5: set.data.mean: more than 2 values are needed"),
     ("set: {data.mean: [0, 1, 2, 3]}\n", ":5: set.data.mean: expected 3 values, found 4"),

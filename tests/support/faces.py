@@ -65,7 +65,7 @@ def folder_release(
 ) -> Path:
     """count images in one split of class folders; the classes take turns. Small, for there may be thousands."""
     for i in range(count):
-        write(root / split / ("happy", "sad", "fear")[i % 3] / f"{i:05d}.jpg", encoded(i, side=16))
+        write(root / split / words[i % len(words)] / f"{i:05d}.jpg", encoded(i, side=16))
     return root
 
 

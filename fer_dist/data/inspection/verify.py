@@ -13,7 +13,7 @@ from tarfile import TarError
 from typing import Any
 
 from fer_dist.config.settings import DataConfig
-from fer_dist.data.emotions import emotion_of_word
+from fer_dist.data.emotions import class_name
 from fer_dist.data.images import MOST_FILE_BYTES, TooLargeError, decode
 from fer_dist.data.loading.shard_set import ShardSet, look_up
 from fer_dist.data.processes import core_count, in_processes
@@ -187,7 +187,7 @@ def _check_sample(sample: dict[str, Any], emotions: tuple[str, ...]) -> tuple[st
             by_name = word_in(facts_in(sample["json"]))
         except ValueError:
             wrong.append("its .json is not an object")
-    by_name = emotion_of_word(by_name) or by_name
+    by_name = by_name if by_name in emotions else class_name(by_name)
     if by_number and by_name and by_number != by_name:
         wrong.append(f"its .cls means {by_number}, its .json says {by_name}")
     if "cls" not in sample and by_name not in emotions:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.data.draws import Hashes, Integers, hashed, sample_id
-from fer_dist.data.emotions import columns_of, emotion_of_word
+from fer_dist.data.emotions import EIGHT, class_name, columns_of
 from fer_dist.data.loading.mixing import Contents
 from fer_dist.data.loading.order import Positions, sequence
 from fer_dist.data.loading.remote import RemoteShards
@@ -80,7 +80,8 @@ class Samples:
 class Reader:
     """Reads the samples of one shard set whose emotions the model has, less those of a list.
 
-    counts: samples of each shard; left_out: how many more there were without the list.
+    counts: samples of each shard; left_out: how many more there were without the list; extra: how many there are of
+    each emotion that the model does not have.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Reader:
             raise InputError(f"{folder}: {error}") from None
         self.columns = columns_of(self.manifest.emotions, model_emotions, drop_extra=True)
         kept = {name for name, column in zip(self.manifest.emotions, self.columns, strict=True) if column is not None}
+        self.extra = {name: count for name, count in self.manifest.counts.items() if count and name not in kept}
         self._counts = np.array(
             [sum(shard.counts[e] for e in shard.counts if e in kept) for shard in self.manifest.shards]
         )
@@ -198,7 +200,7 @@ class Reader:
     def _target(self, tar: OpenedTar, position: int, column: int) -> list[float]:
         soft = tar.facts(position).get("soft")
         try:
-            shares = None if soft is None else shares_of(soft, self.emotions)
+            shares = None if soft is None else shares_of(soft, self.emotions, self.manifest.emotions)
         except ValueError as error:
             where = f"{tar.name}: {tar.key(position)}"
             raise InputError(
@@ -260,10 +262,11 @@ class Reader:
             self.remote.release(shard)
 
 
-def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
+def shares_of(soft: Any, emotions: tuple[str, ...], others: tuple[str, ...] = ()) -> list[float] | None:
     """A soft label as shares of the model's emotions, which sum to 1; None where it gives them nothing.
 
     soft: {emotion: share}, as the json of a sample has it; shares of emotions that the model lacks fall away.
+    others: classes that it may name as well, those of the set.
     Raises ValueError that says what is wrong with it.
     """
     if not isinstance(soft, dict):
@@ -271,9 +274,9 @@ def shares_of(soft: Any, emotions: tuple[str, ...]) -> list[float] | None:
     shares = [0.0] * len(emotions)
     total = 0.0
     for word, share in soft.items():
-        name = emotion_of_word(word)
-        if name is None:
-            raise ValueError(f"names {word[:20]!r}, which is no emotion that we know")
+        name = word if word in others else class_name(word)
+        if not (name in emotions or name in others or name in EIGHT):
+            raise ValueError(f"names {word[:20]!r}, which is no emotion that we know and no class of the set")
         if not isinstance(share, int | float) or not 0 <= share <= MOST_SHARE:
             # What is nested just deep enough to be read can be too deep to be written.
             shown = repr(share)[:20] if isinstance(share, str | int | float) else f"of a {type(share).__name__}"

@@ -11,7 +11,7 @@ from tarfile import TarError
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from fer_dist.data.emotions import WORDS, emotion_of_word
+from fer_dist.data.emotions import class_names
 from fer_dist.data.images import MOST_FILE_BYTES
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
@@ -49,13 +49,13 @@ def index_shards(
 ) -> Manifest:
     """Make a folder of tars a shard set.
 
-    emotions: names in the order of the numbers in .cls, as any word that we know for them.
+    emotions: names in the order of the numbers in .cls: any word that we know for an emotion, or classes of one's own.
     dataset, split: by default the names of the folder above and of the folder.
     Where a manifest stands already, it stays as it is, and only indexes that are missing or damaged are made anew.
     Raises InputError, which names the shard and the key, for a damaged tar, a sample without an image, or without a
     label among the emotions in its .cls or its .json.
     """
-    names = tuple(_known(word) for word in emotions or ())
+    names = class_names(emotions or (), f"--emotions {','.join(emotions or ())}")
     if (folder / MANIFEST).is_file():
         return _mend(folder, names, progress)
     if not folder.is_dir():
@@ -66,8 +66,6 @@ def index_shards(
         raise InputError(f"{folder}: no .tar in it; found: {names_found(folder)}")
     if not names:
         raise InputError(f"{folder}: no manifest; say what the labels 0, 1, 2, ... mean: --emotions NAME,NAME,...")
-    if len(set(names)) < len(names):
-        raise InputError(f"--emotions {','.join(emotions or ())}: names an emotion twice")
     where = folder.resolve()
     dataset, split = dataset or where.parent.name, split or where.name
     for name, source in ((f"{dataset}-{split}", "--dataset, --split"), *((tar.name, str(folder)) for tar in tars)):
@@ -112,13 +110,6 @@ class IndexTask:
 
     tar: Path
     emotions: tuple[str, ...]
-
-
-def _known(word: str) -> str:
-    name = emotion_of_word(word)
-    if name is None:
-        raise InputError(f"--emotions: {word!r} names no emotion that we know; there are: {', '.join(WORDS)}")
-    return name
 
 
 def _workers(tars: list[Path]) -> int:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from fer_dist.data.emotions import emotion_of_word
+from fer_dist.data.emotions import class_name
 
 LONGEST = 64
 """Bytes of a .cls that are read; Python refuses numbers of thousands of digits with an error of its own."""
@@ -36,7 +36,7 @@ def emotion_in(facts: dict[str, Any], emotions: tuple[str, ...]) -> str | None:
     if "emotion" not in facts:
         return None
     word = word_in(facts)
-    emotion = emotion_of_word(word)
+    emotion = word if word in emotions else class_name(word)
     if emotion not in emotions:
         raise ValueError(f"the emotion {word[:20]!r} is not among {', '.join(emotions)}")
     return emotion

@@ -7,17 +7,23 @@ import re
 from collections.abc import Iterable
 from math import log
 
-from fer_dist.data.emotions import CODES, WORDS, emotion_of_word
+from fer_dist.data.emotions import CODES, WORDS, class_names, class_of_label
 from fer_dist.errors import InputError
 
 FEWEST = 1000
 """Images, below which the sizes of class folders say nothing about the order of their numbers."""
 
 
-def codes_of(given: str) -> dict[str, str]:
+def own_classes(given: str) -> tuple[str, ...]:
+    """A user's own classes. given: as --emotions; empty for none. Raises InputError as `class_names`."""
+    return class_names(given.split(","), f"--emotions {given[:80]}") if given else ()
+
+
+def codes_of(given: str, classes: tuple[str, ...] = ()) -> dict[str, str]:
     """Label -> our name, by what a user gave as --codes; empty text for a number whose rows are to be left out.
 
     given: the name of a table in CODES, or names in the order of the numbers 0, 1, 2, ... with - for one to leave out.
+    classes: the user's own; empty where the names are emotions that we know.
     """
     if given in CODES:
         return CODES[given]
@@ -25,9 +31,10 @@ def codes_of(given: str) -> dict[str, str]:
         raise InputError(f"--codes {given}: no such table; there are {', '.join(CODES)}; or give a list of names")
     codes = {}
     for number, word in enumerate(map(str.strip, given.split(","))):
-        emotion = emotion_of_word(word)
+        emotion = class_of_label(word, classes)
         if emotion is None and word != "-":
-            raise InputError(f"--codes: {word!r} names no emotion that we know; use - or one of {', '.join(WORDS)}")
+            what = "is not among --emotions" if classes else "names no emotion that we know"
+            raise InputError(f"--codes: {word!r} {what}; use - or one of {', '.join(classes or WORDS)}")
         codes[str(number)] = emotion or ""
     return codes
 

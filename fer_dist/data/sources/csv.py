@@ -14,8 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused
+from fer_dist.data.emotions import EIGHT, WORDS, class_of_label
+from fer_dist.data.sources.codes import (
+    ask_for_codes,
+    check_counting,
+    codes_of,
+    own_classes,
+    plain_code,
+    remarks_on_unused,
+)
 from fer_dist.data.sources.reading import clean_key, dataset_name, read_whole, refuse_other_kinds
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
@@ -80,6 +87,10 @@ class Options:
     root: OnDisk = ""
     """Folder that the paths start from. Empty: the folder of the csv file."""
 
+    emotions: str = ""
+    """Classes of your own, in the order of their labels, as weak,engaged,pain. Empty: the emotions that we know, by any
+    usual word for them."""
+
     codes: str = ""
     """What labels mean that are no words: a dataset's table, such as affectnet, or names in the order of the numbers
     0, 1, 2, ..., as neutral,happy,sad; - for a number whose rows are left out."""
@@ -103,11 +114,12 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     if options.root and not os.path.isdir(options.root):
         raise InputError(f"root {options.root}: no such folder; give the folder that the paths of {raw} start from")
     files = tuple(_opened(file, split, options) for file, split in found.items())
-    codes = codes_of(options.codes) if options.codes else {}
+    own = own_classes(options.emotions)
+    codes = codes_of(options.codes, own) if options.codes else {}
     seen = Seen()
     for file in files:
-        _look(file, codes, seen)
-    emotions = _emotions(path, seen, codes, options.codes)
+        _look(file, codes, own, seen)
+    emotions = _emotions(path, seen, codes, options)
     first = files[0]
     parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.parts.items())
     labels = f"labels by {options.codes}" if codes else "labels are words"
@@ -115,7 +127,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     if len(found) > 1:
         remarks += remarks_on_unread(path, [file.parent.name for file in found])
     variant = f"csv, {parts}; {labels}{_told_splits(files, seen)}"
-    return Table(files, codes, dataset_name(options.dataset, path), variant, emotions, remarks)
+    return Table(files, codes, dataset_name(options.dataset, path), variant, emotions, remarks, own)
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,10 @@ class File:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one csv file or several. codes: label -> our name; empty where the labels are words."""
+    """The rows of one csv file or several. codes: label -> our name; empty where the labels are words.
+
+    own: the user's own classes; empty where they are the emotions that we know.
+    """
 
     files: tuple[File, ...]
     codes: dict[str, str]
@@ -164,6 +179,7 @@ class Table:
     variant: str
     emotions: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         for file in self.files:
@@ -181,9 +197,10 @@ class Table:
             return LeftOut("", name, "unknown split")
         if not cells["image"]:
             return LeftOut(split, name, "no image is named")
-        emotion = _emotion(cells["emotion"], self.codes)
+        emotion = _emotion(cells["emotion"], self.codes, self.own)
         if not emotion:
-            reason = "unknown code" if self.codes else "not an emotion that we know"
+            unknown = "not among --emotions" if self.own else "not an emotion that we know"
+            reason = "unknown code" if self.codes else unknown
             return LeftOut(split, name, reason if emotion is None else "a code that --codes leaves out")
         if not inside:
             return LeftOut(split, name, "path leaves the root")
@@ -300,7 +317,7 @@ MOST_LABELS = 100
 """Different labels that are not understood which are held, however long the file is."""
 
 
-def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
+def _look(file: File, codes: dict[str, str], own: tuple[str, ...], seen: Seen) -> None:
     has_folders = not file.split and "split" not in file.columns.parts
     for number, row in _rows(file):
         if fault := _row_fault(row, file.columns.count):
@@ -308,7 +325,7 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
         else:
             seen.is_foreign = seen.is_foreign or any(map(is_foreign, row))
             label = plain_code(row[file.columns.parts["emotion"]])
-            emotion = _emotion(label, codes)
+            emotion = _emotion(label, codes, own)
             if emotion is not None:
                 seen.emotions |= {emotion} - {""}
                 seen.labels.add(label)
@@ -319,20 +336,24 @@ def _look(file: File, codes: dict[str, str], seen: Seen) -> None:
                 seen.splits |= {split} - {""}
 
 
-def _emotions(path: Path, seen: Seen, codes: dict[str, str], given: str) -> tuple[str, ...]:
-    """The emotions that the file labels, in the order of the codes."""
+def _emotions(path: Path, seen: Seen, codes: dict[str, str], options: Options) -> tuple[str, ...]:
+    """The emotions that the file labels, in the user's order or that of the codes."""
+    own = own_classes(options.emotions)
     others = [readable(label) for label in sorted(seen.others)][:12]
     if codes:
-        check_counting(path, [*seen.labels, *seen.others], codes, given)
+        check_counting(path, [*seen.labels, *seen.others], codes, options.codes)
     if seen.emotions:
-        return tuple(name for name in dict.fromkeys(codes.values() or EIGHT) if name in seen.emotions)
+        return tuple(name for name in dict.fromkeys(own or codes.values() or EIGHT) if name in seen.emotions)
     if not others:
         raise InputError(f"{path}: no row that fits its first line; {seen.fault or 'there are none'}")
     if not codes and any(map(str.isdecimal, others)):
         raise ask_for_codes(path, others)
+    what, advice = "an emotion that we know", "" if codes else "; classes of your own are listed with --emotions"
+    if own:
+        what, advice = "a class of --emotions", ""
     raise InputError(
-        f"{path}: no label names an emotion that we know; looked for {', '.join(codes or WORDS)}; "
-        f"found: {', '.join(others)[:200]}"
+        f"{path}: no label names {what}; looked for {', '.join(codes or own or WORDS)}; "
+        f"found: {', '.join(others)[:200]}{advice}"
     )
 
 
@@ -368,9 +389,9 @@ def _split_of_path(path: str) -> str:
     return next(filter(None, map(split_of, path.split("/")[:-1])), None) or ""
 
 
-def _emotion(label: str, codes: dict[str, str]) -> str | None:
+def _emotion(label: str, codes: dict[str, str], own: tuple[str, ...]) -> str | None:
     """Our name; None where the label means nothing, empty where the user's codes leave it out."""
-    return codes.get(plain_code(label)) if codes else emotion_of_word(label)
+    return codes.get(plain_code(label)) if codes else class_of_label(label, own)
 
 
 def _rows(file: File) -> Iterator[tuple[int, list[str]]]:

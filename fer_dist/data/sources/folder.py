@@ -5,9 +5,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_dist.data.emotions import EIGHT, WORDS, emotion_of_word
+from fer_dist.data.emotions import EIGHT, WORDS, class_of_label, emotion_of_word
 from fer_dist.data.images import is_image_name
-from fer_dist.data.sources.codes import ask_for_codes, check_counting, codes_of, plain_code, remarks_on_unused, told
+from fer_dist.data.sources.codes import (
+    ask_for_codes,
+    check_counting,
+    codes_of,
+    own_classes,
+    plain_code,
+    remarks_on_unused,
+    told,
+)
 from fer_dist.data.sources.reading import clean_key, dataset_name, images_below, read_whole
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample, Source
 from fer_dist.data.sources.splits import check_one_each, remarks_on_unread, split_folders, split_of
@@ -29,6 +37,10 @@ class Options:
     dataset: str = ""
     """Name of the dataset. Empty: the name of RAW, in lower case."""
 
+    emotions: str = ""
+    """Classes of your own, in the order of their labels, as weak,engaged,pain. Empty: the emotions that we know, by any
+    usual word for them."""
+
     codes: str = ""
     """What class folders mean that are numbers: a dataset's table, such as rafdb, or names in the order of the numbers
     0, 1, 2, ..., as neutral,happy,sad; - for a number that is left out."""
@@ -45,15 +57,16 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     """
     root = folder_at(raw)
     dataset = dataset_name(options.dataset, root)
-    codes = codes_of(options.codes) if options.codes else {}
+    own = own_classes(options.emotions)
+    codes = codes_of(options.codes, own) if options.codes else {}
     splits = split_folders(root)
     check_one_each(root, splits)
     # Whoever gives the folder of a test split alone must not train on it unawares.
     alone = split_of(root.resolve().name) or "train"
     folders = {root / name: split for name, split in splits.items()} or {root: alone}
-    _refuse_outer_folder(root)
+    _refuse_outer_folder(root, own)
     _refuse_metadata(root, folders)
-    classes = [one for folder, split in folders.items() for one in _class_folders(folder, split, codes, options.codes)]
+    classes = [one for folder, split in folders.items() for one in _class_folders(folder, split, codes, options)]
     layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
     if not splits and (inside := _split_inside(classes)):
         classes, layout = inside, "<class>/<split>"
@@ -62,9 +75,12 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
         dataset=dataset,
         variant=f"folders {layout}; classes are {f'codes: {told(codes)}' if codes else 'words'}",
         emotions=tuple(
-            name for name in dict.fromkeys(codes.values() or EIGHT) if any(folder.emotion == name for folder in classes)
+            name
+            for name in dict.fromkeys(own or codes.values() or EIGHT)
+            if any(folder.emotion == name for folder in classes)
         ),
         classes=tuple(classes),
+        own=own,
         remarks=(
             *(remarks_on_unread(root, splits) if splits else ()),
             *_remarks_on_empty(classes),
@@ -95,7 +111,10 @@ class ClassFolder:
 
 @dataclass(frozen=True)
 class Folder:
-    """Images in class folders, also in folders inside those. The key keeps the class folder's name."""
+    """Images in class folders, also in folders inside those. The key keeps the class folder's name.
+
+    own: the user's own classes; empty where they are the emotions that we know.
+    """
 
     root: str
     dataset: str
@@ -103,6 +122,7 @@ class Folder:
     emotions: tuple[str, ...]
     classes: tuple[ClassFolder, ...]
     remarks: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Sample | LeftOut]:
         yield from self._strays()
@@ -128,7 +148,7 @@ class Folder:
         for entry in entries_of(path):
             name = f"{inside}/{entry.name}"
             if is_folder(entry) and not entry.is_symlink():
-                yield from self._walk(entry.path, name, folder, fault or _contradiction(entry.name, folder))
+                yield from self._walk(entry.path, name, folder, fault or _contradiction(entry.name, folder, self.own))
             elif reason := _fault(entry) or fault or ("" if folder.emotion else "a code that --codes leaves out"):
                 yield LeftOut(folder.split, self._name(folder.base, name), reason)
             else:
@@ -154,20 +174,20 @@ def _fault(entry: os.DirEntry[str]) -> str:
     return "" if is_image_name(entry.name) else "not an image by its extension"
 
 
-def _contradiction(name: str, folder: ClassFolder) -> str:
+def _contradiction(name: str, folder: ClassFolder, own: tuple[str, ...]) -> str:
     """Why nothing in a folder of this name inside a class folder can be taken for that class in that split."""
     if split_of(name) not in (None, folder.split):
         return "in a folder in its class folder that means another split"
-    if emotion_of_word(name) not in (None, folder.emotion):
+    if class_of_label(name, own) not in (None, folder.emotion):
         return "in a folder in its class folder that means another emotion"
     return ""
 
 
-def _refuse_outer_folder(root: Path) -> None:
+def _refuse_outer_folder(root: Path, own: tuple[str, ...]) -> None:
     """Raises InputError for a folder around the release, as archives unpack into, with the one that is meant."""
     folders = [root]
     for depth in range(3):
-        known = next((folder for folder in folders if any(map(_is_known, folders_in(folder)))), None)
+        known = next((folder for folder in folders if any(_is_known(name, own) for name in folders_in(folder))), None)
         if known and depth:
             raise InputError(f"{root}: its folders name no split and no class; did you mean {known}?")
         if known:
@@ -175,8 +195,8 @@ def _refuse_outer_folder(root: Path) -> None:
         folders = [folder / name for folder in folders for name in folders_in(folder)]
 
 
-def _is_known(name: str) -> bool:
-    return bool(split_of(name) or emotion_of_word(name) or name.isdecimal())
+def _is_known(name: str, own: tuple[str, ...]) -> bool:
+    return bool(split_of(name) or class_of_label(name, own) or emotion_of_word(name) or name.isdecimal())
 
 
 def _refuse_metadata(root: Path, folders: Iterable[Path]) -> None:
@@ -193,7 +213,8 @@ def _refuse_metadata(root: Path, folders: Iterable[Path]) -> None:
             )
 
 
-def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) -> list[ClassFolder]:
+def _class_folders(parent: Path, split: str, codes: dict[str, str], options: Options) -> list[ClassFolder]:
+    own = own_classes(options.emotions)
     names = folders_in(parent)
     if not names:
         raise InputError(
@@ -201,22 +222,22 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], given: str) 
             f"found: {names_found(parent)}"
         )
     if codes:
-        check_counting(parent, map(plain_code, names), codes, given)
-    elif any(map(str.isdecimal, names)):
+        check_counting(parent, map(plain_code, names), codes, options.codes)
+    elif any(name.isdecimal() and name not in own for name in names):
         raise ask_for_codes(parent, map(readable, names))
     classes = []
     for name in names:
-        emotion = codes.get(plain_code(name)) if codes else emotion_of_word(name)
+        emotion = codes.get(plain_code(name)) if codes else class_of_label(name, own)
         if emotion is None:
-            raise InputError(
-                f"{parent / name}: the class {readable(name)!r} "
-                + (
-                    f"is not among --codes {given}: {told(codes)}"
-                    if codes
-                    else f"names no emotion that we know; rename the folder to one of {', '.join(WORDS)}, or give "
-                    "--codes where all classes are numbers"
-                )
+            fault = (
+                f"is not among --codes {options.codes}: {told(codes)}"
+                if codes
+                else f"is not among --emotions {', '.join(own)}; name it there too, or move the folder away"
+                if own
+                else f"names no emotion that we know; rename the folder to one of {', '.join(WORDS)}, or give --codes "
+                "where all classes are numbers, or --emotions with all classes where they are your own"
             )
+            raise InputError(f"{parent / name}: the class {readable(name)!r} {fault}")
         classes.append(ClassFolder(parent / name, split, emotion, name))
     return classes
 

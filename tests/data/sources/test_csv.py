@@ -54,6 +54,22 @@ def test_emotions_stand_in_the_order_of_the_codes(tmp_path: Path) -> None:
     assert table(tmp_path, "path,label", "a,2", "b,0", codes="sad,fear,happy").emotions == ("sadness", "happiness")
 
 
+def test_labels_of_ones_own_are_classes_in_the_order_that_is_given(tmp_path: Path) -> None:
+    source = table(
+        tmp_path, "path,label", "a,PAIN", "b,weak", "c,happy", "d,in  pain", emotions="weak,in pain,pain,dizzy"
+    )
+    assert source.emotions == ("weak", "in pain", "pain")
+    assert {sample.path[-1]: sample.emotion for sample in samples_of(source)} == {
+        "a": "pain",
+        "b": "weak",
+        "d": "in pain",
+    }
+    assert {reason for _, _, reason in left_out_of(source)} == {"not among --emotions"}
+    coded = table(tmp_path, "path,label", "a,1", "b,0", emotions="weak,pain", codes="pain,weak")
+    assert coded.emotions == ("weak", "pain")
+    assert [sample.emotion for sample in samples_of(coded)] == ["weak", "pain"]
+
+
 def test_the_variant_says_which_columns_were_taken_and_how_labels_are_read(tmp_path: Path) -> None:
     assert opened(words_and_splits(tmp_path / "a")).variant == (
         "csv, image in Image, emotion in Label, split in Split, subject in Subject; labels are words"
@@ -188,8 +204,17 @@ def test_blanks_behind_delimiters_change_nothing(tmp_path: Path) -> None:
             r"no row that fits its first line; columns are missing in line 2$",
         ),
         (["image,label"], {}, r"no row that fits its first line; there are none$"),
-        (["image,label", "a.jpg,3-sad"], {}, r"no label names an emotion .* found: 3-sad$"),
-        (["image,label", "a.jpg,bored"], {}, r"no label names an emotion .* surprise, surprised, .* found: bored$"),
+        (["image,label", "a.jpg,3-sad"], {}, r"no label names an emotion .* found: 3-sad; classes of your"),
+        (
+            ["image,label", "a.jpg,bored"],
+            {},
+            r"no label names an emotion .* surprise, surprised, .* found: bored; classes",
+        ),
+        (
+            ["image,label", "a.jpg,bored"],
+            {"emotions": "weak,pain"},
+            r"no label names a class of --emotions; .* weak, pain;",
+        ),
         (["image,label", "a.jpg,fear"], {"codes": "rafdb"}, r"looked for 1, 2, 3, 4, 5, 6, 7; found: fear$"),
         (["image,label", "a.jpg,1"], {"codes": "rafbd"}, r"--codes rafbd: no such table; there are fer2013, rafdb"),
         (["image,label", "a.jpg,1"], {"codes": "happy,bored"}, r"--codes: 'bored' names no emotion .* use - or one of"),

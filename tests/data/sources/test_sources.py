@@ -381,7 +381,7 @@ def test_a_link_to_itself_stops_no_build(tmp_path: Path, source: str) -> None:
     [
         (
             ["train/bored/a.jpg"],
-            r"the class 'bored' names no emotion that we know; rename .* surprise, surprised, fear",
+            r"the class 'bored' names no emotion that we know; rename .* surprise, .* --emotions .* your own$",
         ),
         (
             ["train/0/a.jpg", "train/1/a.jpg"],
@@ -398,6 +398,25 @@ def test_a_folder_that_is_not_understood_is_one_clear_line(tmp_path: Path, names
     with pytest.raises(InputError, match=message) as error:
         open_source("folder", str(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_class_folders_of_ones_own_are_classes_in_the_order_that_is_given(tmp_path: Path) -> None:
+    folder_release(tmp_path, 8, words=("pain", "WEAK", "0", "Happy"))
+    source = open_source("folder", str(tmp_path), emotions="weak,0, in pain,pain,joy")
+    assert source.emotions == ("weak", "0", "pain", "happiness")
+    assert {Path(sample.path).parent.name: sample.emotion for sample in samples_of(source)} == {
+        "pain": "pain", "WEAK": "weak", "0": "0", "Happy": "happiness",
+    }  # fmt: skip
+    write(tmp_path / "train" / "pain" / "weak" / "b.jpg", encoded(1))
+    assert {
+        reason for _, _, reason in left_out_of(open_source("folder", str(tmp_path), emotions="weak,0,pain,joy"))
+    } == {"in a folder in its class folder that means another emotion"}
+    with pytest.raises(InputError, match=r"the class 'Happy' is not among --emotions weak, 0; name it there too"):
+        open_source("folder", str(tmp_path), emotions="weak,0")
+    named = open_source("folder", str(folder_release(tmp_path / "n", 4, words=("0", "1"))), emotions="a,b", codes="b,a")
+    assert {sample.facts["code"]: sample.emotion for sample in samples_of(named)} == {"0": "b", "1": "a"}
+    with pytest.raises(InputError, match=r"--codes: 'c' is not among --emotions; use - or one of a, b$"):
+        open_source("folder", str(tmp_path / "n"), emotions="a,b", codes="c,a")
 
 
 def test_a_folder_that_is_absent_or_a_name_that_is_no_name_is_refused(tmp_path: Path) -> None:
