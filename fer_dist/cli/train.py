@@ -63,16 +63,18 @@ def train_command(arguments: Arguments) -> None:
     with closing(terminal):
         folder = start(flags.config, name, flags.resume, terminal, opened=opened)
     if launched().rank == 0:
-        for line in _ending(flags.config.data.train, folder):
+        for line in _ending(flags.config, folder):
             terminal.say(line)
 
 
-def _ending(train: str, folder: str) -> Iterator[str]:
-    """What to do with a run next. train: its training shards; folder: of the run."""
+def _ending(config: Config, folder: str) -> Iterator[str]:
+    """What to do with a run next. folder: of the run."""
     from fer_dist.data.shards.manifest import MANIFEST
+    from fer_dist.runs.architecture import is_own
 
     yield f"done:     {folder}"
-    test = Path(train).parent / "test"
+    test = Path(config.data.train).parent / "test"
     shards = shlex.quote(str(test)) if (test / MANIFEST).is_file() else "SHARDS"
-    yield f"evaluate: fer-dist evaluate --models {shlex.quote(folder)} --data {shards}"
+    network = f" --network {config.model.network}" if is_own(config.model.network) else ""
+    yield f"evaluate: fer-dist evaluate --models {shlex.quote(folder)} --data {shards}{network}"
     yield f"curves:   tensorboard --logdir {shlex.quote(folder)}"

@@ -25,6 +25,8 @@ def check(config: Config) -> None:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.deepspeed_config and train.strategy != "deepspeed":
         raise InputError("--train.deepspeed-config is of no use without --train.strategy deepspeed; give both or none")
+    if config.model.pretrained and train.init_from:
+        raise InputError("--model.pretrained and --train.init-from both give the weights to start from; give one")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
 

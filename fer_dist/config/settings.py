@@ -127,20 +127,32 @@ class CacheFlags:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The SE-ResNet-18 of the study, and what may be varied in it."""
+    """The network: the SE-ResNet-18 of the study and what may be varied in it, or another one."""
+
+    network: str = "seresnet18"
+    """seresnet18; timm:NAME, a network of timm (extra timm), as timm:resnet18; or package.module:function, your own: a
+    function (classes: int) -> nn.Module from images [B, 3, H, W] to logits [B, K]. A method parts() of it, lists of
+    modules from the input to the head, serves train.freeze and train.layer_decay."""
+
+    pretrained: OnDisk = ""
+    """A .safetensors file of weights to start from, as others wrote it, by the names that the network's tensors have. A
+    head of other classes is drawn anew. A run of ours is a start as --train.init-from."""
 
     emotions: str = "seven"
     """The classes: seven, the study's; eight, those and contempt; or names of your own with commas between, in the
     order of the outputs, as weak,engaged,pain. Case and blanks do not count, and happy is happiness."""
 
     width: int = 64
-    """Channels of the first stage; the others have 2, 4 and 8 times as many. 64 is ResNet-18; fewer for trials."""
+    """Of seresnet18: channels of the first stage; the others have 2, 4 and 8 times as many. 64 is ResNet-18; fewer for
+    trials."""
 
     reduction: int = 16
-    """r of squeeze and excitation: its hidden layer has C / r channels. 16 is forced by 11.27 M parameters."""
+    """Of seresnet18: r of squeeze and excitation, whose hidden layer has C / r channels. 16 is forced by 11.27 M
+    parameters."""
 
     bias: bool = False
-    """Whether the two layers of the excitation have a bias. Without: 11,267,143 parameters; with: 11,269,183."""
+    """Of seresnet18: whether the two layers of the excitation have a bias. Without: 11,267,143 parameters; with:
+    11,269,183."""
 
 
 @dataclass(frozen=True)
@@ -335,6 +347,9 @@ class EvaluateConfig:
 
     checkpoint: str = "last"
     """Which checkpoint of each run: last, best, or a step."""
+
+    network: tuple[str, ...] = ()
+    """Networks of your own that models name, as package.module:function. A file alone has nothing imported."""
 
     batch_size: int = 256
     """Images that go through the network at once. The scores do not depend on it."""

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "fer-dist"
-OPTIONAL = {"deepspeed": "--train.strategy deepspeed", "s3": "s3:// addresses", "gcs": "gs:// addresses"}
+OPTIONAL = {
+    "deepspeed": "--train.strategy deepspeed",
+    "timm": "--model.network timm:NAME",
+    "s3": "s3:// addresses",
+    "gcs": "gs:// addresses",
+}
 """Extras of pyproject.toml that a user may want, and what for. cuda12 and cuda13 have a check of their own."""
 
 FEWEST_FILES, ENOUGH_FILES = 1024, 8192

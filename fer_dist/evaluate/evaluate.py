@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig
 from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
@@ -18,7 +19,6 @@ from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
 from fer_dist.evaluate.results import check_can_save, save_evaluation, scored
-from fer_dist.model import SEResNet18
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import Checkpoints, load_model
 from fer_dist.runs.curves import add_scores
@@ -58,7 +58,7 @@ def evaluate(
     """
     sets = opened or open_given(config)
     homes = [entered(path) for path in config.models]
-    models = [(home, *load_model(home, config.checkpoint)) for home in homes]
+    models = [(home, *load_model(home, config.checkpoint, config.network)) for home in homes]
     # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.
     steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
     readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
@@ -98,14 +98,14 @@ class Part:
 
 def predict_part(part: Part, device: str) -> Predicted:
     """What a Ray task runs, on cpu or cuda. Raises InputError and WorkError as `evaluate` does."""
-    network, model = load_model(part.model, part.config.checkpoint)
+    network, model = load_model(part.model, part.config.checkpoint, part.config.network)
     reader = _open_set(part.config, part.data, network)
     picked = pick_device(device)
     return _predict_set(part.config, (network, on_device(model, picked)), reader, picked, part.batches)
 
 
 def _predict_here(
-    config: EvaluateConfig, models: list[tuple[Network, SEResNet18]], readers: list[list[Reader]]
+    config: EvaluateConfig, models: list[tuple[Network, nn.Module]], readers: list[list[Reader]]
 ) -> Iterator[Predicted]:
     device = pick_device(config.device)
     for (network, model), row in zip(models, readers, strict=True):
@@ -142,7 +142,7 @@ def _predict_on_ray(
 
 def _predict_set(
     config: EvaluateConfig,
-    trained: tuple[Network, SEResNet18],
+    trained: tuple[Network, nn.Module],
     reader: Reader,
     device: torch.device,
     batches: range | None = None,

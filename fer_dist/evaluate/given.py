@@ -7,6 +7,7 @@ from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.data.shards.selection import listed
 from fer_dist.errors import InputError, naming
+from fer_dist.runs.architecture import check_architecture
 from fer_dist.runs.folder import find_run
 from fer_dist.storage.paths import shown
 
@@ -22,6 +23,8 @@ def open_given(config: EvaluateConfig) -> list[ShardSet]:
             f"--batch-size {config.batch_size} must be at least 1, and --threads {config.threads} at least 0"
         )
     check_ray(config.ray)
+    for name in config.network:
+        check_architecture(name, "--network")
     for model in config.models:
         find_run(model)
     with naming("--data"):

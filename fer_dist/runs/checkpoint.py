@@ -9,7 +9,7 @@ each file. What is not listed, or does not match its hash, is passed over for th
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,14 +20,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_dist.data.emotions import MOST_CLASSES, fault_of_name
-from fer_dist.errors import InputError, WorkError
-from fer_dist.model import SEResNet18
+from fer_dist.errors import InputError, WorkError, naming
+from fer_dist.runs.architecture import is_of_timm, is_own
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, as_text, parsed
-from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_weights, shapes_that_tell
+from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_described, check_weights
 from fer_dist.storage.untrusted import Count, Number, Value, read_or_nothing, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
@@ -230,15 +230,18 @@ def snapshot_of(entry: Entry, contents: dict[str, bytes]) -> Snapshot:
     return Snapshot(entry.step, tensors[MODEL], tensors[OPTIMIZER], state, entry.score)
 
 
-def load_network(run: str | Path | RunFolder) -> tuple[Network, dict[str, Tensor]]:
+def load_network(run: str | Path | RunFolder, given: Collection[str] = ()) -> tuple[Network, dict[str, Tensor]]:
     """A network's description and weights. Takes and raises what `load_model` does."""
-    network, model = load_model(run)
+    network, model = load_model(run, given=given)
     return network, dict(model.state_dict())
 
 
-def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Network, SEResNet18]:
+def load_model(
+    run: str | Path | RunFolder, which: str = "last", given: Collection[str] = ()
+) -> tuple[Network, nn.Module]:
     """A trained network in evaluation mode, and its description, from a run folder (also at a URL) or a .safetensors.
 
+    given: the user's own networks that may be imported, as `build`.
     Raises InputError where there is none, or the file is not one of ours: its description, and the name, shape and kind
     of each of its weights; or where they give no numbers.
     """
@@ -250,22 +253,20 @@ def load_model(run: str | Path | RunFolder, which: str = "last") -> tuple[Networ
     try:
         with safe_open(path, framework="pt") as file:
             network = _described((file.metadata() or {}).get("network", ""), source)
-            names, described = file.keys(), shapes_that_tell(network)
-            shapes = {name: list(file.get_slice(name).get_shape()) for name in described if name in names}
-            if shapes != described:
-                # Before anything of that size is made: the file holds as much as it says.
-                raise InputError(f"{source}: weights of {shapes}, described are {described}; {WRITTEN_BY_US}")
+            names = file.keys()
+            check_described(network, {name: list(file.get_slice(name).get_shape()) for name in names}, source)
             tensors = {name: file.get_tensor(name) for name in names}
     except SAFETENSORS_ERRORS as error:
         raise InputError(f"{source} ({error}); {WRITTEN_BY_US}") from None
     # Not on torch's meta device, for which it imports 900 modules in 7 s; these weights are drawn in 0.2 s.
-    with torch.random.fork_rng(devices=[]):
-        model = build(network)
+    with torch.random.fork_rng(devices=[]), naming(str(path)):
+        model = build(network, given)
     check_weights(model, tensors, source)
     model.load_state_dict(tensors)
     model.eval()
     with torch.no_grad():
-        if not model(torch.ones(1, 3, SMALLEST, SMALLEST)).isfinite().all():
+        side = SMALLEST if network.is_ours else network.crop
+        if not model(torch.ones(1, 3, side, side)).isfinite().all():
             raise InputError(f"{path}: its weights give no numbers; take another --checkpoint, or train it again")
     return network, model
 
@@ -276,6 +277,9 @@ def _described(text: str, source: str) -> Network:
     if unknown:
         raise InputError(f"{source} that this version knows: it has {', '.join(sorted(unknown))[:80]}; use a newer one")
     network = record(Network, text, source, WRITTEN_BY_US)
+    if not (network.is_ours or is_of_timm(network.architecture) or is_own(network.architecture)):
+        lacks = f"its architecture is {network.architecture[:80]!r}, which this version lacks"
+        raise InputError(f"{source}: {lacks}; {WRITTEN_BY_US}")
     if network.crop > network.size or len(set(network.emotions)) < len(network.emotions):
         raise InputError(f"{source}: its crop is larger than its size, or an emotion comes twice; {WRITTEN_BY_US}")
     faults = [f"{name[:80]!r} {fault}" for name in network.emotions if (fault := fault_of_name(name))]

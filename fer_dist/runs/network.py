@@ -1,19 +1,22 @@
-"""What a trained network is: its emotions, its crops, its shape; all that builds it anew."""
+"""What a trained network is: its emotions, its crops, its architecture; all that builds it anew."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval, Len
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_dist.config.settings import Config
 from fer_dist.data.emotions import model_classes
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
+from fer_dist.runs.architecture import LONGEST, OURS, TIMM, own_maker
 from fer_dist.storage.untrusted import Number
+
+OURS_IN_FILES = "se-resnet-18"
 
 Size = Annotated[int, Interval(ge=1, le=1 << 16)]
 WRITTEN_BY_US = "give a file that fer-dist train wrote, as it wrote it"
@@ -23,7 +26,10 @@ Deviation = Annotated[float, Interval(gt=0, lt=math.inf)]
 
 @dataclass(frozen=True)
 class Network:
-    """A network and what one must know to use it. Stored in the metadata of its safetensors file."""
+    """A network and what one must know to use it. Stored in the metadata of its safetensors file.
+
+    width, reduction, bias: of our own architecture; others have a name alone.
+    """
 
     emotions: Annotated[tuple[str, ...], Len(1)]
     size: Size
@@ -33,28 +39,104 @@ class Network:
     width: Size
     reduction: Size
     bias: bool
-    architecture: Literal["se-resnet-18"] = "se-resnet-18"
+    architecture: Annotated[str, Len(1, LONGEST)] = OURS_IN_FILES
+
+    @property
+    def is_ours(self) -> bool:
+        return self.architecture == OURS_IN_FILES
 
 
 def network_of(config: Config) -> Network:
     """The network that a configuration describes. Raises InputError for classes that cannot be."""
     data, model = config.data, config.model
     emotions = model_classes(model.emotions, "--model.emotions")
-    return Network(emotions, data.size, data.crop, data.mean, data.std, model.width, model.reduction, model.bias)
+    shape = model.width, model.reduction, model.bias
+    architecture = OURS_IN_FILES if model.network == OURS else model.network
+    return Network(emotions, data.size, data.crop, data.mean, data.std, *shape, architecture)
 
 
-def build(network: Network) -> SEResNet18:
-    """The network of that description, with weights drawn from torch's generator."""
-    return SEResNet18(len(network.emotions), network.width, network.reduction, network.bias)
+def build(network: Network, given: Collection[str] = ()) -> nn.Module:
+    """The network of that description, with weights drawn from torch's generator.
+
+    given: the user's own networks that may be imported, see architecture.py.
+    Raises InputError where it is none of them, or timm has no such network.
+    """
+    classes = len(network.emotions)
+    if network.is_ours:
+        return SEResNet18(classes, network.width, network.reduction, network.bias)
+    if network.architecture.startswith(TIMM):
+        return _of_timm(network.architecture.removeprefix(TIMM), classes, network.crop)
+    made = own_maker(network.architecture, given)(classes)
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{network.architecture}: gave a {type(made).__name__}, and should give an nn.Module")
+    return made
 
 
-def shapes_that_tell(network: Network) -> dict[str, list[int]]:
-    """Of two of its weights. They grow as the whole network does, whose other weights take four times as much."""
-    last = 8 * network.width
-    return {"head.weight": [len(network.emotions), last], "stages.3.1.conv2.weight": [last, last, 3, 3]}
+def build_for(config: Config) -> nn.Module:
+    """The network of a configuration, as `build`."""
+    return build(network_of(config), (config.model.network,))
 
 
-def check_weights(model: SEResNet18, tensors: Mapping[str, Tensor], source: str) -> None:
+def _of_timm(name: str, classes: int, crop: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise InputError(f"timm:{name}: timm is not installed; pip install 'fer-dist[timm]'") from None
+    if not timm.is_model(name):
+        like = ", ".join(timm.list_models(f"*{name.partition('.')[0][:6]}*")[:8])
+        raise InputError(f"timm:{name}: timm {timm.__version__} has no such network{like and f'; it has {like}'}")
+    # A network of patches is made for one size of image.
+    is_fixed = getattr(timm.get_pretrained_cfg(name, allow_unregistered=True), "fixed_input_size", False)
+    more: dict[str, Any] = {"img_size": crop} if is_fixed else {}
+    made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **more)
+    return made
+
+
+def check_described(network: Network, shapes: Mapping[str, list[int]], source: str) -> None:
+    """Look at the shapes of a file's weights before anything of the size that it describes is made.
+
+    Raises InputError where they are others, or the architecture is none that can be built here.
+    """
+    if network.is_ours:
+        # Of two of its weights, which grow as the whole network does, whose other weights take four times as much.
+        last = 8 * network.width
+        wanted = {"head.weight": [len(network.emotions), last], "stages.3.1.conv2.weight": [last, last, 3, 3]}
+    elif network.architecture.startswith(TIMM):
+        with torch.device("meta"):
+            wanted = {name: list(tensor.shape) for name, tensor in build(network).state_dict().items()}
+    else:
+        # A user's own: who gave it, trusts it.
+        return
+    found = {name: shapes[name] for name in wanted if name in shapes}
+    if found != wanted:
+        differing = {name: shape for name, shape in wanted.items() if found.get(name) != shape}
+        told = {name: found[name] for name in differing if name in found}
+        raise InputError(
+            f"{source}: weights of {str(told)[:200]}, described are {str(differing)[:200]}; {WRITTEN_BY_US}"
+        )
+
+
+def head_of(model: nn.Module) -> set[str]:
+    """Names of the tensors of a network's last layer, whose outputs are the classes; empty where it is not known."""
+    known = getattr(model, "default_cfg", None)
+    names = known.get("classifier") if isinstance(known, dict) else None
+    if names:
+        heads = (names,) if isinstance(names, str) else tuple(names)
+        return {name for name in model.state_dict() if name.startswith(tuple(f"{head}." for head in heads))}
+    parts = own_parts(model)
+    last = (
+        {id(tensor) for module in parts[-1] for tensor in module.state_dict(keep_vars=True).values()} if parts else ()
+    )
+    return {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in last}
+
+
+def own_parts(model: nn.Module) -> list[list[nn.Module]]:
+    """What a network's method parts() says: its modules from the input to the head; empty where it has none."""
+    parts: Any = getattr(model, "parts", None)
+    return [list(part) for part in parts()] if callable(parts) else []
+
+
+def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Raises InputError that names the first of the tensors that is not the network's. source: their file."""
     wanted = model.state_dict()
     for names, other, fault in ((wanted, tensors, "has no"), (tensors, wanted, "has, beside a network's,")):
@@ -72,10 +154,11 @@ def check_weights(model: SEResNet18, tensors: Mapping[str, Tensor], source: str)
 
 def shape_differences(theirs: Network, ours: Network) -> str:
     """Why the weights of one do not fit the other, as `width 16, here 64`; empty where they do, the head aside."""
-    names = [name for name in ("width", "reduction", "bias") if getattr(theirs, name) != getattr(ours, name)]
+    of_ours = ("width", "reduction", "bias") if theirs.is_ours and ours.is_ours else ()
+    names = [name for name in ("architecture", *of_ours) if getattr(theirs, name) != getattr(ours, name)]
     return "; ".join(f"{name} {getattr(theirs, name)}, here {getattr(ours, name)}" for name in names)
 
 
-def on_device(model: SEResNet18, device: torch.device) -> SEResNet18:
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """The network on a device, its weights channels-last."""
     return model.to(device).to(memory_format=torch.channels_last)

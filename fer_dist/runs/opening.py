@@ -9,14 +9,28 @@ from typing import Any
 from uuid import uuid4
 
 from fer_dist import __version__
-from fer_dist.config.settings import Config, choices_of, differences, keeping_chosen, to_shown_json, unknown_settings
+from fer_dist.config.settings import (
+    Config,
+    choices_of,
+    differences,
+    keeping_chosen,
+    to_shown_json,
+    unknown_settings,
+    value_of,
+)
 from fer_dist.errors import InputError, WorkError
+from fer_dist.runs.architecture import source_of
 from fer_dist.runs.folder import CONFIG, RunFolder, check_can_write
 from fer_dist.storage.paths import below, settled
 from fer_dist.storage.untrusted import Count, open_regular, read_regular, record
 from fer_dist.storage.writing import free_bytes
 
-HASHED = {"data.leave_out": "leave_out_sha256", "train.deepspeed_config": "deepspeed_config_sha256"}
+HASHED = {
+    "data.leave_out": "leave_out_sha256",
+    "train.deepspeed_config": "deepspeed_config_sha256",
+    "model.pretrained": "pretrained_sha256",
+    "model.network": "network_sha256",
+}
 """Settings that name a file whose content decides as much as its path, and where its sha256 is kept."""
 
 SETS = {"data.train": "train", "data.val": "val"}
@@ -88,7 +102,7 @@ def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunF
             found |= _other_sets({name: asdict(held) for name, held in known.sets.items()}, sets)
         changed = list(found.values())
         if not changed:
-            now = _hashes(config)
+            now = file_hashes(config)
             changed = [
                 f"{setting} {_hashed_files(config)[setting]} has other lines now"
                 for setting, name in HASHED.items()
@@ -155,7 +169,7 @@ def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]
         if folder.read(CONFIG) is None:
             # The number tells this run from one of the same name and settings before it.
             content = {"fer_dist": __version__, "preset": preset, "run": uuid4().hex, "config": to_shown_json(config)}
-            content |= {"sets": sets, **_hashes(config)}
+            content |= {"sets": sets, **file_hashes(config)}
             folder.put(CONFIG, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         raise InputError(f"{folder.path}: cannot be made ({error.strerror}); choose another --run.root") from None
@@ -193,6 +207,8 @@ class _Kept:
     sets: dict[str, _HeldSet] | None = None
     leave_out_sha256: str = ""
     deepspeed_config_sha256: str = ""
+    pretrained_sha256: str = ""
+    network_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,10 +245,12 @@ def _kept(content: bytes, path: str) -> _Kept:
 
 
 def _hashed_files(config: Config) -> dict[str, str]:
-    return {"data.leave_out": config.data.leave_out, "train.deepspeed_config": config.train.deepspeed_config}
+    """The files that settings name: of a user's own network, the one that its function stands in."""
+    files = {name: value_of(config, name) for name in HASHED}
+    return files | {"model.network": str(source_of(config.model.network) or "")}
 
 
-def _hashes(config: Config) -> dict[str, str]:
+def file_hashes(config: Config) -> dict[str, str]:
     """sha256 of the files that the configuration names, as config.json keeps them."""
     files = {HASHED[setting]: path for setting, path in _hashed_files(config).items() if path}
     found = {}

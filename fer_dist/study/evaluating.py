@@ -26,10 +26,12 @@ def evaluate_jobs(running: Running, jobs: Sequence[Job]) -> None:
     folders = {running.run_folder(job.model): job.model for job in jobs}
     paths = {job.data: below(setup.plan.data[job.data].shards, "test") for job in jobs}
     data = setup.configs[jobs[0].model].data
+    networks = dict.fromkeys(setup.configs[job.model].model.network for job in jobs)
     config = EvaluateConfig(
         models=tuple(str(folder) for folder in folders),
         data=tuple(paths.values()),
         checkpoint=setup.plan.checkpoint,
+        network=tuple(networks),
         device=where.device,
         threads=where.threads,
         decoder=fixed_decoder(data.decoder),

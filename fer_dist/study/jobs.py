@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from fer_dist import PACKAGE, __version__
 from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_json
+from fer_dist.runs.opening import file_hashes
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.plan import Model, model_name, seeds_of
 from fer_dist.study.setup import Setup, config_with_list
@@ -23,7 +23,9 @@ Kind = Literal[
     "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds", "report"
 ]
 
-BY_CONTENT = {"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"}
+BY_CONTENT = {
+    "data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config", "model.pretrained",
+}  # fmt: skip
 """Settings that are paths; what lies there counts, not where it lies."""
 
 CHANGES_NO_RESULT = frozenset({
@@ -152,7 +154,7 @@ def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str]
         "sets": [hashes[data, split] for split in setup.plan.training_splits],
         "left out": [setup.listed(data, split) for split in setup.plan.training_splits],
         "settings": settings_of(config),
-        "deepspeed": file_hash(Path(config.train.deepspeed_config)) if config.train.deepspeed_config else "",
+        "files": file_hashes(replace(config, data=replace(config.data, leave_out=""))),
         # Which of the parent's checkpoints it starts from.
         "checkpoint": setup.plan.checkpoint if model.parent else "",
         "best by": _code("evaluate") if setup.plan.checkpoint == "best" else "",

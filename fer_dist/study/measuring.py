@@ -128,7 +128,7 @@ def _open_model(running: Running, job: Job, split: str) -> _Opened:
     """The network of a job, and one split of its data set: what it was trained on is without what the list names."""
     setup = running.setup
     config = setup.configs[job.model] if split == "test" else config_with_list(setup, running.model(job.model))
-    network, model = load_model(running.run_folder(job.model), setup.plan.checkpoint)
+    network, model = load_model(running.run_folder(job.model), setup.plan.checkpoint, (config.model.network,))
     device = pick_device(setup.where.device)
     reader = open_reader(setup.sets[job.data, split], network.emotions, config.data, f"data.{job.data}")
     placement = Placement(0, 1, device, half=False, threads=config.data.threads or default_threads())

@@ -14,7 +14,7 @@ from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError, counted
-from fer_dist.runs.network import build, network_of, shape_differences
+from fer_dist.runs.network import build_for, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
 from fer_dist.storage.paths import below, settled
 from fer_dist.storage.writing import free_bytes
@@ -158,7 +158,7 @@ def _check_disk(setup: Setup) -> None:
     needed = 0
     for model in setup.models:
         config = setup.configs[model.name]
-        parameters = sum(tensor.numel() for tensor in build(network_of(config)).parameters())
+        parameters = sum(tensor.numel() for tensor in build_for(config).parameters())
         needed += 8 * parameters * (config.train.keep_last + 2)
     if setup.out.exists() and not setup.out.is_dir():
         raise InputError(f"{setup.out}: a file stands there; choose another --out")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, WorkError
-from fer_dist.runs.checkpoint import STATE, Checkpoints, load_network
+from fer_dist.runs.checkpoint import STATE, Checkpoints, load_model
 from fer_dist.runs.curves import seconds_of
 from fer_dist.runs.folder import CONFIG
 from fer_dist.runs.network import network_of
@@ -61,12 +61,12 @@ def record_training(running: Running, job: Job) -> None:
     """Record a training that has ended. Its time is read from its curves: other attempts count as well."""
     folder = running.records.run_folder(job)
     file = Checkpoints(folder).model_file(running.setup.plan.checkpoint)
-    network, tensors = load_network(file)
-    wanted = network_of(running.setup.configs[job.model]).emotions
+    config = running.setup.configs[job.model]
+    network, trained = load_model(file, given=(config.model.network,))
+    wanted = network_of(config).emotions
     if network.emotions != wanted:
         raise WorkError(f"{job.model}: its file says {', '.join(network.emotions)}, the study {', '.join(wanted)}")
-    buffers = ("running_mean", "running_var", "num_batches_tracked")
-    parameters = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
+    parameters = sum(parameter.numel() for parameter in trained.parameters())
     worlds = json.loads((file.parent / STATE).read_text()).get("worlds", {})
     found = {"folder": folder.name, "seconds": seconds_of(folder), "parameters": parameters, "worlds": worlds}
     found["images"] = _images(running, job, wanted)

@@ -11,7 +11,7 @@ from fer_dist.config.settings import Config, with_settings
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF, cores, cost_of, fastest, weakest
 from fer_dist.distributed.world import World
-from fer_dist.runs.network import Network, build, network_of
+from fer_dist.runs.network import build_for, network_of
 
 SECONDS_AN_IMAGE, SECONDS_A_PIXEL = 0.25e-3, 40e-9
 """What reading, decoding and augmenting an image takes one core, by the pixels that it is resized to."""
@@ -29,8 +29,11 @@ MOST_DECODING = 8
 """More threads a worker do not decode faster (facts of DALI: 4 to 8)."""
 
 CROPS_A_SECOND, SECONDS_A_STEP = 16_000, 5e-3
-"""What a GPU takes uncompiled: crops of 224 px and width 64, and at least that long for a step, which some 430 kernels
+"""What a GPU takes uncompiled: crops of the study's network, and at least that long for a step, which some 430 kernels
 are started for. Guessed for an H100 from the bytes that a step moves, and not seen: fer-dist bench gpu measures it."""
+
+FLOPS_OF_A_CROP = 3.63e9
+"""Of the study's network, 224 px, on the way there."""
 
 COMPILED_FROM_SECONDS = 600.0
 """Of a run's steps, uncompiled: to compile takes a minute or two, and saves a quarter of what follows (a guess too)."""
@@ -93,7 +96,7 @@ def _compiled(config: Config, kept: dict[str, Any], device: torch.device, images
         return str(kept["train.compile"])
     if device.type != "cuda" or train.strategy != "ddp":
         return "off"
-    crops = views_of(data) * train.batch_size * (data.crop / 224) ** 2 * (config.model.width / 64) ** 2
+    crops = views_of(data) * train.batch_size * flops(config) / FLOPS_OF_A_CROP
     steps = train.epochs * images / train.batch_size
     return "on" if steps * max(crops / CROPS_A_SECOND, SECONDS_A_STEP) >= COMPILED_FROM_SECONDS else "off"
 
@@ -124,26 +127,31 @@ def threads_for(config: Config, device: torch.device, count: int) -> Threads:
         return Threads(min(count, MOST_DECODING), count)
     decoding = SECONDS_AN_IMAGE + SECONDS_A_PIXEL * config.data.size**2
     rate = FLOPS_A_SECOND[config.train.precision in HALF]
-    computing = 3 * views_of(config.data) * _flops(network_of(config)) / rate
+    computing = 3 * views_of(config.data) * flops(config) / rate
     fair = (decoding + computing) / count
     decode = max(1, min(MOST_DECODING, round(decoding / fair)))
     left = count - decode
     return Threads(decode, left if left > 0 and computing / left <= TOLERATED * fair else count)
 
 
-def _flops(network: Network) -> int:
-    """Floating-point operations of one crop on its way through the network; those of its way back are twice as many."""
+def flops(config: Config) -> int:
+    """Floating-point operations of one crop on its way through the network's convolutions and linear layers, a
+    multiplication and an addition as two; those of its way back are twice as many."""
     found = 0
 
     def count(layer: nn.Module, given: Any, made: Tensor) -> None:
         nonlocal found
         found += 2 * made.numel() * layer.get_parameter("weight")[0].numel()
 
-    model = build(network).eval()
+    # Its weights are drawn and forgotten: what draws next must not see it.
+    with torch.random.fork_rng(devices=[]):
+        model = build_for(config).eval()
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(count)
-    side = min(network.crop, COUNTED_SIDE)
+    crop = config.data.crop
+    # Other networks may take one size alone.
+    side = min(crop, COUNTED_SIDE) if network_of(config).is_ours else crop
     with torch.no_grad():
         model(torch.zeros(1, 3, side, side))
-    return round(found * (network.crop / side) ** 2)
+    return round(found * (crop / side) ** 2)

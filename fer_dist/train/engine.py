@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer_dist.config.settings import Config, TrainConfig
+from fer_dist.data.draws import hashed
 from fer_dist.data.loading.loader import Batch
 from fer_dist.data.loading.pipeline import views_of
 from fer_dist.distributed.hardware import HALF, takes_half
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import correct_of_each, evaluating
+from fer_dist.model import SEResNet18
 from fer_dist.train.optimizer import freeze, open_optimizer, set_rate
 from fer_dist.train.zero import Zero
 
@@ -89,6 +91,9 @@ class Engine:
         The mean is over the images that the ranks have together, whatever their shares are; every rank is called.
         """
         set_rate(self.optimizer, lr)
+        if not isinstance(self.model, SEResNet18):
+            # Dropout and its like draw the same in a run that goes on; ours draws nothing.
+            torch.manual_seed(int(hashed(self.config.train.seed, batch.step, self.world.rank)[()]) >> 1)
         images = len(batch.labels)
         targets = batch.labels if batch.targets is None else batch.targets
         size = self.config.train.micro_batch or max(images, 1)

@@ -14,10 +14,10 @@ from fer_dist.data.loading.reader import Samples
 from fer_dist.distributed.hardware import HALF, takes_half, torch_for
 from fer_dist.distributed.world import World, pick_device
 from fer_dist.errors import counted
-from fer_dist.runs.network import build, on_device
+from fer_dist.runs.network import build_for, network_of, on_device
 from fer_dist.runs.opening import resolved, run_folder
 from fer_dist.train.checks import check_job
-from fer_dist.train.choices import choose
+from fer_dist.train.choices import choose, flops
 from fer_dist.train.engine import Engine
 from fer_dist.train.given import Opened
 from fer_dist.train.inputs import Inputs
@@ -35,9 +35,12 @@ class Estimate:
     """steps: of the whole run. seconds: of its steps, uncompiled, without data and validation. bytes: of the device's
     memory.
 
-    timed: crops of a step that was timed, and their side. told: arithmetic and threads, and why.
+    timed: crops of a step that was timed, and their side. told: arithmetic and threads, and why. parameters: of the
+    network; flops: of a crop on its way there, as `choices.flops`.
     """
 
+    parameters: int
+    flops: int
     steps: int
     seconds: float
     bytes: int
@@ -53,14 +56,17 @@ def estimate(config: Config, inputs: Inputs, progress: Callable[[int, int | None
     config = chosen.config
     share = -(-config.train.batch_size // max(config.ray.workers, 1))
     with torch_for(config.train):
-        engine = Engine(config, on_device(build(inputs.network), world.device), world)
+        engine = Engine(config, on_device(build_for(config), world.device), world)
         images, side = (share, config.data.crop) if world.device.type == "cuda" else _affordable(engine, share)
         seconds = _time_steps(engine, images, side, progress)
         memory = _memory_on_cuda(engine, inputs) if world.device.type == "cuda" else _memory(engine, share)
     steps = config.train.epochs * inputs.order.steps_per_epoch
     scale = share / images * (config.data.crop / side) ** 2
     timed = images * engine.views, side
-    return Estimate(steps, steps * seconds * scale, memory, world.device.type, timed, chosen.told)
+    parameters = sum(parameter.numel() for parameter in engine.model.parameters())
+    return Estimate(
+        parameters, flops(config), steps, steps * seconds * scale, memory, world.device.type, timed, chosen.told
+    )
 
 
 def dry_run(
@@ -74,6 +80,8 @@ def dry_run(
     lines = [
         json.dumps(to_shown_json(config), indent=1),
         f"run folder: {run_folder(config).address} (not made: this is a dry run)",
+        f"network:    {config.model.network}, {found.parameters:,} parameters, {found.flops / 1e9:.3g} GFLOPs forward "
+        f"for a crop of {config.data.crop} px",
         f"steps:      {found.steps:,} ({found.steps // config.train.epochs:,} in each of {epochs})",
         f"chosen:     {found.told}",
         f"time:       about {found.seconds / 3600:.2f} h of steps on {found.device}, scaled from {STEPS} steps of "
@@ -88,13 +96,18 @@ def dry_run(
 def _affordable(engine: Engine, share: int) -> tuple[int, int]:
     """How many images, and of which side, can be timed within the seconds that a CPU gets for it."""
     crop, views = engine.config.data.crop, engine.views
-    side = min(crop, PROBE_SIDE)
+    side = _smaller(engine.config, PROBE_SIDE)
     # A single crop may leave BatchNorm a single value.
     fewest = min(share, 2 if views == 1 else 1)
     _step(engine, fewest, side)
     seconds = _step(engine, fewest, side) / fewest * (crop / side) ** 2
     most = min(share, max(fewest, CROPS_ON_CPU // views), int(SECONDS_ON_CPU / (seconds * (STEPS + 1))))
     return (most, crop) if most >= fewest else (fewest, side)
+
+
+def _smaller(config: Config, side: int) -> int:
+    """That side where the crops are larger and the network is ours; others may take one size alone."""
+    return min(config.data.crop, side) if network_of(config).is_ours else config.data.crop
 
 
 def _time_steps(engine: Engine, images: int, side: int, progress: Callable[[int, int | None], None]) -> float:
@@ -143,7 +156,7 @@ def _memory(engine: Engine, share: int) -> int:
             kept += tensor.numel() * tensor.element_size()
         return tensor
 
-    side = min(config.data.crop, MEMORY_SIDE)
+    side = _smaller(config, MEMORY_SIDE)
     crops = torch.randn(2, 3, side, side)
     half = HALF.get(config.train.precision)
     saved = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)

@@ -1,6 +1,7 @@
 """What a training is given, looked at without torch, which takes seconds to import: a wrong path is answered at
 once."""
 
+import os
 from collections.abc import Mapping
 
 from fer_dist.config.settings import Config
@@ -8,6 +9,7 @@ from fer_dist.data.emotions import model_classes
 from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.errors import InputError, naming
+from fer_dist.runs.architecture import check_architecture
 from fer_dist.runs.folder import find_run
 
 Opened = Mapping[str, ShardSet]
@@ -18,9 +20,12 @@ def open_given(config: Config, opened: Opened | None = None) -> Opened:
     """Open the sets of a training, but for those in `opened`, and look for the other files that its settings name.
 
     Raises InputError where one is not there or not whole, val is a test split, a list names images of other sets, or
-    the network's classes cannot be.
+    the network or its classes cannot be.
     """
     model_classes(config.model.emotions, "--model.emotions")
+    check_architecture(config.model.network, "--model.network")
+    if config.model.pretrained and not os.path.isfile(config.model.pretrained):
+        raise InputError(f"--model.pretrained {config.model.pretrained}: no such file; give a .safetensors file")
     data = config.data
     sets = dict(opened or {})
     places = {"--data.train": data.train, "--data.val": data.val}

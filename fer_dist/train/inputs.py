@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.loader import open_reader
@@ -12,8 +13,8 @@ from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.runs.checkpoint import load_network
-from fer_dist.runs.network import Network, network_of, shape_differences
+from fer_dist.runs.checkpoint import SAFETENSORS_ERRORS, load_network
+from fer_dist.runs.network import Network, head_of, network_of, shape_differences
 from fer_dist.train.given import Opened
 
 CACHE_SHARE = 0.9
@@ -58,24 +59,57 @@ def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
     return Inputs(network, reader, mixing, order, validation)
 
 
-def start_from(model: torch.nn.Module, network: Network, source: str) -> str:
-    """Load another run's weights into a fresh network; its head stays as drawn where the emotions differ.
+def start_from(model: torch.nn.Module, network: Network, config: Config) -> str:
+    """Load the weights that a fresh network starts from, if any; its head stays as drawn where it is of other classes.
 
-    Returns a line that says so, or an empty one. Raises InputError where the networks have other shapes.
+    Returns a line that says so, or an empty one. Raises InputError where they are of another network.
     """
-    theirs, tensors = fitting_network(network, source)
+    if config.model.pretrained:
+        return _start_from_file(model, config.model.pretrained)
+    if not config.train.init_from:
+        return ""
+    source = config.train.init_from
+    theirs, tensors = fitting_network(network, config)
     if theirs.emotions == network.emotions:
         model.load_state_dict(tensors)
         return ""
-    body = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
-    model.load_state_dict(body, strict=False)
+    head = head_of(model)
+    if not head:
+        raise InputError(
+            f"--train.init-from {source}: has other emotions ({', '.join(theirs.emotions)}), and which layer of the "
+            "network is its head is not known; give it a method parts(), lists of modules from the input to the head"
+        )
+    model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in head}, strict=False)
     return f"{source} has other emotions ({', '.join(theirs.emotions)}): its weights are taken, the head is drawn anew"
 
 
-def fitting_network(network: Network, source: str) -> tuple[Network, dict[str, torch.Tensor]]:
+def fitting_network(network: Network, config: Config) -> tuple[Network, dict[str, torch.Tensor]]:
     """The network of --train.init-from. Raises InputError where it has another shape than this run's."""
-    theirs, tensors = load_network(source)
+    source = config.train.init_from
+    theirs, tensors = load_network(source, (config.model.network,))
     differing = shape_differences(theirs, network)
     if differing:
         raise InputError(f"--train.init-from {source}: another network ({differing}); use the same --model.* settings")
     return theirs, tensors
+
+
+def _start_from_file(model: torch.nn.Module, source: str) -> str:
+    """Load weights that others wrote. What the network's head has no counterpart for stays as drawn."""
+    flag = f"--model.pretrained {source}"
+    try:
+        tensors = load_file(source)
+    except (OSError, *SAFETENSORS_ERRORS) as error:
+        raise InputError(f"{flag}: not a safetensors file ({error})") from None
+    wanted, head = model.state_dict(), head_of(model)
+    shapes = {name: (list(tensors[name].shape) if name in tensors else None) for name in wanted}
+    differing = [name for name, tensor in wanted.items() if shapes[name] != list(tensor.shape)]
+    wrong = [name for name in differing if name not in head]
+    if wrong:
+        found = f"has {shapes[wrong[0]]} for" if shapes[wrong[0]] else "has no"
+        raise InputError(
+            f"{flag}: {found} {wrong[0]}, where the network has {list(wanted[wrong[0]].shape)}"
+            f"{f', and {len(wrong) - 1} more like it' if wrong[1:] else ''}; give weights of this very network"
+        )
+    drawn = head if differing else set()
+    model.load_state_dict({name: tensors[name] for name in wanted if name not in drawn}, strict=False)
+    return f"{source}: its weights are taken, the head is of other classes and drawn anew" if drawn else ""

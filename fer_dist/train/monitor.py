@@ -28,7 +28,8 @@ EXAMPLES = SHEET_COLUMNS * SHEET_LINES
 
 RECIPE = (
     "train.lr", "train.batch_size", "train.epochs", "train.schedule", "train.weight_decay", "train.label_smoothing",
-    "train.seed", "train.init_from", "data.views", "data.size", "data.crop", "data.flip", "model.width",
+    "train.seed", "train.init_from", "data.views", "data.size", "data.crop", "data.flip", "model.network",
+    "model.width",
 )  # fmt: skip
 """Settings that a table of runs shows first."""
 

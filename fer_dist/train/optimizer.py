@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fer_dist.config.settings import TrainConfig
-from fer_dist.model import SEResNet18
+from fer_dist.errors import InputError
+from fer_dist.runs.network import own_parts
 
 SHARE = "lr_share"
 """Key of a parameter group: what the learning rate of a step is multiplied by for it."""
@@ -16,20 +17,36 @@ DROP = 0.1
 """What a drop of the learning rate leaves of it, where the settings do not say."""
 
 
-def parts_of(model: nn.Module) -> list[list[nn.Module]]:
-    """The parts that freezing and layer-wise rates count, from the input to the head; another network is one part."""
-    return model.parts() if isinstance(model, SEResNet18) else [[model]]
+def parts_of(model: nn.Module) -> list[list[nn.Parameter]]:
+    """The parts that freezing and layer-wise rates count, from the input to the head, by their parameters.
+
+    They are what the network's method parts() says, or timm's coarse groups; else the network is one part. Raises
+    InputError where parts() leaves out a parameter, or has one twice.
+    """
+    whole = list(model.parameters())
+    if callable(matcher := getattr(model, "group_matcher", None)):
+        from timm.models import group_parameters
+
+        named = dict(model.named_parameters())
+        groups = group_parameters(model, matcher(coarse=True))
+        return [[named[name] for name in groups[number]] for number in sorted(groups)]
+    parts = [[parameter for module in part for parameter in module.parameters()] for part in own_parts(model)]
+    if parts and sorted(id(one) for part in parts for one in part) != sorted(map(id, whole)):
+        raise InputError("parts() of the network does not hold each of its parameters once; give lists of all modules")
+    return parts or [whole]
 
 
 def freeze(model: nn.Module, count: int) -> list[nn.Module]:
-    """Let the first parts of a network not train. Returns their modules, which stay in evaluation mode.
+    """Let the first parts of a network not train. Returns the modules that are frozen whole; they stay in evaluation
+    mode.
 
     count: parts from the input, 0 for none.
     """
-    frozen = [module for part in parts_of(model)[:count] for module in part]
-    for module in frozen:
-        module.requires_grad_(False)
-    return frozen
+    for part in parts_of(model)[:count]:
+        for parameter in part:
+            parameter.requires_grad_(False)
+    held = ((module, list(module.parameters())) for module in model.modules())
+    return [module for module, own in held if own and not any(parameter.requires_grad for parameter in own)]
 
 
 def open_optimizer(train: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -40,9 +57,9 @@ def open_optimizer(train: TrainConfig, model: nn.Module) -> torch.optim.Optimize
     groups: list[dict[str, Any]] = []
     parts = parts_of(model)
     # Without layer-wise rates all parts are one: fewer groups, fewer kernels.
-    merged = parts if train.layer_decay != 1 else [[module for part in parts for module in part]]
+    merged = parts if train.layer_decay != 1 else [[parameter for part in parts for parameter in part]]
     for number, part in enumerate(merged):
-        trained = [p for module in part for p in module.parameters() if p.requires_grad]
+        trained = [p for p in part if p.requires_grad]
         share = train.layer_decay ** (len(merged) - 1 - number)
         for params, decay in (
             ([p for p in trained if p.ndim > 1], train.weight_decay),

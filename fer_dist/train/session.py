@@ -22,7 +22,7 @@ from fer_dist.evaluate.results import load_scores, save_evaluation, scored
 from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
-from fer_dist.runs.network import Network, build, check_weights, on_device
+from fer_dist.runs.network import Network, build_for, check_weights, on_device
 from fer_dist.scores.table import Predictions
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine, Look
@@ -323,12 +323,12 @@ def _enter(job: Job, world: World, checkpoints: Checkpoints) -> Snapshot | None:
 def _open_engine(job: Job, world: World, network: Network, snapshot: Snapshot | None) -> Engine:
     config = job.config
     torch.manual_seed(config.train.seed)
-    model = on_device(build(network), world.device)
+    model = on_device(build_for(config), world.device)
     if snapshot:
         check_weights(model, snapshot.model, f"{job.folder}/{CHECKPOINTS}/{snapshot.step}/{MODEL}")
         model.load_state_dict(snapshot.model)
-    elif config.train.init_from:
-        note = start_from(model, network, config.train.init_from)
+    else:
+        note = start_from(model, network, config)
         if note and world.is_main:
             job.progress(Message(note))
     engine = Engine(config, model, world)

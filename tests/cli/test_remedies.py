@@ -71,6 +71,7 @@ def test_evaluate_and_describe_name_flags_that_they_have(tmp_path: Path, capsys:
     assert main([*evaluate[:5], str(folder), "--drop-extra"]) == 2
     assert f"--data: {folder}, {folder} are all called drawn-test; give one of them" in capsys.readouterr().err
     assert main([*evaluate, "--data.drop-extra"]) == 0
+    assert "left out 1 of contempt, which the model does not have" in capsys.readouterr().err
     store = fsspec.filesystem("memory")
     for path in folder.iterdir():
         store.pipe(f"/remedies/test/{path.name}", path.read_bytes())

@@ -1,4 +1,4 @@
-"""Classes of one's own, from a folder to the report: none of the seven emotions is among them."""
+"""Classes and a network of one's own, from a folder to the report: none of the seven emotions is among them."""
 
 import csv
 import json
@@ -17,6 +17,7 @@ preset: demo
 seeds: [0]
 audit: false
 set:
+  model.network: support.own_networks:InParts
   model.emotions: weak,engaged,in pain,bored_stiff,a&b <x>
   data.size: 24
   data.crop: 20
@@ -45,7 +46,7 @@ def built(tmp_path_factory):
     return root
 
 
-def test_a_study_of_classes_of_ones_own_calls_each_by_its_name(built, tmp_path, capsys):
+def test_a_study_of_classes_and_a_network_of_ones_own_calls_each_class_by_its_name(built, tmp_path, capsys):
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN.replace("ROOT", str(built)))
     out = tmp_path / "study"
@@ -64,7 +65,8 @@ def test_a_study_of_classes_of_ones_own_calls_each_by_its_name(built, tmp_path, 
     assert scores["other-test"]["masked"] == ["engaged", "in pain", "bored_stiff", "a&b <x>"]
     assert "Its images of emotions that the model does not have are left out: 13 of dizzy." in page
     capsys.readouterr()
-    evaluate = ["evaluate", "--models", str(out / "runs" / "a"), "--device", "cpu", "--data"]
+    evaluate = ["evaluate", "--models", str(out / "runs" / "a"), "--device", "cpu"]
+    evaluate += ["--network", "support.own_networks:InParts", "--data"]
     assert main([*evaluate, str(built / "other" / "test"), "--drop-extra"]) == 0
     assert "a on other-test: left out 13 of dizzy, which the model does not have" in capsys.readouterr().err
     assert main([*evaluate, str(built / "other" / "test")]) == 2

@@ -104,7 +104,7 @@ def evaluate_robustness(
     results = []
     for path in config.models:
         home = entered(path)
-        network, model = load_model(home, config.checkpoint)
+        network, model = load_model(home, config.checkpoint, config.network)
         model = on_device(model, device)
         for shards in config.data:
             reader = open_reader(shards, network.emotions, config.reading, "--data")
