@@ -12,6 +12,9 @@ from fer_dist.progress import Terminal
 FILES = {"resize": "shards", "near": "audit", "gpu": "gpu.parts"}
 """Where a measurement stands that has no file of its name."""
 
+CHECKED = {"gpu": "gpu.given"}
+"""Where the flags of a measurement are read before what measures is imported."""
+
 
 def bench(arguments: Arguments) -> None:
     if not arguments or arguments[0] in ("--help", "-h"):
@@ -35,6 +38,8 @@ def _run(name: str, arguments: Arguments) -> None:
 
         with naming("SHARDS"):
             open_set(place, getattr(flags, "where", CacheFlags()).data)
+    if name in CHECKED:
+        import_module(f"fer_dist.bench.{CHECKED[name]}").asked(flags)
     measure = getattr(import_module(f"fer_dist.bench.{FILES.get(name, name)}"), f"measure_{name}")
     figures: Any = None
     notes, lines = Terminal(), Terminal(sys.stdout)

@@ -62,6 +62,8 @@ WRONG = {
     "bench loader missing": f"SHARDS: {MISSING}",
     "bench threads missing": f"SHARDS: {MISSING}",
     "bench gpu missing": f"SHARDS: {MISSING}",
+    "bench gpu --parts WRONG": "unknown part 'WRONG'; There are: step, decode, pixels, train",
+    "bench gpu --pixels 2": "pixels",
     "bench near empty": f"SHARDS: {NO_SET}",
     "bench shards missing": "missing: no such file or folder",
     "bench step --width x": "--width",

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from fer_dist.bench.flags import GpuFlags
+from fer_dist.bench.gpu.given import Shape, faces
 from fer_dist.bench.gpu.watch import Clock, Values, Watch
-from fer_dist.config.settings import Compile, Config, DataConfig, ModelConfig, Precision, TrainConfig, Views
+from fer_dist.config.settings import Compile, Config, DataConfig, ModelConfig, Precision, TrainConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import EIGHT
 from fer_dist.data.loading.loader import Batch, Loader, Placement, open_reader, training_loader
 from fer_dist.data.loading.order import Order, sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.processes import core_count
-from fer_dist.data.sources.source import Source, open_source
 from fer_dist.distributed.hardware import takes_half, torch_for
 from fer_dist.distributed.world import World
 from fer_dist.errors import InputError, WorkError
@@ -38,21 +38,6 @@ HELD = 16
 NO_CARD = "only a CUDA device has it"
 
 Encoded = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A batch: so many images, each in one crop at random (1) or in five (5)."""
-
-    images: int
-    crops: int
-
-    def __str__(self) -> str:
-        return f"{self.images} x {self.crops}"
-
-    @property
-    def views(self) -> Views:
-        return "expand" if self.crops == 5 else "random_one"
 
 
 @dataclass(frozen=True)
@@ -146,10 +131,6 @@ def _drawn(flags: GpuFlags, folder: Path) -> Path:
     workers = max(1, min(core_count(), flags.images // 64))
     build_shards(faces(flags.images, flags.pixels), folder, BuildOptions(shard_samples=64, workers=workers))
     return folder / "train"
-
-
-def faces(count: int, side: int) -> Source:
-    return open_source("synthetic", "wild", count=count, test_count=0, pixels=side)
 
 
 def described(bench: Bench) -> Values:

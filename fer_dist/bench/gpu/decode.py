@@ -9,7 +9,8 @@ from itertools import cycle, islice
 from statistics import median
 from typing import Any, get_args
 
-from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Shape, described
+from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, described
+from fer_dist.bench.gpu.given import Shape
 from fer_dist.bench.gpu.watch import Measurement, Values
 from fer_dist.bench.peers import dali_draws
 from fer_dist.config.settings import Decoder

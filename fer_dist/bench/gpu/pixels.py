@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageOps
 
-from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Encoded, described, faces
+from fer_dist.bench.gpu.bench import FIRST, NO_CARD, Bench, Encoded, described
 from fer_dist.bench.gpu.decode import DECODERS
+from fer_dist.bench.gpu.given import faces
 from fer_dist.bench.gpu.watch import Measurement, Value, Values
 from fer_dist.config.settings import DataConfig, Decoder
 from fer_dist.data.images import decode, plain

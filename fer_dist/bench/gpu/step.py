@@ -8,7 +8,8 @@ from functools import partial
 
 import torch
 
-from fer_dist.bench.gpu.bench import NO_CARD, Bench, Shape, ready
+from fer_dist.bench.gpu.bench import NO_CARD, Bench, ready
+from fer_dist.bench.gpu.given import Shape
 from fer_dist.bench.gpu.watch import Measurement, Values
 from fer_dist.config.settings import Compile, Precision
 from fer_dist.distributed.hardware import HALF, cores, cost_of, fastest, float32_on_cuda

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from fer_dist.bench.gpu.bench import FIRST, Bench, Shape, described, ready
+from fer_dist.bench.gpu.bench import FIRST, Bench, described, ready
+from fer_dist.bench.gpu.given import Shape
 from fer_dist.bench.gpu.watch import Measurement, Values
 from fer_dist.config.settings import Compile
 
