@@ -28,7 +28,7 @@ def evaluate_command(arguments: Arguments) -> None:
 
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
-    from fer_dist.cli.splits import each_split
+    from fer_dist.data.loading.shard_set import each_split
     from fer_dist.evaluate.given import open_given
 
     config = replace(flags.config, data=each_split(flags.config.data))

@@ -215,12 +215,12 @@ def _verify(arguments: Arguments) -> None:
         """Read whole shard sets and compare them with their manifests: sizes, sha256, indexes, labels, images."""
 
         paths: Annotated[tuple[PathOrUrl, ...], positional()]
-        """Sets of shards, given as for --data.train of training, or folders on a disk that hold several: OUT for every
-        split. What lies in a store is fetched for it."""
+        """Sets of shards, given as for --data.train of training, or folders that hold several: OUT for every split.
+        What lies in a store is fetched for it."""
 
     flags = parse(Verify, arguments, "shards verify")
-    from fer_dist.cli.splits import each_split
     from fer_dist.data.inspection.verify import verify_shards
+    from fer_dist.data.loading.shard_set import each_split
 
     terminal = Terminal()
     faults = 0

@@ -342,8 +342,8 @@ class EvaluateConfig:
     """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
 
     data: tuple[PathOrUrl, ...]
-    """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train; or folders on
-    a disk that hold several: OUT for every split."""
+    """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train; or folders
+    that hold several: OUT for every split."""
 
     checkpoint: str = "last"
     """Which checkpoint of each run: last, best, or a step."""

@@ -24,7 +24,7 @@ from fer_dist.config.settings import CacheFlags, Config, DataConfig, RunConfig
 from fer_dist.data.inspection.audit import audit
 from fer_dist.data.inspection.describe import describe, sheet_rows
 from fer_dist.data.inspection.verify import verify_shards
-from fer_dist.data.loading.shard_set import open_set, sets_at
+from fer_dist.data.loading.shard_set import each_split, open_set, sets_at
 from fer_dist.data.shards.selection import MOST_NAMES, chosen, locate, names_of
 from fer_dist.data.sources.source import SOURCES
 from fer_dist.errors import InputError
@@ -358,9 +358,12 @@ def test_describe_audit_and_verify_take_every_path_that_training_takes(
                 assert dataset.splits[0].samples == samples, (start, last)
                 assert sum(len(row.tiles) for row in sheet_rows([opened], 2)) == samples
                 assert audit([opened]).sets[0].samples == samples
-                if last:
-                    report = verify_shards(f"{start}{last}")
-                    assert (report.samples, report.faults) == (samples, ()), (start, last)
+                (place,) = each_split([f"{start}{last}"])
+                report = verify_shards(place)
+                assert (report.samples, report.faults) == (samples, ()), (start, last)
+        assert each_split([home / "s", "memory://places"]) == (str(folder), "memory://places/train")
+        assert main(["shards", "verify", "memory://places"]) == 0
+        assert each_split(["memory://nowhere"]) == ("memory://nowhere",)
         store.pipe("/places/train/drawn-train-000001.tar", b"x" * 10240)
         faults = "\n".join(map(str, verify_shards("memory://places/train").faults))
         assert "drawn-train-000001.tar: drawn-train-000001.tar in memory://places/train: cannot be had" in faults

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,14 +55,21 @@ def sets_at(paths: Sequence[str | Path], data: DataConfig) -> list[ShardSet]:
     Raises InputError where no path is given, and as `open_set` does.
     """
     found: dict[Location, ShardSet] = {}
-    for path in paths:
-        for text in _sets_in(str(path)) or [str(path)]:
-            opened = open_set(text, data)
-            real = opened.location.folder if opened.remote else os.path.realpath(opened.location.folder)
-            found.setdefault(replace(opened.location, folder=real), opened)
+    for text in each_split(paths):
+        opened = open_set(text, data)
+        real = opened.location.folder if opened.remote else os.path.realpath(opened.location.folder)
+        found.setdefault(replace(opened.location, folder=real), opened)
     if not found:
         raise InputError("name a folder of shards, or one that holds several: OUT/train, or OUT")
     return list(found.values())
+
+
+def each_split(places: Iterable[str | Path]) -> tuple[str, ...]:
+    """The places, and instead of a folder that is no set itself the sets in it, train and val first; also in a store.
+
+    Raises InputError where a store does not answer.
+    """
+    return tuple(text for place in map(str, places) for text in _sets_in(place) or [place])
 
 
 def split_folders(folder: Path) -> list[Path]:
