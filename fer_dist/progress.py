@@ -43,6 +43,14 @@ Cells = tuple[list[str], list[list[str]]]
 
 Progress = Callable[[Message | Scalars], None]
 
+Tally = Callable[[int, int | None], None]
+"""Called with what is done and the total, None where that is not known."""
+
+
+def counting(show: Progress, text: str) -> Tally:
+    """A tally that shows itself under this text."""
+    return lambda done, total: show(Message(text, done, total or 0))
+
 
 def printable(text: str) -> str:
     r"""One line for a terminal: what could move its cursor, colour it or name its window reads as \x1b instead.
@@ -155,9 +163,9 @@ class Terminal:
                 console.print(f"{name}: {cell}")
             console.print()
 
-    def count(self, text: str) -> Callable[[int, int | None], None]:
+    def count(self, text: str) -> Tally:
         """A `progress(done, total)` callable that shows itself under this text."""
-        return lambda done, total: self(Message(text, done, total or 0))
+        return counting(self, text)
 
     def _show_bar(self, message: Message) -> None:
         from rich import progress
@@ -220,7 +228,3 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
-Tally = Callable[[int, int | None], None]
-"""Called with what is done and the total, None where that is not known."""

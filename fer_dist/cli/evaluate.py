@@ -2,8 +2,9 @@
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
+from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse, write_json
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output
@@ -28,21 +29,16 @@ def evaluate_command(arguments: Arguments) -> None:
 
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
-    from fer_dist.data.loading.shard_set import each_split
-    from fer_dist.evaluate.given import open_given
-
-    config = replace(flags.config, data=each_split(flags.config.data))
-    # Before torch is imported.
-    opened = open_given(config)
-    from fer_dist.data.loading.loader import name_bad
-    from fer_dist.evaluate.evaluate import evaluate
-    from fer_dist.evaluate.robustness.measure import Robustness, evaluate_robustness, robustness_table
-
     terminal = Terminal()
-    measured: list[Robustness] = []
+    measured: list[Any] = []
     with closing(terminal):
-        results = evaluate(config, terminal.count("evaluations"), terminal, opened)
+        results = api.evaluate(**vars(flags.config), show=terminal)
+        from fer_dist.data.loading.loader import name_bad
+        from fer_dist.data.loading.shard_set import each_split
+        from fer_dist.evaluate.robustness.measure import evaluate_robustness, robustness_table
+
         if flags.robustness:
+            config = replace(flags.config, data=each_split(flags.config.data))
             measured = evaluate_robustness(config, robustness, terminal.count("perturbed batches"))
     for result in results:
         if result.bad:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from fer_dist import api
 from fer_dist.config.flags import Arguments, Command, flat, listing, parse, pick, positional, write_json
 from fer_dist.errors import InputError, counted
 from fer_dist.progress import Terminal
@@ -21,8 +22,8 @@ def shards(arguments: Arguments) -> None:
 
 
 def _build(arguments: Arguments) -> None:
-    from fer_dist.data.build.build import BuildFlags, BuildOptions, build_shards
-    from fer_dist.data.sources.source import SOURCES, open_source, options_of
+    from fer_dist.data.build.build import BuildFlags
+    from fer_dist.data.sources.source import SOURCES, options_of
 
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
@@ -48,16 +49,11 @@ def _build(arguments: Arguments) -> None:
         flags: Annotated[BuildFlags, flat()]
 
     chosen = parse(Build, arguments[1:], f"shards build {name}")
-    source = open_source(name, chosen.raw, **vars(chosen.options))
-    terminal = Terminal()
-    # Before the work: what is assumed may be a reason to stop it.
-    terminal.say(f"{source.dataset}: found {source.variant}")
-    for remark in source.remarks:
-        terminal.say(f"note: {remark}")
-    options = BuildOptions(**vars(chosen.flags), command=shlex.join(["fer-dist", "shards", "build", *arguments]))
-    with closing(terminal):
-        manifests = build_shards(source, Path(chosen.out), options, terminal.count("images"))
-    for manifest in manifests:
+    options = {**vars(chosen.options), **vars(chosen.flags)}
+    line = shlex.join(["fer-dist", "shards", "build", *arguments])
+    with closing(Terminal()) as terminal:
+        manifests = api.build_shards(name, chosen.raw, chosen.out, show=terminal, command=line, **options)
+    for manifest in manifests.values():
         counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
         folder = Path(chosen.out) / manifest.split
         terminal.say(f"{folder}: {_size(manifest)} ({counts})")

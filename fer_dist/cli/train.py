@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse
 from fer_dist.config.settings import Config
 from fer_dist.config.torchrun import launched
@@ -38,19 +39,15 @@ def train_command(arguments: Arguments) -> None:
             raise InputError(f"name a preset: {', '.join(PRESETS)}")
         return
     flags = parse(Train, arguments[1:], f"train {name}", preset(name))
-    # What reads the flags and opens the sets is light; what cannot be meant is answered before torch is imported. In a
-    # torchrun group only rank 0 opens them, and tells the others.
     check(flags.config)
-    from fer_dist.train.given import open_given
-
-    opened = open_given(flags.config) if launched().size == 1 else None
     terminal = Terminal()
-    if not flags.config.data.val and launched().rank == 0:
-        terminal.say(
-            "warning: no --data.val: no epoch is scored, and best is no checkpoint; cut one from train with: "
-            "fer-dist shards build ... --val-fraction 0.1"
-        )
     if flags.dry_run:
+        from fer_dist.train.given import open_given, unscored
+
+        # Before torch is imported.
+        opened = open_given(flags.config)
+        if warning := unscored(flags.config):
+            terminal.say(warning)
         from fer_dist.train.estimate import dry_run
 
         terminal.say("timing a few steps for the estimate")
@@ -58,12 +55,10 @@ def train_command(arguments: Arguments) -> None:
         terminal.close()
         sys.stdout.write(found)
         return
-    from fer_dist.train.start import start
-
     with closing(terminal):
-        folder = start(flags.config, name, flags.resume, terminal, opened=opened)
+        trained = api.train(name, flags.config, resume=flags.resume, show=terminal)
     if launched().rank == 0:
-        for line in _ending(flags.config, folder):
+        for line in _ending(flags.config, trained.folder):
             terminal.say(line)
 
 

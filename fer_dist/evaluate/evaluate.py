@@ -18,7 +18,7 @@ from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
-from fer_dist.evaluate.results import check_can_save, save_evaluation, scored
+from fer_dist.evaluate.results import check_can_save, predictions_path, save_evaluation, scored
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import Checkpoints, load_model
 from fer_dist.runs.curves import add_scores
@@ -42,6 +42,9 @@ class Result:
     scores: dict[str, Any]
     bad: dict[str, str]
     """Images that did not decode and have no prediction: key -> shard."""
+
+    table: Path
+    """File of the predictions."""
 
 
 def evaluate(
@@ -78,7 +81,7 @@ def evaluate(
         if home.path in steps:
             add_scores(home.path, reader.manifest.split, reader.manifest.dataset, measures, steps[home.path])
         home.send()
-        results.append(Result(home.path.name, name, measures, bad))
+        results.append(Result(home.path.name, name, measures, bad, predictions_path(_folder_of(home.path), name)))
         if not config.ray.workers:
             progress(len(results), len(pairs))
     for home in homes:

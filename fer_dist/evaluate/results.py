@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.runs.folder import SCORES
+from fer_dist.runs.folder import SCORES, RunFolder
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions, check_keys
 from fer_dist.storage.untrusted import Value, read_regular, record
@@ -145,6 +145,12 @@ def load_scores(run_folder: str | Path) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); remove it and {REMEDY}") from None
     return record(dict[str, dict[str, Value]], content, str(path), f"remove it and {REMEDY}")
+
+
+def scores_of(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """As `load_scores`, also of a run in a store; empty where there are none yet."""
+    content = run.read(SCORES)
+    return record(dict[str, dict[str, Value]], content, f"{run.address}/{SCORES}", REMEDY) if content else {}
 
 
 def _names(path: Path, table: "pyarrow.Table", field: bytes) -> tuple[str, ...]:

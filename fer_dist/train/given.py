@@ -16,6 +16,16 @@ Opened = Mapping[str, ShardSet]
 """Sets that are open already, by the place as the settings have it."""
 
 
+def unscored(config: Config) -> str:
+    """A warning where a training has nothing that is scored; else nothing."""
+    if config.data.val:
+        return ""
+    return (
+        "warning: no --data.val: no epoch is scored, and best is no checkpoint; cut one from train with: "
+        "fer-dist shards build ... --val-fraction 0.1"
+    )
+
+
 def open_given(config: Config, opened: Opened | None = None) -> Opened:
     """Open the sets of a training, but for those in `opened`, and look for the other files that its settings name.
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from fer_dist.config.settings import Config
+from fer_dist.config.settings import Config, DataConfig
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
@@ -52,11 +52,19 @@ def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
     sets = [opened.get(place, place) for place in (data.train, data.val)]
     reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft")
     validation = open_reader(sets[1], network.emotions, data, "--data.val") if data.val else None
-    most_bytes = CACHE_SHARE * data.cache_gb * 1e9 if reader.remote else math.inf
-    mixing = chosen_mixing(reader.contents(), train.batch_size, data.lanes, data.block, most_bytes)
-    reader.keep_open(mixing.tars)
-    order = Order(reader.counts, train.batch_size, train.seed, mixing.lanes, mixing.block)
+    mixing, order = open_order(reader, data, train.batch_size, train.seed)
     return Inputs(network, reader, mixing, order, validation)
+
+
+def open_order(reader: Reader, data: DataConfig, batch_size: int, seed: int) -> tuple[Mixing, Order]:
+    """How the set of a reader mixes, and the order in which it is trained on.
+
+    Raises InputError where batches or lanes do not fit the set.
+    """
+    most_bytes = CACHE_SHARE * data.cache_gb * 1e9 if reader.remote else math.inf
+    mixing = chosen_mixing(reader.contents(), batch_size, data.lanes, data.block, most_bytes)
+    reader.keep_open(mixing.tars)
+    return mixing, Order(reader.counts, batch_size, seed, mixing.lanes, mixing.block)
 
 
 def start_from(model: torch.nn.Module, network: Network, config: Config) -> str:

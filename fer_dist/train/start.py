@@ -1,6 +1,7 @@
 """How a training starts: checked, then here, in this torchrun group, or on Ray workers."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -75,7 +76,13 @@ def train_worker(payload: dict[str, Any], line: Line, device: str) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """While it is open, Ctrl-C and SIGTERM set a flag; a second Ctrl-C ends the process at once."""
+    """While it is open, Ctrl-C and SIGTERM set a flag; a second Ctrl-C ends the process at once.
+
+    In another thread than the main one nothing is listened to, for Python lets none.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     raised: list[int] = []
 
     def note(number: int, frame: Any) -> None:

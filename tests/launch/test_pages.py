@@ -21,7 +21,7 @@ PAGES = [README, *sorted((TOP / "launch").glob("*.md"))]
 CODE_PAGES = [path for path in PAGES if path.name != "RESULTS.md"]
 """All but the record: a command that was measured last year need not be one of today."""
 
-MOST_LINES = 170
+MOST_LINES = 200
 MOST_BYTES = 300 * 1024
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)

@@ -1,0 +1,319 @@
+"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate.
+
+The commands do their work with these functions. Nothing heavy is imported before one of them is called; nothing is
+printed unless `show` is given, as `show=Terminal()`. What the caller can mend is an InputError, whose message names
+settings as the flags of `fer-dist train` do; what failed for a known reason is a WorkError. Nothing ends the process.
+Where processes are started (a build of many images), a script needs the usual `if __name__ == "__main__":`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_dist.config.settings import Config, DataConfig, EvaluateConfig
+from fer_dist.errors import InputError, WorkError
+from fer_dist.progress import Message, Progress, Scalars, Terminal, counting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fer_dist.data.loading.loader import Loader
+    from fer_dist.data.shards.manifest import Manifest
+    from fer_dist.scores.table import Predictions
+
+__all__ = (
+    "Config",
+    "Evaluation",
+    "Faces",
+    "InputError",
+    "Message",
+    "Scalars",
+    "Shards",
+    "Terminal",
+    "Training",
+    "WorkError",
+    "build_shards",
+    "evaluate",
+    "open_shards",
+    "quiet",
+    "train",
+)
+
+Place = str | PathLike[str]
+"""A path, or the URL of a store."""
+
+
+def quiet(message: Message | Scalars) -> None:
+    """Show nothing: what `show` is by default."""
+
+
+def build_shards(
+    source: str, raw: Place, out: Place, *, show: Progress = quiet, **options: Any
+) -> "dict[str, Manifest]":
+    """Turn a release into shards: out/<split>/ with WebDataset tars, their indexes and a manifest.
+
+    source:  name of the release, as `fer-dist shards build --help` lists them: fer2013, folder, synthetic ...
+    raw:     path of the release; for synthetic the style, wild or lab.
+    out:     folder on a disk; a killed build that is started again goes on.
+    show:    called with what was found, and with the images written so far.
+    options: flags of `fer-dist shards build SOURCE --help` by their names, as val_fraction=0.1, workers=1.
+    Returns split -> manifest (samples, counts by emotion, shards, left_out), train first.
+    Raises InputError for an unknown source or option, a release that is not understood, and shards that are there
+    already without overwrite=True; WorkError where a process dies.
+    """
+    from fer_dist.config.named import checked
+    from fer_dist.data.build import build
+    from fer_dist.data.sources.source import open_source, options_of
+    from fer_dist.storage.paths import on_disk
+
+    own = {field.name for field in fields(options_of(source))}
+    asked = {name: value for name, value in options.items() if name in own}
+    others = {name: value for name, value in options.items() if name not in own}
+    building = build.BuildOptions(**checked(build.BuildOptions, others))
+    found = open_source(source, fspath(raw), **checked(options_of(source), asked))
+    # Before the work: what is assumed may be a reason to stop it.
+    show(Message(f"{found.dataset}: found {found.variant}"))
+    for remark in found.remarks:
+        show(Message(f"note: {remark}"))
+    folder = Path(on_disk(fspath(out), "OUT"))
+    manifests = build.build_shards(found, folder, building, counting(show, "images"))
+    return {manifest.split: manifest for manifest in manifests}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A batch of images.
+
+    images: float32 [B, 3, H, W] on the device, channels-last, normalised; [B, 5, 3, H, W] with views expand or fold.
+    labels: int64 [B] on the device, indices into the emotions of the Shards.
+    keys:   B names, unique in the set. epoch, step: from 0; steps count through the epochs.
+    """
+
+    images: "Tensor"
+    labels: "Tensor"
+    keys: list[str]
+    epoch: int
+    step: int
+
+
+class Shards:
+    """The batches of a set: each loop over it begins at its first one again. len() is how many there are.
+
+    emotions: names of the labels. images: in the set, over all ranks.
+    bad: images that did not decode and were left out (on_bad="skip"), in the last loop: key -> shard.
+    """
+
+    def __init__(
+        self,
+        open_loader: "Callable[[], Loader]",
+        emotions: tuple[str, ...],
+        images: int,
+        batches: int,
+        steps_per_epoch: int,
+        first: int = 0,
+    ) -> None:
+        """Made by `open_shards`. first: step that the loader calls 0."""
+        self.emotions = emotions
+        self.images = images
+        self.bad: dict[str, str] = {}
+        self._open_loader = open_loader
+        self._batches = batches
+        self._steps_per_epoch = max(steps_per_epoch, 1)
+        self._first = first
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Faces]:
+        """Give the batches. Raises WorkError at an image that does not decode, unless on_bad="skip"."""
+        from fer_dist.data.loading.pipeline import views_of
+
+        loader = self._open_loader()
+        self.bad = loader.bad
+        views = views_of(loader.graph.data)
+        for batch in loader:
+            images = batch.crops.unflatten(0, (len(batch.labels), views)) if views > 1 else batch.crops
+            step = self._first + batch.step
+            yield Faces(images, batch.labels, batch.samples.keys, step // self._steps_per_epoch, step)
+
+
+def open_shards(
+    shards: Place,
+    *,
+    training: bool = False,
+    preset: str = "strong",
+    batch_size: int = 64,
+    epochs: int = 1,
+    start: int = 0,
+    seed: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    device: str = "auto",
+    emotions: Sequence[str] = (),
+    **settings: Any,
+) -> Shards:
+    """Open a set of shards as batches of tensors, decoded and augmented by DALI.
+
+    shards:     folder of a set (OUT/train), a pattern of tars, a manifest, or any of these at a URL.
+    training:   False: each image exactly once over all ranks, in the order of the shards, its centre crop; the last
+                batch may be smaller. True: as `train` reads it, shuffled anew each epoch and augmented, in whole
+                batches, the same for any world size; order and augmentation depend on seed, epoch and key alone.
+    preset:     recipe of size, crop and augmentation: strong, paper or demo.
+    batch_size: images of a batch: of this rank; in training over all ranks.
+    epochs:     passes over the set. start: batches that are left out at the beginning, as done before.
+    rank, world: this process among those that share the set.
+    device:     where images are decoded and come to lie: auto (CUDA where there is one), cpu, cuda.
+    emotions:   names in the order of the labels. Empty: the set's own.
+    settings:   of the data by name, over the preset's: size=48, crop=44 (pixels), views, mean, std, threads, on_bad,
+                leave_out, drop_extra, cache ... (`fer-dist train paper --help`, --data.*).
+    Raises InputError for a set that is missing or not whole, and for settings that do not fit it or each other.
+    """
+    from fer_dist.config import checks, named, presets
+    from fer_dist.config.settings import RunConfig, TrainConfig
+    from fer_dist.data.loading.shard_set import open_set
+    from fer_dist.storage.paths import settled
+
+    given = named.checked(DataConfig, settings, without=("train", "val"))
+    data = settled(DataConfig(**{**vars(presets.preset(preset).data), **given, "train": fspath(shards)}))
+    run = RunConfig(**named.checked(RunConfig, {"device": device}))
+    checks.check(Config(data, train=TrainConfig(batch_size=batch_size, epochs=epochs, seed=seed), run=run))
+    if not 0 <= rank < world or start < 0:
+        raise InputError(f"rank {rank} of world {world}, start {start}: ranks count from 0, and start is at least 0")
+    opened = open_set(data.train, data)
+
+    from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader, training_loader
+    from fer_dist.data.loading.order import sequence
+    from fer_dist.distributed.world import default_threads, pick_device
+    from fer_dist.train.inputs import open_order
+
+    reader = open_reader(opened, tuple(emotions) or opened.manifest.emotions, data, "shards")
+    placement = Placement(rank, world, pick_device(run.device), half=False, threads=data.threads or default_threads())
+    images = int(reader.counts.sum())
+    if training:
+        order = open_order(reader, data, batch_size, seed)[1]
+        order.share(rank, world)
+        stop = epochs * order.steps_per_epoch
+
+        def shuffled() -> "Loader":
+            return training_loader(data, reader, order, placement, min(start, stop), stop)
+
+        return Shards(shuffled, reader.emotions, images, max(stop - start, 0), order.steps_per_epoch)
+    pass_ = sequence(reader.counts, rank, world, batch_size)
+    parts = (pass_ * epochs)[start:]
+
+    def in_order() -> "Loader":
+        return evaluation_loader(data, reader, placement, batch_size, parts)
+
+    return Shards(in_order, reader.emotions, images, len(parts), len(pass_), start)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run that was trained to its end.
+
+    folder: address of the run folder: checkpoints, config.json, curves, scores, predictions of the validation split.
+    scores: of the validation split after the last epoch: accuracy, mean_over_classes, macro_f1 (each from 0 to 1),
+            recall, confusion, ...; empty without data_val, and in a torchrun group: see its folder's scores.json.
+    """
+
+    folder: str
+    scores: dict[str, Any]
+
+
+def train(
+    preset: str, config: Config | None = None, *, resume: bool = False, show: Progress = quiet, **settings: Any
+) -> Training:
+    """Train a network: in this process, in the torchrun group that it is part of, or with ray_workers=N on Ray.
+
+    preset:   demo, paper or strong; with a config only the name of what its settings start from.
+    config:   all settings, instead of the preset's.
+    resume:   go on with run_name from its newest checkpoint; a run that does not exist yet is begun.
+    show:     called with messages, with progress in steps, and with the numbers of the curves (Scalars).
+    settings: over those of preset or config, by the section's name and their own: data_train="shards/train",
+              train_batch_size=64, run_name="first"; **{"train.lr": 0.1} as well (`fer-dist train paper --help`).
+    torch's seed is set by it. Ctrl-C and SIGTERM, where this is the main thread, save a checkpoint and end it.
+    Raises InputError for wrong settings and sets, before anything is touched; WorkError where the loss is not finite,
+    the disk is full, or it was asked to stop: the newest checkpoint stays.
+    """
+    from fer_dist.config import presets
+    from fer_dist.config.checks import check
+    from fer_dist.config.named import with_named
+    from fer_dist.config.torchrun import launched
+    from fer_dist.runs.opening import resolved, run_folder
+    from fer_dist.train.given import open_given, unscored
+
+    found = with_named(config or presets.preset(preset), settings)
+    # What cannot be meant is answered before torch is imported.
+    check(found)
+    found = resolved(found, preset)
+    # In a torchrun group only rank 0 opens the sets, and tells the others.
+    opened = open_given(found) if launched().size == 1 else None
+    warning = unscored(found)
+    if warning and launched().rank == 0:
+        show(Message(warning))
+    from fer_dist.evaluate.results import scores_of
+    from fer_dist.train.start import start
+
+    folder = start(found, preset, resume, show, opened=opened)
+    validation = (opened or {}).get(found.data.val)
+    known = scores_of(run_folder(found)) if validation else {}
+    return Training(folder, known.get(validation.manifest.name, {}) if validation else {})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one set.
+
+    model:   name of the run. dataset: "<dataset>-<split>".
+    scores:  accuracy, accuracy_interval (95 %), mean_over_classes, macro_f1, expected_calibration_error (0 to 1),
+             recall by emotion, confusion [K, K], samples, masked, ...: as in the run's scores.json.
+    bad:     images that did not decode and have no prediction: key -> shard.
+    table:   file of the predictions, parquet.
+    """
+
+    model: str
+    dataset: str
+    scores: dict[str, Any]
+    bad: dict[str, str]
+    table: Path
+
+    @property
+    def predictions(self) -> "Predictions":
+        """The table, read anew each time: N keys, labels int [N], probabilities float32 [N, K], K emotions."""
+        from fer_dist.evaluate.results import load_predictions
+
+        return load_predictions(self.table)
+
+
+def evaluate(
+    models: Place | Sequence[Place], data: Place | Sequence[Place], *, show: Progress = quiet, **settings: Any
+) -> list[Evaluation]:
+    """Score every model on every set, each image once, and write tables, scores and figures into the run folders.
+
+    models:   run folders, as `Training.folder`, also at URLs, or .safetensors files.
+    data:     sets as of `open_shards`, or folders of several: OUT for every split.
+    show:     called with what is done of all evaluations, and with what a person should know.
+    settings: flags of `fer-dist evaluate --help` by name: checkpoint="best", batch_size=256, device="cpu" ...
+    Returns the models in their order, each on the sets in theirs.
+    Raises InputError where a model or a set is missing, not whole, or one does not fit the other, before any is scored;
+    WorkError at an image that does not decode, unless on_bad="skip".
+    """
+    from fer_dist.config.named import checked
+    from fer_dist.data.loading.shard_set import each_split
+    from fer_dist.evaluate.given import open_given
+    from fer_dist.storage.paths import settled
+
+    names, sets = _texts(models), _texts(data)
+    config = settled(EvaluateConfig(names, each_split(sets), **checked(EvaluateConfig, settings, ("models", "data"))))
+    # Before torch is imported.
+    opened = open_given(config)
+    from fer_dist.evaluate.evaluate import evaluate
+
+    found = evaluate(config, counting(show, "evaluations"), show, opened)
+    return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
+
+
+def _texts(places: Place | Sequence[Place]) -> tuple[str, ...]:
+    return (fspath(places),) if isinstance(places, str | PathLike) else tuple(fspath(place) for place in places)
