@@ -1,10 +1,14 @@
 """Settings that cannot be meant, each answered with the flag and the remedy."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from fer_dist.config.settings import Config, Decoder, RayConfig
 from fer_dist.config.torchrun import launched
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, nearest
+
+LOGGERS = ("mlflow", "wandb")
+"""Trackers beside TensorBoard: each is a package, and an extra of this one."""
 
 
 def check(config: Config) -> None:
@@ -21,6 +25,7 @@ def check(config: Config) -> None:
             raise InputError(f"{flag} {value} is too small; it must be at least {minimum}")
     _obey(_rules(config))
     decoder_on(data.decoder, config.run.device)
+    loggers_of(config.run.loggers)
     if config.ray.workers and launched().size > 1:
         raise InputError("--ray.workers under torchrun would start Ray once a process; use the one or the other")
     if train.deepspeed_config and train.strategy != "deepspeed":
@@ -29,6 +34,19 @@ def check(config: Config) -> None:
         raise InputError("--model.pretrained and --train.init-from both give the weights to start from; give one")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def loggers_of(text: str) -> tuple[str, ...]:
+    """The names in --run.loggers, but for tensorboard. Raises InputError for one that is unknown or not installed."""
+    words = text.replace(" ", "").split(",")
+    names = tuple(dict.fromkeys(name for name in words if name not in ("", "tensorboard")))
+    for name in names:
+        if name not in LOGGERS:
+            known = nearest(name, ("tensorboard", *LOGGERS))
+            raise InputError(f"--run.loggers {text}: unknown logger {name!r}; {known}")
+        if find_spec(name) is None:
+            raise InputError(f"--run.loggers {name}: {name} is not installed; pip install 'fer-dist[{name}]'")
+    return names
 
 
 def decoder_on(decoder: Decoder, device: str) -> Decoder:

@@ -270,6 +270,10 @@ class RunConfig:
     """How long ranks wait for one of them before they give it up, and Ray starts all anew: twice as long as a worker
     waits for a store."""
 
+    loggers: str = "tensorboard"
+    """What takes the curves, separated by commas: tensorboard (in any case, for reports read its files), mlflow, wandb.
+    Those two write into the run folder and call no network, unless MLFLOW_TRACKING_URI or WANDB_MODE says otherwise."""
+
     ledger: bool = False
     """Write the keys of each step, in their order, to ledger/<rank>.tsv: proof of what was trained on."""
 

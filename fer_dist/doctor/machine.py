@@ -25,6 +25,8 @@ OPTIONAL = {
     "timm": "--model.network timm:NAME",
     "s3": "s3:// addresses",
     "gcs": "gs:// addresses",
+    "mlflow": "--run.loggers mlflow",
+    "wandb": "--run.loggers wandb",
 }
 """Extras of pyproject.toml that a user may want, and what for. cuda12 and cuda13 have a check of their own."""
 

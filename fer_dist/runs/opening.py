@@ -178,6 +178,11 @@ def open_run_folder(config: Config, preset: str, sets: dict[str, dict[str, Any]]
     return folder.address
 
 
+def run_number(folder: RunFolder) -> str:
+    """What tells a run from others of its name, in all of its attempts: of what was written when it was made."""
+    return hashlib.sha256(folder.read(CONFIG) or b"").hexdigest()[:32]
+
+
 def load_config(folder: Path) -> Config:
     """The configuration that a run folder was made with. Raises InputError where it holds none."""
     path = folder / CONFIG

@@ -32,7 +32,9 @@ def train(job: Job, world: World) -> None:
     checkpoint stays.
     """
     with lost_disk_named(job.folder), torch_for(job.config.train):
-        _train(open_session(job, world), world)
+        session = open_session(job, world)
+        with session.monitor.loggers:
+            _train(session, world)
 
 
 def _train(session: Session, world: World) -> None:

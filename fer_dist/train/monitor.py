@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer_dist.config.checks import loggers_of
 from fer_dist.config.presets import PRESETS
 from fer_dist.config.settings import MAY_DIFFER, Config, to_shown_json
 from fer_dist.data.images import png_bytes
@@ -20,6 +21,7 @@ from fer_dist.distributed.world import World
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.curves import MEASURES
 from fer_dist.train.engine import Totals
+from fer_dist.train.loggers import Loggers
 
 SHEET_COLUMNS, SHEET_LINES = 4, 5
 """Of images in a sheet: it fills a card of TensorBoard, 350 pixels wide, and what stands below them can be read."""
@@ -48,6 +50,8 @@ class Course:
     steps_per_epoch: int
     emotions: tuple[str, ...]
     preset: str = ""
+    number: str = ""
+    """Tells the run from others of its name."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,14 @@ class Monitor:
         self.course = course
         self._progress = progress
         self._writer = _open_writer(folder, course.start) if world.is_main else None
+        self.loggers = Loggers(
+            loggers_of(config.run.loggers) if world.is_main else (),
+            folder,
+            (config.run.name, course.number),
+            told_settings(config, course.preset),
+            lambda text: self.say(Message(f"warning: {text}")),
+        )
+        """To be entered while the training runs, so that they learn how it ends."""
         self._reset()
 
     def count(self, batch: Batch) -> None:
@@ -167,6 +179,7 @@ class Monitor:
         if self._writer:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+            self.loggers.scalars(values, step)
             self._progress(Scalars(self.config.run.name, step, values))
 
     def _reset(self) -> None:

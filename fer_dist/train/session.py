@@ -23,6 +23,7 @@ from fer_dist.progress import Message, Progress
 from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
 from fer_dist.runs.network import Network, build_for, check_weights, on_device
+from fer_dist.runs.opening import run_number
 from fer_dist.scores.table import Predictions
 from fer_dist.train.choices import Chosen
 from fer_dist.train.engine import Engine, Look
@@ -250,7 +251,8 @@ def open_session(job: Job, world: World) -> Session:
     steps = config.train.epochs * order.steps_per_epoch
     if config.train.compile != "off" and begun < steps and (fault := engine.compile(share)):
         warn(f"--train.compile {config.train.compile}: not compiled, for {fault}")
-    course = Course(begun, steps, order.steps_per_epoch, network.emotions, job.preset)
+    number = run_number(job.home) if world.is_main else ""
+    course = Course(begun, steps, order.steps_per_epoch, network.emotions, job.preset, number)
     monitor = Monitor(config, world, job.folder, job.progress, course)
     monitor.say(Message(_opening(job, world, reader, begun, steps)))
     half = takes_half(config.train.precision, world.device)
