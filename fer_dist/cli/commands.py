@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fer_dist import __version__
-from fer_dist.bench.commands import bench
+from fer_dist.bench.commands import BENCHES, bench
+from fer_dist.cli.completion import SHELLS, completion
 from fer_dist.cli.evaluate import evaluate_command
-from fer_dist.cli.shards import shards
-from fer_dist.cli.study import study_command
-from fer_dist.cli.train import train_command
+from fer_dist.cli.shards import SHARD_COMMANDS, shards
+from fer_dist.cli.study import STUDY_COMMANDS, study_command
+from fer_dist.cli.train import presets, train_command
 from fer_dist.config.flags import Arguments, Command, flat, in_own_words, listing, parse, pick
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Terminal, guard_output, printable
@@ -77,16 +78,27 @@ def _doctor(arguments: Arguments) -> None:
     doctor(asked, Terminal(), flags.json)
 
 
-COMMANDS = {
-    "shards": Command("build, index, describe, audit, verify: from labelled faces to WebDataset shards", shards),
-    "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command),
+COMMANDS: dict[str, Command] = {
+    "shards": Command(
+        "build, index, describe, audit, verify: from labelled faces to WebDataset shards",
+        shards,
+        lambda: SHARD_COMMANDS,
+    ),
+    "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command, presets),
     "evaluate": Command("score every model on every set", evaluate_command),
     "study": Command(
-        "PLAN: train, evaluate across datasets, transfer, report; paper is the published one", study_command
+        "PLAN: train, evaluate across datasets, transfer, report; paper is the published one",
+        study_command,
+        lambda: STUDY_COMMANDS,
     ),
-    "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench),
+    "bench": Command("shards, loader, order, audit ...: measure side by side in one run", bench, lambda: BENCHES),
     "doctor": Command("what this machine, or each node of a cluster, has and what is missing", _doctor),
     "demo": Command("a study in small, on faces that it draws itself", _demo),
+    "completion": Command(
+        "bash, zsh: a script by which the shell completes all of this",
+        lambda arguments: completion(arguments, COMMANDS),
+        lambda: SHELLS,
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,6 +62,12 @@ def _build(arguments: Arguments) -> None:
             terminal.say(f"{folder}: left out {count:,}: {reason}")
         for reason, count in manifest.built["mended"].items():
             terminal.say(f"{folder}: mended {count:,}: {reason}")
+
+
+def _sources() -> Mapping[str, Any]:
+    from fer_dist.data.sources.source import SOURCES
+
+    return SOURCES
 
 
 def _index(arguments: Arguments) -> None:
@@ -232,7 +239,7 @@ def _verify(arguments: Arguments) -> None:
 
 
 SHARD_COMMANDS = {
-    "build": Command("SOURCE RAW OUT: turn a release into shards", _build),
+    "build": Command("SOURCE RAW OUT: turn a release into shards", _build, _sources),
     "index": Command("FOLDER: give tars that others made an index and a manifest", _index),
     "describe": Command("PATH...: counts beside the published ones, sizes, colours, facts; a contact sheet", _describe),
     "audit": Command("PATH...: duplicates, leaks, contradicting labels and blank images in and between sets", _audit),

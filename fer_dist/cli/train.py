@@ -2,11 +2,11 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse
@@ -60,6 +60,13 @@ def train_command(arguments: Arguments) -> None:
     if launched().rank == 0:
         for line in _ending(flags.config, trained.folder):
             terminal.say(line)
+
+
+def presets() -> Mapping[str, Any]:
+    """What may stand behind train."""
+    from fer_dist.config.presets import PRESETS
+
+    return PRESETS
 
 
 def _ending(config: Config, folder: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TextIO, TypeVar, get_args, get_origin, get_type_hints
 
 from fer_dist.errors import InputError, nearest
 from fer_dist.progress import columns
@@ -24,10 +24,41 @@ Arguments = list[str]
 
 @dataclass(frozen=True)
 class Command:
-    """One row of a table of commands."""
+    """One row of a table of commands. below: what may stand behind its name, by name, where that is a command too."""
 
     help: str
     run: Callable[[Arguments], None]
+    below: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a command takes. values: flag -> the choices of its value, none where it is free; switches: without one."""
+
+    values: dict[str, tuple[str, ...]]
+    switches: tuple[str, ...]
+
+
+class _Taken(Exception):
+    """In the place of what a command does, where its flags are asked for."""
+
+    def __init__(self, flags: Flags) -> None:
+        self.flags = flags
+
+
+_ASKED: ContextVar[bool] = ContextVar("whether the flags of a command are asked for", default=False)
+
+
+def flags_taken(run: Callable[[Arguments], None], arguments: Arguments) -> Flags:
+    """The flags that a command would read behind these words; it does nothing."""
+    mark = _ASKED.set(True)
+    try:
+        run(arguments)
+    except _Taken as found:
+        return found.flags
+    finally:
+        _ASKED.reset(mark)
+    raise AssertionError(f"{arguments}: reads no flags")
 
 
 def listing(commands: Mapping[str, Command | str]) -> str:
@@ -51,6 +82,8 @@ def parse(kind: type[T], arguments: Arguments, command: str, default: Any = None
     default: the value of the dataclass's flattened part (a preset). others: what stands before the settings of training
     that are no flag of this command, as in --set.data.size; empty where it takes no others.
     """
+    if _ASKED.get():
+        raise _Taken(_taken(kind))
     import tyro
 
     _name_positionals(kind)
@@ -216,6 +249,26 @@ def _flags_of(kind: Any, prefix: str) -> Iterator[str]:
             yield from _flags_of(inner, prefix if marks else f"{prefix}{item.name}.".replace("_", "-"))
         elif positional() not in marks:
             yield f"{prefix}{item.name}".replace("_", "-")
+
+
+def _taken(kind: Any, prefix: str = "--") -> Flags:
+    """The flags of a dataclass, with what may stand behind each."""
+    values: dict[str, tuple[str, ...]] = {}
+    switches: tuple[str, ...] = ()
+    for item in dataclasses.fields(kind):
+        inner, marks = _parts(kind, item.name)
+        name = f"{prefix}{item.name}".replace("_", "-")
+        if dataclasses.is_dataclass(inner):
+            below = _taken(inner, prefix if marks else f"{name}.")
+            values |= below.values
+            switches += below.switches
+        elif inner is bool:
+            room, _, last = name.rpartition(".")
+            switches += (name, f"{room}.no-{last}" if room else f"--no-{last.removeprefix('--')}")
+        elif positional() not in marks:
+            of = get_args(inner)[0] if get_origin(inner) is tuple else inner
+            values[name] = tuple(map(str, get_args(of))) if get_origin(of) is Literal else ()
+    return Flags(values, switches)
 
 
 def _one_line(box: str) -> str:
