@@ -111,7 +111,7 @@ class Session:
         every attempt, but none of fewer steps than that: a mean of one or two would stand out. The steps of a look that
         makes none go into the next point.
         """
-        fewest = min(self.job.config.train.log_every, self.order.steps_per_epoch)
+        fewest = _point_steps(self.job.config, self.order.steps_per_epoch)
         is_point = done % fewest == 0 and done - self.pointed >= fewest
         rates = self.monitor.rates() if is_point else None
         self.looking = _Looking(done, lr, self.engine.look(forget=is_point), rates)
@@ -254,7 +254,7 @@ def open_session(job: Job, world: World) -> Session:
     number = run_number(job.home) if world.is_main else ""
     course = Course(begun, steps, order.steps_per_epoch, network.emotions, job.preset, number)
     monitor = Monitor(config, world, job.folder, job.progress, course)
-    monitor.say(Message(_opening(job, world, reader, begun, steps)))
+    monitor.say(Message(_opening(job, world, reader, course)))
     half = takes_half(config.train.precision, world.device)
     placement = Placement(world.rank, world.size, world.device, half, config.data.threads)
     loader = training_loader(config.data, reader, order, placement, begun, steps)
@@ -283,6 +283,11 @@ def open_session(job: Job, world: World) -> Session:
         begun,
         ledger,
     )
+
+
+def _point_steps(config: Config, steps_per_epoch: int) -> int:
+    """Steps between two points of the curves."""
+    return min(config.train.log_every, steps_per_epoch)
 
 
 def _open_ledger(path: Path) -> None:
@@ -354,12 +359,16 @@ def _stop_with(job: Job, reader: Reader) -> None:
         reader.remote.stop_requested = job.stop_requested
 
 
-def _opening(job: Job, world: World, reader: Reader, start: int, steps: int) -> str:
-    config = job.config
+def _opening(job: Job, world: World, reader: Reader, course: Course) -> str:
+    """What is trained on what. How fast is not known before some steps are measured: from which on it is shown."""
+    config, start, steps = job.config, course.start, course.steps
+    every = _point_steps(config, course.steps_per_epoch)
+    first = (-(-start // every) + 1) * every
+    rate = f"; images/s from step {first} on" if first <= steps else ""
     less = f" ({reader.left_out:,} left out)" if reader.left_out else ""
     images = f"{counted(int(reader.counts.sum()), 'image')}{less}"
     done = f", from step {start}" if start else ""
     return (
         f"{config.run.name}: {images}, {counted(steps, 'step')} in {counted(config.train.epochs, 'epoch')}{done}, "
-        f"{counted(world.size, 'worker')} on {world.device.type}, {job.chosen.told}"
+        f"{counted(world.size, 'worker')} on {world.device.type}, {job.chosen.told}{rate}"
     )

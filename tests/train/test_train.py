@@ -268,7 +268,10 @@ def test_the_arithmetic_of_a_run_is_its_hardwares_and_stands_wherever_its_settin
     found = newest(Checkpoints(whole))
     assert found.state["precision"] == expected.precision
     ended = command("train", *arguments(shards, tmp_path, "told", "--train.epochs", "1"))
-    assert f"on cpu, {expected.precision} ({expected.reason}), threads: 1 decode, 1 compute" in ended.stderr
+    assert (
+        f"on cpu, {expected.precision} ({expected.reason}), threads: 1 decode, 1 compute; images/s from step 2 on"
+        in ended.stderr
+    )
 
 
 def test_bf16_that_is_asked_for_works_without_hardware_for_it_after_one_warning_and_is_kept(
