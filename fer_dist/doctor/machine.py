@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fer_dist import PACKAGE
 from fer_dist.distributed.hardware import quota_of
 from fer_dist.doctor.finding import Asked, Finding, fault, not_here, ok, warning
+from fer_dist.errors import counted
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -109,7 +110,7 @@ def cores(
     share = here if quota is None else max(1, min(here, int(quota)))
     busy = load() if load else os.getloadavg()[0]
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    found = f"{here} cores, {busy:.1f} of them busy, OMP_NUM_THREADS {threads or 'not set'}"
+    found = f"{counted(here, 'core')}, {busy:.1f} of them busy, OMP_NUM_THREADS {threads or 'not set'}"
     if share < here:
         found += f", {quota:g} cores' time allowed"
     wanted = int(threads) if threads.isdigit() else here

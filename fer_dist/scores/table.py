@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.scores.intervals import Array
 
 SUM_TOLERANCE = 0.01
@@ -81,7 +81,7 @@ def labelled(predictions: Predictions) -> Predictions:
     """The images that have an emotion. Raises InputError where none has."""
     has_label = predictions.labels >= 0
     if not has_label.any():
-        raise InputError(f"none of the {len(has_label)} samples has an emotion; scores need labelled images")
+        raise InputError(f"of {counted(len(has_label), 'sample')} none has an emotion; scores need labelled images")
     return predictions if has_label.all() else select(predictions, has_label)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fer_dist.config.settings import EvaluateConfig, fixed_decoder
 from fer_dist.data.loading.loader import name_bad
-from fer_dist.errors import WorkError
+from fer_dist.errors import WorkError, counted
 from fer_dist.evaluate.evaluate import Result, evaluate
 from fer_dist.evaluate.results import load_predictions, predictions_path
 from fer_dist.runs.network import network_of
@@ -58,7 +58,8 @@ def record_evaluation(running: Running, job: Job, result: Result, seconds: float
     expected = sum(count for emotion, count in counts.items() if emotion in emotions)
     scored = result.scores["samples"] + len(result.bad)
     if scored != expected:
-        raise WorkError(f"{job.model} on {result.dataset}: {scored} images scored, but the set holds {expected}")
+        images = counted(scored, "image")
+        raise WorkError(f"{job.model} on {result.dataset}: {images} scored, but the set holds {expected}")
     path = predictions_path(running.run_folder(job.model), result.dataset)
     files = {str(path.relative_to(running.setup.out)): file_hash(path)}
     finish(running, job, {"scores": result.scores, "bad": result.bad, "files": files, "seconds": seconds})

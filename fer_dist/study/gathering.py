@@ -11,6 +11,7 @@ from fer_dist import PACKAGE, __version__
 from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
+from fer_dist.errors import counted
 from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.runs.curves import load_curves
 from fer_dist.scores.compare import over_seeds
@@ -181,7 +182,7 @@ def _versions() -> dict[str, str]:
 def _hardware(setup: "Setup") -> str:
     import torch
 
-    words = [platform.machine(), f"{len(os.sched_getaffinity(0))} cores"]
+    words = [platform.machine(), counted(len(os.sched_getaffinity(0)), "core")]
     if pick_device(setup.where.device).type == "cuda":
         words.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
     if setup.where.ray.workers:

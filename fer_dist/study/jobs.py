@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from fer_dist import PACKAGE, __version__
 from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_json
+from fer_dist.errors import counted
 from fer_dist.runs.opening import file_hashes
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.plan import Model, model_name, seeds_of
@@ -106,7 +107,7 @@ def jobs_of(setup: Setup) -> list[Job]:
     hashes = {key: manifest.content_hash() for key, manifest in setup.manifests.items()}
     audits: list[Job] = []
     if plan.audit:
-        audits = [_job("audit", f"audit of {len(hashes)} sets", {"sets": sorted(hashes.values())})]
+        audits = [_job("audit", f"audit of {counted(len(hashes), 'set')}", {"sets": sorted(hashes.values())})]
     trained: dict[str, Job] = {}
     for model in setup.models:
         trained[model.name] = _training_job(setup, model, hashes, trained)

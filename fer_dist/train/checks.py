@@ -8,7 +8,7 @@ from fer_dist.config.checks import check
 from fer_dist.config.settings import Config
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.reader import Reader
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.runs.network import Network, build_for
 from fer_dist.train.given import Opened, open_given
 from fer_dist.train.inputs import Inputs, fitting_network, open_inputs, start_from
@@ -96,6 +96,6 @@ def _check_soft(reader: Reader) -> None:
     found = reader.facts(Positions(np.full_like(position, shard), position))
     if all(facts.get("soft") is None for facts in found):
         raise InputError(
-            f"--train.loss soft: none of the first {len(found)} images of {reader.folder} has a soft label (soft in "
-            "its json); use --train.loss hard, or a set that has them, as of fer-dist shards build ferplus"
+            f"--train.loss soft: of the first {counted(len(found), 'image')} of {reader.folder} none has a soft label "
+            "(soft in its json); use --train.loss hard, or a set that has them, as of fer-dist shards build ferplus"
         )

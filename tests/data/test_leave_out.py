@@ -185,7 +185,7 @@ def test_loaders_of_every_world_size_give_all_but_the_listed_images(folder: Path
 
 def test_a_list_that_leaves_nothing_is_an_error(tmp_path: Path) -> None:
     folder = shard_set(tmp_path / "train", [MADE[:2]], EIGHT)
-    with pytest.raises(InputError, match=r"train: .*clean leaves out all of its 2 images; give another list"):
+    with pytest.raises(InputError, match=r"train: .*clean leaves out all there is, 2 images; give another list"):
         Reader(folder, EIGHT, leave_out=written(tmp_path / "clean", row(0, 0), row(1, 0)))
 
 

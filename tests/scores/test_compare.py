@@ -137,7 +137,7 @@ def test_tables_of_other_images_are_an_input_error(change, message):
 
 def test_tables_without_a_label_are_an_input_error():
     nothing = table([-1], [[1, 0]])
-    with pytest.raises(InputError, match="none of the 1 samples has an emotion"):
+    with pytest.raises(InputError, match="of 1 sample none has an emotion"):
         paired(nothing, nothing)
 
 

@@ -56,7 +56,7 @@ def test_images_without_an_emotion_change_nothing():
     gender = np.arange(300) % 2
     with_them = table(labels, whole.probabilities, gender=gender)
     assert detail(with_them, TRAINED) == detail(select(with_them, labels >= 0), TRAINED)
-    with pytest.raises(InputError, match="none of the 300 samples has an emotion"):
+    with pytest.raises(InputError, match="of 300 samples none has an emotion"):
         detail(table(np.full(300, -1), whole.probabilities), TRAINED)
 
 

@@ -141,7 +141,7 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_a_folder(tmp_path: Path) ->
             "{folder}/drawn-train-{000006..000011}.tar",
             r"does not have .*08\.tar, .*09\.tar, .*10\.tar and 1 more; give a pat",
         ),
-        ("{folder}/other-*.tar", r"/other-\*\.tar: matches none of the 8 shards there, as drawn-train-000000\.tar"),
+        ("{folder}/other-*.tar", r"/other-\*\.tar: matches nothing of 8 shards there, as drawn-train-000000\.tar"),
         ("{folder}/drawn-{0..9.tar", "a brace is missing, or too many are there; as faces-train-"),
         ("{folder}/{0..99999999999}.tar", "stands for more than the 1,000,000 names that make sense"),
         ("{folder}/../t*n/*.tar", "a pattern may stand for file names only"),

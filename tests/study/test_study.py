@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.faces import tree, wait_for
@@ -233,10 +234,10 @@ def test_an_image_more_or_less_than_the_set_holds_fails_the_evaluation(finished)
     known = running.records.read(job.key)
     scores = known["scores"] | {"samples": known["scores"]["samples"] - 1}
     with pytest.raises(WorkError, match="39 images scored, but the set holds 40"):
-        record_evaluation(running, job, Result(A, f"{A}-test", scores, {}), 1.0)
+        record_evaluation(running, job, Result(A, f"{A}-test", scores, {}, Path()), 1.0)
     # One that did not decode is accounted for.
-    record_evaluation(running, job, Result(A, f"{A}-test", scores, {"face": "shard"}), 1.0)
-    record_evaluation(running, job, Result(A, f"{A}-test", known["scores"], {}), known["seconds"])
+    record_evaluation(running, job, Result(A, f"{A}-test", scores, {"face": "shard"}, Path()), 1.0)
+    record_evaluation(running, job, Result(A, f"{A}-test", known["scores"], {}, Path()), known["seconds"])
 
 
 def test_a_model_of_other_emotions_than_the_plans_is_not_taken(finished):

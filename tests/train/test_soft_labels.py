@@ -303,7 +303,7 @@ def test_a_set_without_soft_labels_is_named_with_flag_and_remedy_before_anything
     assert main(["train", *arguments(tmp_path, tmp_path / "root", "none", "--train.loss", "soft")]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1
-    assert f"--train.loss soft: none of the first 40 images of {tmp_path / 'train'} has a soft label" in text
+    assert f"--train.loss soft: of the first 40 images of {tmp_path / 'train'} none has a soft label" in text
     assert "--train.loss hard" in text
     assert "fer-dist shards build ferplus" in text
     assert not (tmp_path / "root").exists()

@@ -38,7 +38,7 @@ def measure_gpu(flags: GpuFlags) -> Iterator[Measured]:
         yield Measured([asdict(line)], line=str(line))
     failed = [f"{line.what} ({line.part})" for line in found if line.failed]
     if failed:
-        raise WorkError(f"bench gpu: {len(failed)} of {len(found)} measurements failed: {'; '.join(failed)}")
+        raise WorkError(f"bench gpu: {len(failed)} of {counted(len(found), 'measurement')} failed: {'; '.join(failed)}")
 
 
 def bench_gpu(flags: GpuFlags) -> Iterator[Found]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fer_dist.data.build.listing import DIGEST, Listing, sample_of
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.storage.lines import LineSorter
 
 SALT = "fer_dist val "
@@ -43,7 +43,8 @@ def cut_validation(listing: Listing, fraction: float) -> None:
         listing.add("val" if is_val else "train", line)
     for split in ("train", "val"):
         if split not in listing.samples:
-            raise InputError(f"val_fraction {fraction} of {count} images leaves {split} empty; choose another")
+            of = counted(count, "image")
+            raise InputError(f"val_fraction {fraction} of {of} leaves {split} empty; choose another")
 
 
 def _first_of_each(lines: LineSorter, sizes: Counter[str], fraction: float) -> Iterator[tuple[bool, str]]:

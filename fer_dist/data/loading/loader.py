@@ -20,7 +20,7 @@ from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, Trial
 from fer_dist.data.loading.reader import Reader, Samples
 from fer_dist.data.loading.shard_set import ShardSet, open_set
-from fer_dist.errors import InputError, WorkError
+from fer_dist.errors import InputError, WorkError, counted
 
 NO_IDS = np.zeros(0, dtype=np.uint64)
 
@@ -210,7 +210,7 @@ class Loader:
             if not self.graph.augment:
                 return []
             if self.world == 1:
-                raise WorkError(f"step {flight.step}: none of the batch's {len(bad)} images decodes")
+                raise WorkError(f"step {flight.step}: of the batch's {counted(len(bad), 'image')} none decodes")
         return [flight.without(np.array(bad, dtype=np.int64))] if bad else [flight]
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from fer_dist.data.draws import Hashes, Integers, folded, hashed
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 
 MOST_LANES = 128
 """Enough that a batch draws from all over the set; more would only open more tars at once."""
@@ -83,7 +83,7 @@ class Order:
         self.block = block
         if self.samples < batch_size:
             raise InputError(
-                f"the training split has {self.samples} images, fewer than --train.batch-size {batch_size}; "
+                f"the training split has {counted(self.samples, 'image')}, fewer than --train.batch-size {batch_size}; "
                 f"choose a batch of at most {self.samples}"
             )
         check_lanes(self.lanes, batch_size)
@@ -97,8 +97,8 @@ class Order:
         """The lanes that a rank serves: floor(rL/W) to floor((r+1)L/W) - 1. Raises InputError where W > L."""
         if world > self.lanes:
             raise InputError(
-                f"{world} workers are more than the {self.lanes} lanes of --train.batch-size {self.batch_size}; "
-                f"use at most {self.lanes} workers, or a larger batch or --data.lanes"
+                f"{world} workers are more than the {counted(self.lanes, 'lane')} of --train.batch-size "
+                f"{self.batch_size}; use at most {counted(self.lanes, 'worker')}, or a larger batch or --data.lanes"
             )
         return range(rank * self.lanes // world, (rank + 1) * self.lanes // world)
 

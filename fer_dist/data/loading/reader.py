@@ -24,7 +24,7 @@ from fer_dist.data.loading.shard_set import ShardSet, opened
 from fer_dist.data.loading.tar_view import OpenedTar
 from fer_dist.data.shards.leave_out import Listed, check_leave_out, load_leave_out, stale
 from fer_dist.data.shards.manifest import SORTED_INSIDE, Manifest
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 
 MOST_OPEN = 512
 """Tars that stay mapped: more than the shards that 128 lanes touch at once, where blocks are not larger than usual."""
@@ -133,7 +133,8 @@ class Reader:
         if self._counts.sum() == 0:
             raise InputError(f"{folder}: no image has an emotion of the model ({', '.join(model_emotions)})")
         if self.counts.sum() == 0:
-            raise InputError(f"{folder}: {leave_out} leaves out all of its {self.left_out} images; give another list")
+            every = counted(self.left_out, "image")
+            raise InputError(f"{folder}: {leave_out} leaves out all there is, {every}; give another list")
 
     def contents(self) -> Contents:
         """What the manifest and the list tell of the samples that are read, without opening a tar."""
@@ -220,7 +221,7 @@ class Reader:
         if self._counts[shard] != entry.samples:
             tar.keep_only({label for label, column in enumerate(self.columns) if column is not None})
         if len(tar.lines) != self.counts[shard]:
-            said = f"{len(tar.lines)} samples of the model's emotions"
+            said = f"{counted(len(tar.lines), 'sample')} of the model's emotions"
             if listed:
                 raise InputError(
                     f"{self.leave_out}: leaves {said} in {tar.path} instead of {self.counts[shard]}; "

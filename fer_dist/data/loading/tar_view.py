@@ -20,7 +20,7 @@ from fer_dist.data.images import MOST_FILE_BYTES, is_sound
 from fer_dist.data.shards.labels import MOST_BYTES, emotion_in, facts_in, number_in
 from fer_dist.data.shards.manifest import IMAGES, index_path, key_of, load_index_lines
 from fer_dist.data.shards.tar import is_member_at
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.storage.untrusted import open_regular
 
 
@@ -34,7 +34,7 @@ class OpenedTar:
         self.emotions = emotions
         self.lines = load_index_lines(path)
         if len(self.lines) != samples:
-            raise self._stale(f"{len(self.lines)} samples, but the manifest says {samples}")
+            raise self._stale(f"{counted(len(self.lines), 'sample')}, but the manifest says {samples}")
         with open_regular(path) as stream:
             is_empty = not os.fstat(stream.fileno()).st_size
             # An empty file cannot be mapped.

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from braceexpand import braceexpand
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.storage.paths import WEB, Location, absolute, protocol_of, shown
 
 MOST_NAMES = 1_000_000
@@ -82,7 +82,7 @@ def chosen(location: Location, files: Collection[str], stored: Collection[str] =
             "give a pattern of shards that it has, or index the set again"
         )
     if not meant & known:
-        raise InputError(f"{location}: matches none of the {len(known)} shards there, as {min(known)}")
+        raise InputError(f"{location}: matches nothing of {counted(len(known), 'shard')} there, as {min(known)}")
     return meant & known
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,5 @@ def cut_folds(options: FoldOptions, subjects: Iterable[str]) -> Folds:
         raise InputError(f"--fold {fold}: choose which of the --folds {folds} is test, from 1 to {folds}")
     dealt = sorted(set(subjects))
     if folds > len(dealt):
-        raise InputError(f"--folds {folds}: there are only {len(dealt)} subjects; give at most {len(dealt)}")
+        raise InputError(f"--folds {folds}: {counted(len(dealt), 'subject')} and no more; give at most {len(dealt)}")
     return Folds(tuple(dealt[fold - 1 :: folds]), f"fold {fold} of {folds} by subject is test")

@@ -21,7 +21,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import cut
 from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.distributed.world import default_threads, pick_device
-from fer_dist.errors import InputError
+from fer_dist.errors import InputError, counted
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
@@ -81,7 +81,7 @@ def robustness(
             labels.append(batch.samples.labels)
             winners.append(np.stack(found, axis=1))
     if not labels:
-        raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} images decodes")
+        raise InputError(f"{reader.manifest.name}: of {counted(len(chosen), 'image')} none decodes")
     values = summary(np.concatenate(labels), np.concatenate(winners), list(perturbations))
     return values | {"seed": settings.seed}
 

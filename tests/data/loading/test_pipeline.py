@@ -381,7 +381,7 @@ def test_an_image_that_is_known_not_to_decode_breaks_no_graph_again(
 
 def test_a_batch_of_which_nothing_decodes_stops_the_run(tmp_path: Path) -> None:
     folder = set_with_bad(tmp_path, dict.fromkeys(range(20), "garbage"))
-    with pytest.raises(WorkError, match=r"step 0: none of the batch's 6 images decodes"):
+    with pytest.raises(WorkError, match=r"step 0: of the batch's 6 images none decodes"):
         load(folder, replace(STUDY, on_bad="skip"))
 
 

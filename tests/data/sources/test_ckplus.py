@@ -202,7 +202,7 @@ def test_people_without_a_labelled_sequence_take_no_place_in_the_folds(tmp_path:
     (tmp_path / "Emotion/S007/001").mkdir(parents=True)
     samples = samples_of(open_source("ckplus", str(release.raw), folds=4, fold=2))
     assert {sample.facts["subject"] for sample in samples if sample.split == "test"} == {"S010"}
-    with pytest.raises(InputError, match=r"^--folds 5: there are only 4 subjects"):
+    with pytest.raises(InputError, match=r"^--folds 5: 4 subjects and no more"):
         open_source("ckplus", str(release.raw), folds=5, fold=2)
 
 

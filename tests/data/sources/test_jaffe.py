@@ -110,7 +110,7 @@ def test_with_one_fold_everything_is_test(tmp_path: Path) -> None:
         (10, 11, r"^--fold 11: choose which of the --folds 10 is test, from 1 to 10$"),
         (10, -1, r"^--fold -1: choose"),
         (-2, 1, r"^--folds -2: give a number of folds"),
-        (3, 1, r"^--folds 3: there are only 2 subjects; give at most 2$"),
+        (3, 1, r"^--folds 3: 2 subjects and no more; give at most 2$"),
     ],
 )
 def test_folds_that_do_not_fit_are_one_clear_line(tmp_path: Path, folds: int, fold: int, message: str) -> None:

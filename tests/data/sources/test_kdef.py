@@ -111,5 +111,5 @@ def test_what_is_not_understood_is_one_clear_line(tmp_path: Path) -> None:
         open_source("kdef", str(tmp_path))
     with pytest.raises(InputError, match=r"^--angles left: choose one of all, half, straight$"):
         open_source("kdef", str(tmp_path), angles="left")
-    with pytest.raises(InputError, match=r"^--folds 4: there are only 3 subjects"):
+    with pytest.raises(InputError, match=r"^--folds 4: 3 subjects and no more"):
         open_source("kdef", str(kdef_flat(tmp_path).raw), folds=4, fold=1)
