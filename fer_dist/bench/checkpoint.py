@@ -11,7 +11,6 @@ from fer_dist.bench.flags import CheckpointFlags
 from fer_dist.bench.measured import Measured, scratch
 from fer_dist.config.settings import Config, DataConfig, TrainConfig
 from fer_dist.distributed.world import World, pick_device
-from fer_dist.errors import InputError
 from fer_dist.progress import Cells
 from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot
 from fer_dist.runs.folder import RunFolder
@@ -43,8 +42,6 @@ class CheckpointCost:
 
 
 def measure_checkpoint(flags: CheckpointFlags) -> Iterator[Measured]:
-    if min(flags.repeats, flags.steps, flags.batch_size) < 1:
-        raise InputError("bench checkpoint: --repeats, --steps and --batch-size must be at least 1")
     with scratch() as home:
         folder = RunFolder(below(flags.root or str(home), "bench-checkpoint"), str(home))
         if folder.read("config.json") is None:

@@ -11,6 +11,7 @@ import tyro
 
 from fer_dist.config.flags import flat, positional
 from fer_dist.config.settings import CacheFlags, Views
+from fer_dist.errors import InputError
 from fer_dist.storage.paths import Output, PathOrUrl
 
 Json = Annotated[Output, tyro.conf.arg(help="File for the figures as JSON as well.")]
@@ -84,6 +85,14 @@ class StepFlags:
 
     repeats: int = 5
     """Times that each strategy has its turn; medians are printed."""
+
+    def __post_init__(self) -> None:
+        smallest = min(self.workers, self.steps, self.repeats, self.crop)
+        if smallest < 1 or self.batch_size < self.workers or self.width < 16:
+            raise InputError(
+                "bench step: --workers, --steps, --repeats and --crop must be at least 1, --width at least 16, and "
+                "--batch-size at least --workers"
+            )
 
 
 @dataclass(frozen=True)
@@ -279,3 +288,7 @@ class CheckpointFlags:
 
     repeats: int = 7
     """Turns with a checkpoint and turns without, one after the other."""
+
+    def __post_init__(self) -> None:
+        if min(self.repeats, self.steps, self.batch_size) < 1:
+            raise InputError("bench checkpoint: --repeats, --steps and --batch-size must be at least 1")

@@ -59,12 +59,6 @@ def measure_step(flags: StepFlags) -> Iterator[Measured]:
 def bench_step(flags: StepFlags) -> list[StepTime]:
     """Start the group, and read what its rank 0 found. Raises WorkError where it ends with an error."""
     check_zero(TrainConfig(precision=flags.precision))
-    smallest = min(flags.workers, flags.steps, flags.repeats, flags.crop)
-    if smallest < 1 or flags.batch_size < flags.workers or flags.width < 16:
-        raise InputError(
-            "bench step: --workers, --steps, --repeats and --crop must be at least 1, --width at least 16, and "
-            "--batch-size at least --workers"
-        )
     devices = torch.cuda.device_count()
     if flags.device == "cuda" and devices < flags.workers:
         raise InputError(f"bench step: --workers {flags.workers} need as many CUDA devices, and there are {devices}")

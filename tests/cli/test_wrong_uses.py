@@ -66,6 +66,8 @@ WRONG = {
     "bench gpu --pixels 2": "pixels",
     "bench near empty": f"SHARDS: {NO_SET}",
     "bench shards missing": "missing: no such file or folder",
+    "bench step --workers 0": "bench step: --workers, --steps, --repeats and --crop must be at least 1",
+    "bench checkpoint --repeats 0": "bench checkpoint: --repeats, --steps and --batch-size must be at least 1",
     "bench step --width x": "--width",
     "demo --sede 1": "unknown flag --sede; did you mean --seed?",
     "doctor --cluster": "--cluster: name the cluster with --ray.address HOST:PORT",
