@@ -1,1 +1,1 @@
-"""A release to a set of shards: listed and sorted, held out, cut and resized, packed."""
+"""A release to a set of shards: listed and sorted, held out, packed."""

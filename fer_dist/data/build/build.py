@@ -18,10 +18,10 @@ from typing import Any
 import PIL
 
 import fer_dist
-from fer_dist.data.build.faces import FaceFlags, check_faces
 from fer_dist.data.build.holdout import cut_validation
 from fer_dist.data.build.listing import Listing, NothingLeftError, list_samples, reasons
 from fer_dist.data.build.pack import Packed, PackTask, pack
+from fer_dist.data.faces.fit import FaceFlags, check_faces
 from fer_dist.data.processes import core_count, in_processes
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
 from fer_dist.data.sources.source import Source

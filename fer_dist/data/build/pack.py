@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from fer_dist.data.build.faces import FaceFlags, fitted
 from fer_dist.data.build.listing import name_of, sample_of
+from fer_dist.data.faces.fit import FaceFlags, fitted
 from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter

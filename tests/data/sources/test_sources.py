@@ -15,8 +15,8 @@ from support.faces import encoded, face, fer2013_folders, fer2013_table, folder_
 from support.releases.made import Release, seen
 
 from fer_dist.data.build.build import BuildOptions, build_shards
-from fer_dist.data.build.faces import FaceFlags, fitted
 from fer_dist.data.emotions import CODES
+from fer_dist.data.faces.fit import FaceFlags, fitted
 from fer_dist.data.shards.manifest import key_of
 from fer_dist.data.sources.reading import clean_key, read_whole
 from fer_dist.data.sources.source import LeftOut, Sample, Source, open_source

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.releases.made import image, seen
 
-from fer_dist.data.build.faces import FaceFlags, check_faces, fitted, mend_box, square_around
+from fer_dist.data.faces.fit import FaceFlags, check_faces, fitted, mend_box, square_around
 from fer_dist.data.images import png_bytes
 from fer_dist.data.sources.source import EncodedImage, LeftOutError
 from fer_dist.errors import InputError

@@ -1,0 +1,1 @@
+"""Faces in images: found, held against the image, cut out."""
