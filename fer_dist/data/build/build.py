@@ -4,13 +4,14 @@ All work lies in OUT/.building until it is whole, so that a killed build can go 
 Checking finished sets is in verify.py, indexing tars that others made in index.py.
 """
 
+import importlib.metadata
 import json
 import os
 import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fer_dist.data.build.listing import Listing, NothingLeftError, list_samples,
 from fer_dist.data.build.pack import Packed, PackTask, pack
 from fer_dist.data.faces.fit import FaceFlags, check_faces
 from fer_dist.data.processes import core_count, in_processes
+from fer_dist.data.shards.crop_rule import CROP_RULE
 from fer_dist.data.shards.manifest import MANIFEST, Manifest, Shard, index_path, load_manifest, save_manifest
 from fer_dist.data.sources.source import Source
 from fer_dist.errors import InputError, counted
@@ -80,7 +82,7 @@ def build_shards(source: Source, out: Path, options: BuildOptions, progress: Tal
                 listing = list_samples(source, _empty(building / "runs"), progress)
                 if options.val_fraction:
                     cut_validation(listing, options.val_fraction)
-                _check_room(out, building, listing)
+                _check_room(out, building, listing, options)
                 _check_targets(out, source.dataset, list(listing.samples), options.overwrite)
                 packed = _pack_all(source, building, listing, options, progress)
             except NothingLeftError as error:
@@ -160,10 +162,12 @@ def _in_order(splits: list[str]) -> list[str]:
     return sorted(splits, key=lambda split: (split != "train", split != "val", split))
 
 
-def _check_room(out: Path, building: Path, listing: Listing) -> None:
+def _check_room(out: Path, building: Path, listing: Listing, options: BuildOptions) -> None:
+    # Of faces that are cut out of photographs nobody knows how large they are.
+    image_bytes = 0 if options.detect or options.crop_faces else listing.image_bytes
     samples = sum(lines.count for lines in listing.samples.values())
     finished = sum(path.stat().st_size for path in building.glob("shards/*/*.tar"))
-    needed = listing.image_bytes + SAMPLE_OVERHEAD * samples - finished
+    needed = image_bytes + SAMPLE_OVERHEAD * samples - finished
     free = free_on(out)
     if needed > free:
         raise InputError(
@@ -211,12 +215,12 @@ def _pack_all(
     packed: dict[str, list[Packed]] = {split: [] for split in _in_order(list(listing.samples))}
     tasks = (task for split in packed for task in _tasks(source, building, listing, split, options))
     with closing(in_processes(_pack_split, tasks, options.workers)) as results:
-        for split, result in results:
+        for split, tried, result in results:
             packed[split].append(result)
             for book, rows in ((listing.left_out, result.left_out), (listing.mended, result.mended)):
                 for row in rows:
                     book.add(split, *row)
-            done += result.shard.samples + len(result.left_out)
+            done += tried
             if progress:
                 progress(done, total)
     for split, shards in packed.items():
@@ -234,10 +238,10 @@ def _tasks(source: Source, building: Path, listing: Listing, split: str, options
     for unfinished in folder.glob(".*.tmp"):
         unfinished.unlink()
     lines = listing.unique(split)
-    faces = FaceFlags(options.crop_faces, options.margin, options.resize, options.quality)
+    faces = FaceFlags(**{item.name: getattr(options, item.name) for item in fields(FaceFlags)})
     number = 0
     while batch := list(islice(lines, _shard_samples(listing, split, options))):
-        yield PackTask(source, split, folder / f"{number:06d}", batch, faces, _versions())
+        yield PackTask(source, split, folder / f"{number:06d}", batch, faces, _versions(options))
         number += 1
 
 
@@ -246,12 +250,20 @@ def _shard_samples(listing: Listing, split: str, options: BuildOptions) -> int:
     return options.shard_samples or min(max(-(-listing.samples[split].count // 16), SMALLEST_SHARD), LARGEST_SHARD)
 
 
-def _pack_split(task: PackTask) -> tuple[str, Packed]:
-    return task.split, pack(task)
+def _pack_split(task: PackTask) -> tuple[str, int, Packed]:
+    """The split, the images that were tried, and the shard."""
+    return task.split, len(task.lines), pack(task)
 
 
-def _versions() -> dict[str, str]:
-    return {"fer_dist": fer_dist.__version__, "pillow": PIL.__version__, "python": platform.python_version()}
+def _versions(options: BuildOptions) -> dict[str, str]:
+    """Of what the bytes of a shard depend on."""
+    detector = {"onnxruntime": importlib.metadata.version("onnxruntime")} if options.detect else {}
+    return {
+        "fer_dist": fer_dist.__version__,
+        "pillow": PIL.__version__,
+        "python": platform.python_version(),
+        **detector,
+    }
 
 
 def _stage(
@@ -281,9 +293,10 @@ def _stage(
             "command": options.command,
             "variant": source.variant,
             "remarks": list(source.remarks),
-            "versions": _versions(),
+            "versions": _versions(options),
             "shard_samples": _shard_samples(listing, split, options),
             "val_fraction": options.val_fraction,
+            CROP_RULE: asdict(options.crop_rule),
             "decoding_warnings": sum(result.warned for result in results),
             "mended": mended,
         }

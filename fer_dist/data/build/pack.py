@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from fer_dist.data.build.listing import name_of, sample_of
 from fer_dist.data.faces.fit import FaceFlags, fitted
+from fer_dist.data.faces.photograph import faces_of
 from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter
@@ -92,18 +93,19 @@ def _write(task: PackTask, samples: list[Sample], stream: BinaryIO) -> Packed:
         for sample in samples:
             caught.clear()
             try:
-                image = _read(task, sample)
+                images = _read(task, sample)
             except LeftOutError as fault:
                 left_out.append([name_of(sample), str(fault), sample.path if str(fault) in UNREAD else ""])
                 continue
-            mended += [[name_of(sample), reason] for reason in (sample.mended, image.mended) if reason]
-            facts = image.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
-            if caught:
-                facts["decoding_warning"] = str(caught[0].message)
-                warned += 1
-            contents = {"cls": labels[sample.emotion], "json": _encode(facts).encode()}
-            tar.add(sample.key, {**contents, image.extension: image.content})
-            counts[sample.emotion] += 1
+            for key, image in _named(sample.key, images).items():
+                mended += [[name_of(sample), reason] for reason in (sample.mended, image.mended) if reason]
+                facts = image.facts | {"emotion": sample.emotion, "dataset": task.source.dataset}
+                if caught:
+                    facts["decoding_warning"] = str(caught[0].message)
+                    warned += 1
+                contents = {"cls": labels[sample.emotion], "json": _encode(facts).encode()}
+                tar.add(key, {**contents, image.extension: image.content})
+                counts[sample.emotion] += 1
         tar.finish()
     save_index(task.tar, tar.members)
     by_emotion = {emotion: counts[emotion] for emotion in task.source.emotions}
@@ -111,8 +113,18 @@ def _write(task: PackTask, samples: list[Sample], stream: BinaryIO) -> Packed:
     return Packed(shard, left_out, mended, warned)
 
 
-def _read(task: PackTask, sample: Sample) -> EncodedImage:
-    """The image, known to decode, cut and resized as asked, with all facts. Raises LeftOutError with the reason."""
+def _named(key: str, images: list[EncodedImage]) -> dict[str, EncodedImage]:
+    """The images of a sample by their keys: its own, or with +1, +2, ... behind it, which no source writes in a key."""
+    if len(images) == 1:
+        return {key: images[0]}
+    return {f"{key}+{number}": image for number, image in enumerate(images, 1)}
+
+
+def _read(task: PackTask, sample: Sample) -> list[EncodedImage]:
+    """The image, known to decode, cut and resized as asked, with all facts; or each face of it that was asked for.
+
+    Raises LeftOutError with the reason.
+    """
     try:
         image = task.source.read(sample)
     except OSError as error:
@@ -124,7 +136,8 @@ def _read(task: PackTask, sample: Sample) -> EncodedImage:
     facts = sample.facts | image.facts
     if image.original:
         facts["original"] = image.original
-    return fitted(replace(image, facts=facts), task.faces)
+    image = replace(image, facts=facts)
+    return faces_of(image, task.faces) if task.faces.detect else [fitted(image, task.faces)]
 
 
 def _finished(task: PackTask, identity: str) -> Packed | None:

@@ -1,12 +1,16 @@
 """The face in an image: box and landmarks are held against the image, and it is cut out or resized on request."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image, ImageOps
 
+from fer_dist.data.faces.detect import DETECTOR, SMALL, check_detector
 from fer_dist.data.images import DECODE_ERRORS, TooLargeError, decode, jpeg_bytes, plain
+from fer_dist.data.shards.crop_rule import NO_BOX, RELEASE, CropRule
 from fer_dist.data.sources.source import EncodedImage, LeftOutError
 from fer_dist.errors import InputError
 
@@ -17,6 +21,12 @@ LARGEST = 8192
 """Pixels of the longest side that --resize makes; no network looks at more, and a typing mistake fills a disk."""
 
 
+MOST_DETECT_SIZE = 2048
+"""Pixels of the longest side in which faces are looked for: a square of it takes 4 s of a core and 0.9 GB."""
+
+ONLY_WITH_DETECT = ("face", "smallest_face", "detect_size")
+
+
 @dataclass(frozen=True)
 class FaceFlags:
     """How an image goes into a shard. Without a flag its bytes stay as they are."""
@@ -24,14 +34,36 @@ class FaceFlags:
     crop_faces: bool = False
     """Cut each image to its face box, as a square; an image without a usable box is left out."""
 
+    detect: bool = False
+    """Find the face in each image and cut it out, turned upright, as a square PNG. Where the release has a box, it says
+    which face is meant. Needs the extra faces."""
+
+    face: Literal["largest", "all", "refuse"] = "largest"
+    """With detect, of several faces in an image without a box: the largest; all, each as a sample of its own with the
+    image's label; or refuse, the image is left out."""
+
+    smallest_face: int = 24
+    """With detect: faces below so many pixels on their longer side count as none."""
+
+    detect_size: int = 640
+    """With detect: pixels of the longer side in which a larger image is looked at. Faces below 28 pixels there are
+    hardly found: 1280 finds those of half the size, and takes four times as long."""
+
     margin: float = 0.1
-    """With crop-faces: what is added around the box on each side, as a share of its longer side."""
+    """With crop-faces or detect: what is added around the box on each side, as a share of its longer side."""
 
     resize: int = 0
     """Side in pixels to which each image is resized, both sides, as training itself does. 0: not resized."""
 
     quality: int = 95
-    """JPEG quality, 1 to 100, of images that are cut or resized; their colours are kept at full resolution."""
+    """JPEG quality, 1 to 100, of images that are cut or resized; their colours are kept at full resolution. What detect
+    cuts is PNG."""
+
+    @property
+    def crop_rule(self) -> CropRule:
+        if not (self.detect or self.crop_faces):
+            return CropRule(NO_BOX, size=self.resize)
+        return CropRule(DETECTOR if self.detect else RELEASE, self.margin, self.detect, self.resize)
 
 
 def check_faces(flags: FaceFlags) -> None:
@@ -42,6 +74,25 @@ def check_faces(flags: FaceFlags) -> None:
         raise InputError(f"--resize {flags.resize}: give a side of 1 to {LARGEST} pixels, or 0 to keep the images")
     if not 1 <= flags.quality <= 100:
         raise InputError(f"--quality {flags.quality}: JPEG quality is from 1 to 100")
+    if flags.detect:
+        _check_detection(flags)
+    else:
+        for item in fields(FaceFlags):
+            if item.name in ONLY_WITH_DETECT and (value := getattr(flags, item.name)) != item.default:
+                raise InputError(f"--{item.name.replace('_', '-')} {value}: add --detect, or leave it out")
+
+
+def _check_detection(flags: FaceFlags) -> None:
+    if flags.crop_faces:
+        raise InputError(
+            "--detect and --crop-faces: faces are cut where they are found, or where the release says; give one of the "
+            "two. With --detect a box of the release says which face is meant"
+        )
+    if flags.smallest_face < 1:
+        raise InputError(f"--smallest-face {flags.smallest_face}: give at least 1 pixel")
+    if not SMALL <= flags.detect_size <= MOST_DETECT_SIZE:
+        raise InputError(f"--detect-size {flags.detect_size}: give a side of {SMALL} to {MOST_DETECT_SIZE} pixels")
+    check_detector()
 
 
 def fitted(encoded: EncodedImage, flags: FaceFlags) -> EncodedImage:
@@ -56,13 +107,20 @@ def fitted(encoded: EncodedImage, flags: FaceFlags) -> EncodedImage:
     if encoded.original and "box" not in encoded.facts and not has_changes:
         # What a source made into a PNG has been decoded already.
         return encoded
-    try:
+    with decoding():
         image = decode(encoded.content)
         # Boxes are those of the upright image: DALI and OpenCV, which most boxes come from, turn it too.
-        size = _upright(image).size if "box" in encoded.facts or has_changes else image.size
+        size = standing(image).size if "box" in encoded.facts or has_changes else image.size
         facts, mended = mend_box(encoded.facts, *size)
         encoded = replace(encoded, facts=facts, mended="; ".join(filter(None, (encoded.mended, mended))))
-        return _changed(encoded, _upright(image), flags) if has_changes else encoded
+        return _changed(encoded, standing(image), flags) if has_changes else encoded
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """What is raised of an image's bytes, as a LeftOutError with the reason."""
+    try:
+        yield
     except TooLargeError as error:
         raise LeftOutError(str(error)) from None
     except DECODE_ERRORS as error:
@@ -129,5 +187,6 @@ def _moved(facts: dict[str, Any], left: float, top: float, scale_x: float, scale
     return moved
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def standing(image: Image.Image) -> Image.Image:
+    """The image as its EXIF tag says it is held."""
     return ImageOps.exif_transpose(image)

@@ -54,7 +54,10 @@ BOXES = tuple(
 """Names of the four columns of a face box: its left upper corner and its size."""
 
 WORD_FACTS = {"subject", "view", "gender", "race", "age_group"}
-TAKEN = {"id", "code", "subject", "emotion", "dataset", "original", "cut", "box", "landmarks", "votes", "soft"}
+TAKEN = {
+    *("id", "code", "subject", "emotion", "dataset", "original", "cut", "box", "landmarks", "points", "detected"),
+    *("votes", "soft"),
+}
 """Facts with a meaning or a shape of their own, which another column of the same name need not have."""
 
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")

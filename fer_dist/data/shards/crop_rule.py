@@ -1,0 +1,42 @@
+"""How the faces of a set were cut: what its manifest says, and a checkpoint of the set that it was trained on."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+
+from fer_dist.storage.untrusted import Number
+
+CROP_RULE = "crop_rule"
+"""Its name in a manifest's `built`."""
+
+NO_BOX, RELEASE = "none", "release"
+"""Where no box comes from, and where boxes are the release's; another word is a detector's name."""
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """box: where boxes come from: NO_BOX for images as the release has them, RELEASE, or a detector and its weights.
+
+    margin: added on each side, as a share of the box's longer side. is_upright: turned by the roll of the eyes.
+    size: pixels of a side to which all were resized; 0: none was.
+    """
+
+    box: str = NO_BOX
+    margin: Annotated[Number, Ge(0)] = 0.0
+    is_upright: bool = False
+    size: Annotated[int, Interval(ge=0, le=1 << 16)] = 0
+
+    def __str__(self) -> str:
+        """In words, as a column or a sentence has it."""
+        if self.box == NO_BOX:
+            words = ["as released"]
+        else:
+            words = ["box of the release" if self.box == RELEASE else self.box, f"margin {100 * self.margin:g} %"]
+            words += ["upright"] if self.is_upright else []
+        return ", ".join([*words, *([f"{self.size} px"] if self.size else [])])
+
+
+def differ(one: CropRule | None, other: CropRule | None) -> bool:
+    """Whether two sets' faces were cut otherwise; of one that says nothing nobody knows."""
+    return one is not None and other is not None and one != other
