@@ -5,6 +5,7 @@ from typing import Any
 
 from fer_dist.data.inspection.audit import AuditReport, Found, Kind, SetSummary
 from fer_dist.data.inspection.describe import DatasetDescription, SplitDescription
+from fer_dist.data.shards.crop_rule import stated
 from fer_dist.progress import Cells
 
 
@@ -103,6 +104,8 @@ def _properties(split: SplitDescription) -> dict[str, str]:
     found |= {f"with {name}": share(count) for name, count in looked.facts.items() if name != "soft"}
     if looked.subjects:
         found["different subjects"] = f"{looked.subjects:,}"
+    if rule := stated(split.built):
+        found["faces cut"] = str(rule)
     found |= {f"left out: {reason}": f"{count:,}" for reason, count in split.left_out.items()}
     return found | {f"mended: {reason}": f"{count:,}" for reason, count in split.built.get("mended", {}).items()}
 

@@ -15,6 +15,7 @@ from fer_dist.data.loading.loader import Placement, evaluation_loader, open_read
 from fer_dist.data.loading.order import sequence
 from fer_dist.data.loading.reader import Reader
 from fer_dist.data.loading.shard_set import ShardSet
+from fer_dist.data.shards.crop_rule import difference
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
@@ -67,6 +68,10 @@ def evaluate(
     readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
     for home in homes:
         check_can_save(_folder_of(home.path))
+    for home, network, row in zip(homes, (network for _, network, _ in models), readers, strict=True):
+        for reader in row:
+            if told := difference(network.crop_rule, reader.manifest.crop_rule):
+                say(Message(f"note: {home.path.name} on {reader.manifest.name}: {told}"))
     pairs = [(home, reader) for (home, _, _), row in zip(models, readers, strict=True) for reader in row]
     if config.ray.workers:
         made = iter(_predict_on_ray(config, readers, progress, say))

@@ -136,6 +136,7 @@ class Study:
     left_out:     "<dataset>-<split>" -> reason -> images, as the manifests have it.
     roles:        which dataset stands where the published study has its own: "a", "b", "c" -> Result.dataset.
     variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
+    crop_rules:   "<dataset>-<split>" -> how its faces were cut, in words; a set of which nobody knows is not there.
     seconds:      duration of the whole study.
     maps:         paths of PNG figures of feature maps, relative to the report's folder.
     """
@@ -156,6 +157,7 @@ class Study:
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
     gains: tuple[Gain, ...] = ()
+    crop_rules: dict[str, str] = field(default_factory=dict)
 
 
 def to_json(study: Study) -> str:

@@ -186,7 +186,8 @@ def _training(study: Study, first: list[Result]) -> Section:
 
 def _data(study: Study, first: list[Result]) -> Section:
     shown = (*_filled(tables.counts_table(study)), *_filled(tables.left_out_table(study)))
-    return Section("data", "Datasets", tables=shown, figures=tuple(plots.counts_figures(study)))
+    found = tuple(sentences.crop_sentences(study))
+    return Section("data", "Datasets", "", found, shown, tuple(plots.counts_figures(study)))
 
 
 def _models(study: Study, first: list[Result]) -> Section:

@@ -322,3 +322,17 @@ def _direction(change: float) -> str:
     if points(change) == points(0):
         return "no change"
     return f"{points(change)} points {'more' if change > 0 else 'less'}"
+
+
+def crop_sentences(study: Study) -> list[str]:
+    """Where the faces of a set are cut otherwise than those that a model scored on it was trained on."""
+    trained_on = {model.name: f"{model.trained_on}-train" for model in study.models}
+    found: dict[str, None] = {}
+    for result in study.results:
+        trained, here = (study.crop_rules.get(name) for name in (trained_on[result.model], result.set_name))
+        if trained and here and trained != here:
+            found[
+                f"The faces of {result.set_name} are cut otherwise ({here}) than those of {trained_on[result.model]} "
+                f"({trained}): a part of what models of the latter lose there may be that."
+            ] = None
+    return list(found)

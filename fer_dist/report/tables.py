@@ -203,12 +203,18 @@ def duplicates_table(results: Sequence[Result]) -> Table:
 
 def counts_table(study: Study) -> Table:
     emotions = list(dict.fromkeys(name for counts in study.class_counts.values() for name in counts))
+    has_rules = bool(study.crop_rules)
     rows = tuple(
-        (word(name), *(count(counts.get(emotion)) for emotion in emotions), count(sum(counts.values())))
+        (
+            word(name),
+            *(count(counts.get(emotion)) for emotion in emotions),
+            count(sum(counts.values())),
+            *([word(study.crop_rules.get(name, "unknown"))] if has_rules else []),
+        )
         for name, counts in study.class_counts.items()
     )
     caption = "Images of each emotion. A dash: the set does not have the emotion."
-    return Table("class-counts", caption, ("set", *emotions, "all"), rows)
+    return Table("class-counts", caption, ("set", *emotions, "all", *(["faces cut"] if has_rules else [])), rows)
 
 
 def left_out_table(study: Study) -> Table:

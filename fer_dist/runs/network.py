@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fer_dist.config.settings import Config
 from fer_dist.data.emotions import model_classes
+from fer_dist.data.shards.crop_rule import CropRule
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.architecture import LONGEST, OURS, TIMM, own_maker
@@ -40,6 +41,8 @@ class Network:
     reduction: Size
     bias: bool
     architecture: Annotated[str, Len(1, LONGEST)] = OURS_IN_FILES
+    crop_rule: CropRule | None = None
+    """Of the set that it was trained on; None: not known."""
 
     @property
     def is_ours(self) -> bool:

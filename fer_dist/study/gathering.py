@@ -55,6 +55,9 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         ),
         class_counts={manifest.name: manifest.counts for manifest in setup.manifests.values()},
         variants={manifest.name: str(manifest.built.get("variant", "")) for manifest in setup.manifests.values()},
+        crop_rules={
+            manifest.name: str(manifest.crop_rule) for manifest in setup.manifests.values() if manifest.crop_rule
+        },
         left_out={manifest.name: manifest.left_out for manifest in setup.manifests.values() if manifest.left_out},
         commands=commands,
         commit=_commit(),

@@ -1,7 +1,7 @@
 """What goes into a training, opened from its configuration: the network's description, the sets and the order."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.mixing import Mixing, chosen_mixing
 from fer_dist.data.loading.order import Order
 from fer_dist.data.loading.reader import Reader
+from fer_dist.data.shards.crop_rule import difference
 from fer_dist.errors import InputError
 from fer_dist.runs.checkpoint import SAFETENSORS_ERRORS, load_network
 from fer_dist.runs.network import Network, head_of, network_of, shape_differences
@@ -30,6 +31,13 @@ class Inputs:
     mixing: Mixing
     order: Order
     validation: Reader | None
+
+    @property
+    def crop_remark(self) -> str:
+        """Where the faces of the validation set are cut otherwise, a line that says so."""
+        val = self.validation.manifest if self.validation else None
+        told = difference(self.network.crop_rule, val.crop_rule) if val else ""
+        return f"--data.val {val.name}: {told}" if val and told else ""
 
     def sets(self) -> dict[str, dict[str, Any]]:
         """What the sets hold, wherever they lie, as config.json keeps it: train and val -> hash, samples, counts."""
@@ -52,6 +60,7 @@ def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
     sets = [opened.get(place, place) for place in (data.train, data.val)]
     reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft")
     validation = open_reader(sets[1], network.emotions, data, "--data.val") if data.val else None
+    network = replace(network, crop_rule=reader.manifest.crop_rule)
     mixing, order = open_order(reader, data, train.batch_size, train.seed)
     return Inputs(network, reader, mixing, order, validation)
 

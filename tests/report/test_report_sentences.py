@@ -12,8 +12,9 @@ from fer_dist.report import sentences as remarks
 from fer_dist.report.differences import balance_tests, cross_dataset_tests, gap_tests, rank_tests, transfers
 from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
 from fer_dist.report.numbers import probability, signed_points, span
+from fer_dist.report.sentences import crop_sentences
 from fer_dist.report.summary import summary
-from fer_dist.report.tables import attributes_table
+from fer_dist.report.tables import attributes_table, counts_table
 from fer_dist.scores.compare import separate_over_seeds
 from fer_dist.scores.metrics import class_balance, scores
 
@@ -448,3 +449,23 @@ def test_what_was_not_measured_is_not_said():
 def test_a_difference_that_rounds_to_nothing_has_no_sign():
     assert [signed_points(value) for value in (-0.0001, 0.0001, 0.01, -0.01)] == ["0.0", "0.0", "+1.0", "−1.0"]
     assert span((-0.0001, 0.02)) == "0.0 to 2.0"
+
+
+def test_a_set_whose_faces_are_cut_otherwise_than_those_of_the_training_is_named_once():
+    study = transferred(880, 760)
+    assert crop_sentences(study) == []
+    rules = {f"{result.dataset}-{result.split}": "as released" for result in study.results}
+    trained = {f"{model.trained_on}-train": "box of the release, margin 10 %" for model in study.models}
+    same = dict.fromkeys(rules | trained, "as released")
+    assert crop_sentences(replace(study, crop_rules=same)) == []
+    assert crop_sentences(replace(study, crop_rules=rules)) == []
+    (first, *_) = crop_sentences(replace(study, crop_rules=rules | trained))
+    assert "are cut otherwise (as released) than those of" in first
+    assert "(box of the release, margin 10 %)" in first
+
+
+def test_the_table_of_sets_says_how_their_faces_were_cut_where_that_is_known():
+    study = replace(transferred(880, 760), class_counts={"wild-train": {"fear": 2}, "lab-test": {"fear": 1}})
+    assert "faces cut" not in counts_table(study).columns
+    table = counts_table(replace(study, crop_rules={"wild-train": "as released"}))
+    assert [row[-1].text for row in table.rows] == ["as released", "unknown"]

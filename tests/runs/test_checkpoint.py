@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from fer_dist.config.settings import Config, ModelConfig
 from fer_dist.data.emotions import EIGHT, SEVEN
+from fer_dist.data.shards.crop_rule import CropRule
 from fer_dist.errors import InputError
 from fer_dist.runs import checkpoint as checkpoint_module
 from fer_dist.runs.checkpoint import LIST, MODEL, OPTIMIZER, STATE, Checkpoints, Snapshot, load_model, load_network
@@ -113,7 +115,14 @@ def test_the_metadata_says_what_one_must_know_to_use_the_weights(tmp_path: Path)
         "reduction": 16,
         "bias": False,
         "architecture": "se-resnet-18",
+        "crop_rule": None,
     }
+
+
+def test_the_metadata_say_how_the_faces_of_the_training_were_cut(tmp_path: Path) -> None:
+    network = replace(NETWORK, crop_rule=CropRule("release", 0.25, size=112))
+    Checkpoints(tmp_path).save(Snapshot(1, dict(build(network).state_dict()), {}), network)
+    assert load_network(tmp_path)[0] == network
 
 
 def test_an_empty_run_folder_has_no_checkpoint_and_no_complaint(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How the faces of a set were cut: what its manifest says, and a checkpoint of the set that it was trained on."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 from annotated_types import Ge, Interval
 
@@ -37,6 +37,17 @@ class CropRule:
         return ", ".join([*words, *([f"{self.size} px"] if self.size else [])])
 
 
-def differ(one: CropRule | None, other: CropRule | None) -> bool:
-    """Whether two sets' faces were cut otherwise; of one that says nothing nobody knows."""
-    return one is not None and other is not None and one != other
+def stated(built: dict[str, Any]) -> CropRule | None:
+    """What a manifest's `built` says, as it was checked when it was read; None where it says nothing."""
+    found = built.get(CROP_RULE)
+    return (
+        CropRule(**{item.name: found[item.name] for item in fields(CropRule) if item.name in found}) if found else None
+    )
+
+
+def difference(trained: CropRule | None, found: CropRule | None) -> str:
+    """How the faces of a set are cut otherwise than those that a model was trained on, in words; empty where they are
+    not, or where nobody knows."""
+    if trained is None or found is None or trained == found:
+        return ""
+    return f"its faces are cut otherwise ({found}) than those of the training ({trained})"

@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_dist.data.emotions import MOST_CLASSES, fault_of_name
-from fer_dist.data.shards.crop_rule import CROP_RULE, CropRule
+from fer_dist.data.shards.crop_rule import CropRule, stated
 from fer_dist.errors import InputError
 from fer_dist.storage.store import MOST_MANIFEST_BYTES
 from fer_dist.storage.untrusted import Count, Number, Value, file_name, read_regular, record, without_halves
@@ -67,8 +67,7 @@ class Manifest:
     @property
     def crop_rule(self) -> CropRule | None:
         """How its faces were cut; None where that is not known: of tars of others, and of older builds."""
-        stated = self.built.get(CROP_RULE)
-        return CropRule(**{item.name: stated[item.name] for item in fields(CropRule)}) if stated else None
+        return stated(self.built)
 
     def content_hash(self) -> str:
         """sha256 of what the set holds, wherever it lies: names, emotions, and each shard with its own sha256."""
