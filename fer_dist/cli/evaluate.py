@@ -11,7 +11,7 @@ from fer_dist.storage.paths import Output
 
 
 def evaluate_command(arguments: Arguments) -> None:
-    from fer_dist.config.settings import EvaluateConfig, RobustnessSettings
+    from fer_dist.config.settings import CropSettings, EvaluateConfig, RobustnessSettings
 
     @dataclass(frozen=True)
     class Evaluate:
@@ -24,22 +24,42 @@ def evaluate_command(arguments: Arguments) -> None:
         robustness_samples: int = RobustnessSettings.samples
         """Images of each set for that, at most, the same ones each time; each goes through 96 times. 0: all."""
 
+        crops: bool = False
+        """Cut the faces wider, narrower and turned as well, and say what that costs; for sets of whole images with
+        boxes."""
+
+        crops_samples: int = CropSettings.samples
+        """Images of each set for that, at most, the same ones each time; each goes through 14 times. 0: all."""
+
         json: Output = ""
         """File for the table of scores as JSON as well."""
 
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
+    crop_settings = CropSettings(samples=flags.crops_samples)
     terminal = Terminal()
     measured: list[Any] = []
+    costs: list[Any] = []
+    if flags.crops:
+        from fer_dist.data.loading.shard_set import each_split
+        from fer_dist.evaluate.given import open_given
+
+        opened = open_given(replace(flags.config, data=each_split(flags.config.data)))
+        from fer_dist.evaluate.crops import check_sets
+
+        check_sets(opened)
     with closing(terminal):
         results = api.evaluate(**vars(flags.config), show=terminal)
         from fer_dist.data.loading.loader import name_bad
         from fer_dist.data.loading.shard_set import each_split
+        from fer_dist.evaluate.crops import crops_table, evaluate_crops
         from fer_dist.evaluate.robustness.measure import evaluate_robustness, robustness_table
 
+        config = replace(flags.config, data=each_split(flags.config.data))
         if flags.robustness:
-            config = replace(flags.config, data=each_split(flags.config.data))
             measured = evaluate_robustness(config, robustness, terminal.count("perturbed batches"))
+        if flags.crops:
+            costs = evaluate_crops(config, crop_settings, terminal.count("batches of other crops"))
     for result in results:
         if result.bad:
             named = name_bad(result.bad)
@@ -61,5 +81,10 @@ def evaluate_command(arguments: Arguments) -> None:
     terminal.table(header, rows)
     if measured:
         terminal.table(*robustness_table(measured))
+    if costs:
+        terminal.table(*crops_table(costs), text_columns=3)
     if flags.json:
-        write_json(flags.json, [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results])
+        of = {(cost.model, cost.dataset): {"crops": cost.values} for cost in costs}
+        more = [of.get((r.model, r.dataset), {}) for r in results]
+        rows_of = [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results]
+        write_json(flags.json, [row | crops for row, crops in zip(rows_of, more, strict=True)])

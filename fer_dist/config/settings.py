@@ -425,6 +425,18 @@ class RobustnessSettings:
             raise InputError(f"--robustness-samples {self.samples}: give a number of images, or 0 for all of a set")
 
 
+@dataclass(frozen=True)
+class CropSettings:
+    """How it is measured what a wrong crop costs."""
+
+    samples: int = 1000
+    """Images of the set, at most: those whose keys have the smallest hashes, the same for each model. 0: all."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise InputError(f"--crops-samples {self.samples}: give a number of images, or 0 for all of a set")
+
+
 def to_json(config: Config) -> dict[str, Any]:
     """The configuration as nested dicts, ready for json; with the secrets that its URLs hold."""
     return dataclasses.asdict(config)
