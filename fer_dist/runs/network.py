@@ -15,7 +15,7 @@ from fer_dist.data.shards.crop_rule import CropRule
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
 from fer_dist.runs.architecture import LONGEST, OURS, TIMM, own_maker
-from fer_dist.storage.untrusted import Number
+from fer_dist.storage.untrusted import Count, Number
 
 OURS_IN_FILES = "se-resnet-18"
 
@@ -43,6 +43,8 @@ class Network:
     architecture: Annotated[str, Len(1, LONGEST)] = OURS_IN_FILES
     crop_rule: CropRule | None = None
     """Of the set that it was trained on; None: not known."""
+    counts: dict[str, Count] | None = None
+    """Images of each emotion that it was trained on; None: not known."""
 
     @property
     def is_ours(self) -> bool:

@@ -60,7 +60,7 @@ def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
     sets = [opened.get(place, place) for place in (data.train, data.val)]
     reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft")
     validation = open_reader(sets[1], network.emotions, data, "--data.val") if data.val else None
-    network = replace(network, crop_rule=reader.manifest.crop_rule)
+    network = replace(network, crop_rule=reader.manifest.crop_rule, counts=reader.counts_of_emotions())
     mixing, order = open_order(reader, data, train.batch_size, train.seed)
     return Inputs(network, reader, mixing, order, validation)
 

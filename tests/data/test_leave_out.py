@@ -345,3 +345,13 @@ def test_a_list_that_does_not_fit_is_one_line_before_anything_starts(
     assert text.count("\n") == 1
     assert text.startswith(f"fer-dist: --data.train: {path}: names synthetic_wild-train-000077.tar")
     assert not (tmp_path / "root").exists()
+
+
+def test_the_images_of_each_emotion_that_a_network_is_trained_on_are_counted_without_listed_and_dropped_ones(
+    folder: Path, clean: str
+) -> None:
+    reader = Reader(folder, ("anger", "absent", "fear"), drop_extra=True, leave_out=clean)
+    listed = [sample.key for sample in MADE if sample.key in {"face-0003", "face-0017"}]
+    kept = [EIGHT[sample.label] for sample in MADE if sample.key not in listed]
+    assert reader.counts_of_emotions() == {name: kept.count(name) for name in ("anger", "absent", "fear")}
+    assert sum(reader.counts_of_emotions().values()) == reader.counts.sum()

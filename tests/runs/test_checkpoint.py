@@ -116,11 +116,13 @@ def test_the_metadata_says_what_one_must_know_to_use_the_weights(tmp_path: Path)
         "bias": False,
         "architecture": "se-resnet-18",
         "crop_rule": None,
+        "counts": None,
     }
 
 
-def test_the_metadata_say_how_the_faces_of_the_training_were_cut(tmp_path: Path) -> None:
-    network = replace(NETWORK, crop_rule=CropRule("release", 0.25, size=112))
+def test_the_metadata_say_how_the_faces_of_the_training_were_cut_and_how_many_there_were(tmp_path: Path) -> None:
+    counts = dict.fromkeys(SEVEN, 3) | {"fear": 0}
+    network = replace(NETWORK, crop_rule=CropRule("release", 0.25, size=112), counts=counts)
     Checkpoints(tmp_path).save(Snapshot(1, dict(build(network).state_dict()), {}), network)
     assert load_network(tmp_path)[0] == network
 

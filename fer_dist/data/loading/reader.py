@@ -136,17 +136,25 @@ class Reader:
             every = counted(self.left_out, "image")
             raise InputError(f"{folder}: {leave_out} leaves out all there is, {every}; give another list")
 
+    def counts_of_emotions(self) -> dict[str, int]:
+        """How many samples of each of the model's emotions are read; 0 of one that the set does not have."""
+        found = dict(zip(sorted(self._kept), self._by_class().sum(axis=0).tolist(), strict=True))
+        return {emotion: found.get(emotion, 0) for emotion in self.emotions}
+
     def contents(self) -> Contents:
         """What the manifest and the list tell of the samples that are read, without opening a tar."""
-        by_class = np.array(
+        is_sorted = bool(self.manifest.built.get(SORTED_INSIDE))
+        return Contents(self._by_class(), np.array([shard.bytes for shard in self.manifest.shards]), is_sorted)
+
+    def _by_class(self) -> Integers:
+        """[shards, K]: samples that are read, of the emotions that set and model share, in their alphabet's order."""
+        return np.array(
             [
                 [shard.counts.get(emotion, 0) - held.count(emotion) for emotion in sorted(self._kept)]
                 for shard in self.manifest.shards
                 for held in [list(self._listed.get(shard.file, {}).values())]
             ]
         )
-        is_sorted = bool(self.manifest.built.get(SORTED_INSIDE))
-        return Contents(by_class, np.array([shard.bytes for shard in self.manifest.shards]), is_sorted)
 
     def keep_open(self, tars: int) -> None:
         """Let so many tars stay mapped, as an order draws from them at once; fewer where the system allows fewer."""
