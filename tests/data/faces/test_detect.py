@@ -123,7 +123,7 @@ def test_an_image_of_one_pixel_or_one_line_has_no_face() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect.importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
-    with pytest.raises(InputError, match=r"^--detect needs onnx, which .* with: pip install 'fer_dist\[faces\]'$"):
+    with pytest.raises(InputError, match=r"^--detect needs onnx, which .* with: pip install 'fer-dist\[faces\]'$"):
         check_detector()
 
 

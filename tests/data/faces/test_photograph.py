@@ -199,5 +199,5 @@ def test_a_build_without_the_extra_says_so_and_makes_nothing(
 ) -> None:
     monkeypatch.setattr("fer_dist.data.faces.detect.importlib.util.find_spec", lambda name: None)
     assert main(["shards", "build", "folder", str(release), str(tmp_path / "out"), "--detect"]) == 2
-    assert "pip install 'fer_dist[faces]'" in capsys.readouterr().err
+    assert "pip install 'fer-dist[faces]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
