@@ -65,6 +65,7 @@ def build_shards(
     """
     from fer_dist.config.named import checked
     from fer_dist.data.build import build
+    from fer_dist.data.faces.fit import check_faces
     from fer_dist.data.sources.source import open_source, options_of
     from fer_dist.storage.paths import on_disk
 
@@ -72,6 +73,7 @@ def build_shards(
     asked = {name: value for name, value in options.items() if name in own}
     others = {name: value for name, value in options.items() if name not in own}
     building = build.BuildOptions(**checked(build.BuildOptions, others))
+    check_faces(building)
     found = open_source(source, fspath(raw), **checked(options_of(source), asked))
     # Before the work: what is assumed may be a reason to stop it.
     show(Message(f"{found.dataset}: found {found.variant}"))

@@ -42,12 +42,9 @@ def evaluate_command(arguments: Arguments) -> None:
     costs: list[Any] = []
     if flags.crops:
         from fer_dist.data.loading.shard_set import each_split
-        from fer_dist.evaluate.given import open_given
+        from fer_dist.evaluate.given import check_whole, open_given
 
-        opened = open_given(replace(flags.config, data=each_split(flags.config.data)))
-        from fer_dist.evaluate.crops import check_sets
-
-        check_sets(opened)
+        check_whole(open_given(replace(flags.config, data=each_split(flags.config.data))))
     with closing(terminal):
         results = api.evaluate(**vars(flags.config), show=terminal)
         from fer_dist.data.loading.loader import name_bad

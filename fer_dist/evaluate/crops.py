@@ -4,7 +4,7 @@ It takes sets that hold whole images with a box for each face, as a build withou
 and cuts each face as asked. Nothing here trains or tunes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,6 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.order import cut as parts_of
 from fer_dist.data.loading.reader import Reader, choose
-from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.data.shards.crop_rule import NO_BOX
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import InputError, WorkError
@@ -75,17 +74,6 @@ class Faces:
     labels: list[int]
     facts: list[dict[str, Any]]
     pixels: NDArray[np.uint8]
-
-
-def check_sets(sets: Sequence[ShardSet]) -> None:
-    """Raises InputError for a set whose faces are cut already."""
-    for found in sets:
-        rule = found.manifest.crop_rule
-        if rule and rule.box != NO_BOX:
-            raise InputError(
-                f"--crops: {found.manifest.name} holds faces that are cut already ({rule}); give a set of whole images "
-                "with their boxes, built without --crop-faces and --detect, as from expw or a csv with columns of boxes"
-            )
 
 
 def evaluate_crops(

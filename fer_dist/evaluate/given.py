@@ -1,9 +1,12 @@
 """What an evaluation is given, looked at without torch, which takes seconds to import: a wrong path is answered at
 once."""
 
+from collections.abc import Sequence
+
 from fer_dist.config.checks import check_ray
 from fer_dist.config.settings import EvaluateConfig
 from fer_dist.data.loading.shard_set import ShardSet, open_set
+from fer_dist.data.shards.crop_rule import NO_BOX
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.data.shards.selection import listed
 from fer_dist.errors import InputError, naming
@@ -34,6 +37,17 @@ def open_given(config: EvaluateConfig) -> list[ShardSet]:
     if config.leave_out:
         check_named(config.leave_out, names)
     return sets
+
+
+def check_whole(sets: Sequence[ShardSet]) -> None:
+    """Raises InputError for a set whose faces are cut already."""
+    for found in sets:
+        rule = found.manifest.crop_rule
+        if rule and rule.box != NO_BOX:
+            raise InputError(
+                f"--crops: {found.manifest.name} holds faces that are cut already ({rule}); give a set of whole images "
+                "with their boxes, built without --crop-faces and --detect, as from expw or a csv with columns of boxes"
+            )
 
 
 def _check_different(names: list[str], places: tuple[str, ...]) -> None:

