@@ -2,20 +2,40 @@
 
 "wild" looks like images from the web: clutter, hard light, hands and glasses, blur, colour casts. "lab" is taken
 before a plain wall, drawn in ink on old film. A model trained on one is clearly worse on the other; much carries over.
-Each image is a function of (style, seed, split, index) and the side in pixels; order, process and count play no part.
+Each image is a function of (style, seed, split, index, cue) and the side in pixels; order, process and count play no
+part.
+
+A cue is where the label can be seen, and the only place: with it one knows where a network has to look. All else of the
+face is drawn with the actions of another emotion, which is drawn by lot without a look at the label (so it may be the
+same): a face at rest around the cue would say by itself where the cue is, and a network could read how unlike the two
+are; and an emotion other than the label would say which one the label is not. What covers a face (scarf, hand, lock of
+hair) covers the cue as well. Identity, view, scene and label are those of the image without a cue.
 """
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.sources.drawn.face import SUPERSAMPLING, Actions, Identity, Look, View, draw_face, mix, shade
+from fer_dist.data.sources.drawn.face import (
+    SUPERSAMPLING,
+    Actions,
+    Expression,
+    Identity,
+    Look,
+    Points,
+    View,
+    draw_face,
+    face_edge,
+    landmarks,
+    mix,
+    shade,
+)
 from fer_dist.data.sources.drawn.scenery import draw_background, occlude, photograph_lab, photograph_wild
 from fer_dist.data.sources.source import EncodedImage, LeftOut, Published, Sample
 from fer_dist.errors import InputError
@@ -38,6 +58,24 @@ PROTOTYPES = {
     "neutrality": Actions(),
 }
 """The full expression of each emotion: the action units are the usual ones of FACS, the strengths are ours."""
+
+Cue = Literal["none", "mouth", "eyes", "left"]
+
+ALONE = {
+    "mouth": {
+        "fear": Actions(jaw=0.35, stretch=0.95, corner=-0.35),
+        "disgust": Actions(upper_lip=1.0, corner=-0.3, jaw=0.1),
+        "anger": Actions(press=1.0, corner=-0.1, stretch=-0.2),
+    },
+    "eyes": {
+        "fear": Actions(inner_brow=0.95, brow_lower=0.3, upper_lid=0.9, lower_lid=0.3),
+        "disgust": Actions(brow_lower=0.6, nose_wrinkle=0.95, upper_lid=-0.3, lower_lid=0.8),
+        "anger": Actions(brow_lower=1.0, outer_brow=0.3, upper_lid=0.6, lower_lid=0.2),
+        "sadness": Actions(inner_brow=0.85, outer_brow=-0.4, brow_lower=0.2, upper_lid=-0.6),
+        "happiness": Actions(outer_brow=0.3, lower_lid=1.0),
+    },
+}
+"""Of each cue the emotions that PROTOTYPES tell from another one by the rest of the face, so that the cue is enough."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +145,9 @@ class Options:
     pixels: int = 64
     """Side of the images to draw."""
 
+    cue: Cue = "none"
+    """Where alone the emotion shows: mouth, eyes (with brows), or the left half of the image. none: everywhere."""
+
 
 DEFAULT = Options()
 
@@ -120,7 +161,42 @@ def open(raw: str, options: Options = DEFAULT) -> "SyntheticSource":
         raise InputError(f"count {count} and test_count {test_count}: give at least 0 each and one image in all")
     if not 16 <= pixels <= 1024:
         raise InputError(f"pixels {pixels}: the side of an image is from 16 to 1024")
-    return SyntheticSource(raw, count, test_count, options.seed, pixels)
+    if options.cue not in get_args(Cue):
+        raise InputError(f"unknown cue {options.cue!r}; cue is one of: {', '.join(get_args(Cue))}")
+    return SyntheticSource(raw, count, test_count, options.seed, pixels, options.cue)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A face as it was photographed, and where it truly is, in pixels of the image.
+
+    landmarks: eyes, nose and corners of the mouth, left before right. edge: around the face from the forehead down.
+    """
+
+    image: Image.Image
+    landmarks: Points
+    edge: Points
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`landmarks` and `box` as a sample's json has them; what of the box is outside of the image is cut off."""
+        side = self.image.width
+        left, top, right, bottom = (
+            min(max(float(value), 0.0), side)
+            for value in (self.edge.real.min(), self.edge.imag.min(), self.edge.real.max(), self.edge.imag.max())
+        )
+        return {
+            "landmarks": [[round(point.real, 2), round(point.imag, 2)] for point in self.landmarks.tolist()],
+            "box": [round(value, 2) for value in (left, top, right - left, bottom - top)],
+        }
+
+    def beside(self, other: "Drawn") -> "Drawn":
+        """The left half of this and the right half of the other; of an odd side the middle column is the other's."""
+        middle = self.image.width // 2
+        image = other.image.copy()
+        image.paste(self.image.crop((0, 0, middle, self.image.height)), (0, 0))
+        pairs = ((self.landmarks, other.landmarks), (self.edge, other.edge))
+        return Drawn(image, *(np.where(own.real < middle, own, others) for own, others in pairs))
 
 
 @dataclass(frozen=True)
@@ -132,22 +208,25 @@ class SyntheticSource:
     test_count: int
     seed: int
     pixels: int
+    cue: Cue = "none"
     emotions: tuple[str, ...] = SEVEN
     remarks: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
-        return f"synthetic_{self.style}"
+        return f"synthetic_{self.style}" + (f"_{self.cue}" if self.cue != "none" else "")
 
     @property
     def variant(self) -> str:
-        return f"style {self.style}, seed {self.seed}, {self.pixels} pixels"
+        cue = f", emotion in the {self.cue} only" if self.cue != "none" else ""
+        return f"style {self.style}{cue}, seed {self.seed}, {self.pixels} pixels"
 
     def samples(self) -> Iterator[Sample | LeftOut]:
+        start = self.style if self.cue == "none" else f"{self.style}-{self.cue}"
         for split, count in (("train", self.count), ("test", self.test_count)):
             for index in range(count):
                 yield Sample(
-                    key=f"{self.style}-{self.seed}-{split}-{index:07d}",
+                    key=f"{start}-{self.seed}-{split}-{index:07d}",
                     split=split,
                     emotion=self._emotion(split, index),
                     path=split,
@@ -156,31 +235,51 @@ class SyntheticSource:
                         "subject": _subject(split, index),
                         "style": self.style,
                         "pose_degrees": round(self._view(split, index).yaw_degrees, 1),
+                        **({"cue": self.cue} if self.cue != "none" else {}),
                     },
                 )
 
     def read(self, sample: Sample) -> EncodedImage:
         split, index = sample.path, int(sample.facts["id"])
+        drawn = self.draw(split, index, self._emotion(split, index))
         stream = io.BytesIO()
-        self._draw(split, index, self._emotion(split, index)).save(stream, "JPEG", quality=JPEG_QUALITY)
-        return EncodedImage(stream.getvalue(), "jpg")
+        drawn.image.save(stream, "JPEG", quality=JPEG_QUALITY)
+        return EncodedImage(stream.getvalue(), "jpg", facts=drawn.facts)
 
-    def _draw(self, split: str, index: int, emotion: str) -> Image.Image:
+    def draw(self, split: str, index: int, emotion: str) -> Drawn:
+        """The image of this number as it is, or would be, with this label."""
         style, subject = STYLES[self.style], self._lots("subject", _subject(split, index))
         who = draw_identity(subject, self.style)
         rest = style.rest * subject.standard_normal(len(fields(Actions)))
-        acts = draw_actions(self._lots(split, index, "actions"), emotion, style, rest)
+        prototypes = PROTOTYPES | ALONE.get(self.cue, {})
+        label = draw_actions(self._lots(split, index, "actions"), emotion, style, rest, prototypes)
+        if self.cue == "none":
+            return self._photograph(split, index, who, Expression(label, label, label))
+        lots = self._lots(split, index, "other actions")
+        other = draw_actions(lots, self._lot_of_emotion(lots), style, rest)
+        if self.cue == "left":
+            left, right = (self._photograph(split, index, who, Expression(acts, acts, acts)) for acts in (label, other))
+            return left.beside(right)
+        eyes, mouth = (label if self.cue == part else other for part in ("eyes", "mouth"))
+        return self._photograph(split, index, who, Expression(eyes, mouth, other))
+
+    def _photograph(self, split: str, index: int, who: Identity, expression: Expression) -> Drawn:
         view, scene = self._view(split, index), self._lots(split, index, "scene")
         image = draw_background(scene, SUPERSAMPLING * self.pixels, self.style)
-        canvas = draw_face(image, who, acts, view, style.look)
+        canvas = draw_face(image, who, expression, view, STYLES[self.style].look)
         if self.style == "lab":
-            return photograph_lab(scene, image.reduce(SUPERSAMPLING))
-        occlude(canvas, scene, who)
-        return photograph_wild(scene, image.reduce(SUPERSAMPLING))
+            image = photograph_lab(scene, image.reduce(SUPERSAMPLING))
+        else:
+            occlude(canvas, scene, who)
+            image = photograph_wild(scene, image.reduce(SUPERSAMPLING))
+        return Drawn(image, landmarks(canvas, who, expression), face_edge(canvas, who, expression))
 
     def _emotion(self, split: str, index: int) -> str:
+        return self._lot_of_emotion(self._lots(split, index, "emotion"))
+
+    def _lot_of_emotion(self, lots: np.random.Generator) -> str:
         shares = np.cumsum(STYLES[self.style].shares)
-        return SEVEN[int(np.searchsorted(shares / shares[-1], self._lots(split, index, "emotion").random(), "right"))]
+        return SEVEN[int(np.searchsorted(shares / shares[-1], lots.random(), "right"))]
 
     def _view(self, split: str, index: int) -> View:
         lots, style = self._lots(split, index, "view"), STYLES[self.style]
@@ -216,12 +315,18 @@ def draw_identity(lots: np.random.Generator, style: str) -> Identity:
     return Identity(*parts)
 
 
-def draw_actions(lots: np.random.Generator, emotion: str, style: Style, rest: np.ndarray) -> Actions:
+def draw_actions(
+    lots: np.random.Generator,
+    emotion: str,
+    style: Style,
+    rest: np.ndarray,
+    prototypes: Mapping[str, Actions] = PROTOTYPES,
+) -> Actions:
     """What a face does that shows this emotion: its prototype, more or less, on the face at rest, and noise."""
     strength = lots.uniform(*style.intensity)
-    values = strength * _values(PROTOTYPES[emotion])
+    values = strength * _values(prototypes[emotion])
     if lots.random() < style.blend:
-        other = PROTOTYPES[SEVEN[lots.integers(len(SEVEN))]]
+        other = prototypes[SEVEN[lots.integers(len(SEVEN))]]
         values = values + lots.uniform(0.1, 0.35) * (_values(other) - values)
     if emotion == "anger" and lots.random() < 0.35:  # shouting: the teeth are bare instead of the lips pressed
         values = values + strength * (_values(Actions(jaw=0.45, press=-0.75, upper_lip=0.35, stretch=0.2)))

@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 SUPERSAMPLING = 2
 FACE = 0.34  # half the width of a usual face, as a share of the image's side
 DEPTH = 0.6  # how far the nose stands before the outline, in face units
+FOREHEAD = -1.0  # where the face begins; above it is the crown, which most people have hair on
 STEPS = np.linspace(-1.0, 1.0, 9)
 BOW = 1.0 - STEPS**2
 
@@ -62,6 +63,20 @@ class Actions:
     stretch: float = 0.0
     press: float = 0.0
     jaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What each part of a face does. On a usual face all three are the same.
+
+    eyes:  with the brows, the lines between them and the folds below the eyes.
+    mouth: lips, teeth, and the crease below them.
+    rest:  outline, beard, nose, and the folds of forehead, nose and cheeks.
+    """
+
+    eyes: Actions
+    mouth: Actions
+    rest: Actions
 
 
 @dataclass(frozen=True)
@@ -116,13 +131,11 @@ class Canvas:
 
     def fill(self, points: Points, colour: Colour, flat: bool = False) -> None:
         """Fill the outline on the turned head. flat: it lies in the plane of the head's outline, as hair does."""
-        x, y = points.real, points.imag
-        turned = x * self.yaw[0] + 1j * self.pitch[0] * y
-        if not flat:
-            z = DEPTH * np.sqrt(np.maximum(0.0, 1.0 - (x / 1.15) ** 2 - (y / 1.7) ** 2))
-            turned += z * complex(self.yaw[1], -self.pitch[1])
-        placed = turned * self.turn + self.centre
-        self.pen.polygon(placed.view(np.float64).tolist(), fill=colour)
+        self.pen.polygon(self._place(points, flat).view(np.float64).tolist(), fill=colour)
+
+    def seen(self, points: Points, flat: bool = False) -> Points:
+        """Where points of the face are in the final image, in its pixels; the centre of its first one is 0.5 + 0.5i."""
+        return (self._place(points, flat) + (0.5 + 0.5j)) / SUPERSAMPLING
 
     def stroke(self, points: Points, width: Any, colour: Colour, flat: bool = False) -> None:
         """A line through the points. width: in face units, one number or one for each point."""
@@ -130,6 +143,16 @@ class Canvas:
         along = np.concatenate([step[:1], step[1:] + step[:-1], step[-1:]])
         side = 0.5j * width * along / np.maximum(np.abs(along), 1e-9)
         self.fill(np.concatenate([points + side, (points - side)[::-1]]), colour, flat)
+
+    def _place(self, points: Points, flat: bool) -> Points:
+        """Points of the face -> of the image that is drawn on, where a whole number is the middle of a pixel."""
+        x, y = points.real, points.imag
+        turned = x * self.yaw[0] + 1j * self.pitch[0] * y
+        if not flat:
+            z = DEPTH * np.sqrt(np.maximum(0.0, 1.0 - (x / 1.15) ** 2 - (y / 1.7) ** 2))
+            turned += z * complex(self.yaw[1], -self.pitch[1])
+        placed: Points = turned * self.turn + self.centre
+        return placed
 
 
 @cache
@@ -148,24 +171,37 @@ def curve(x: Any, y: Any) -> Points:
     return np.asarray(x) + 1j * np.asarray(y)
 
 
-def draw_face(image: Image.Image, who: Identity, acts: Actions, view: View, look: Look) -> Canvas:
+def draw_face(image: Image.Image, who: Identity, expression: Expression, view: View, look: Look) -> Canvas:
     """Draw head, hair and features over what is in the image. Returns the canvas, for what lies before the face."""
     canvas = Canvas(image, view)
     ink = look.ink or shade(who.skin, 0.45)
-    outline = head_outline(who, acts)
+    outline = head_outline(who, expression.rest)
     _draw_behind(canvas, who, look, ink)
     canvas.fill(outline, who.skin, flat=True)
     if look.ink:
         canvas.stroke(np.concatenate([outline, outline[:2]]), look.line, ink, flat=True)
-    _draw_beard(canvas, who, acts)
-    _draw_folds(canvas, who, acts, look, ink)
-    _draw_nose(canvas, who, acts, look, ink)
-    _draw_mouth(canvas, who, acts, look, ink)
+    _draw_beard(canvas, who, expression.rest)
+    _draw_folds(canvas, who, expression, look, ink)
+    _draw_nose(canvas, who, expression.rest, look, ink)
+    _draw_mouth(canvas, who, expression.mouth, look, ink)
     for side in (-1.0, 1.0):
-        _draw_eye(canvas, who, acts, view, look, ink, side)
-        _draw_brow(canvas, who, acts, look, ink, side)
+        _draw_eye(canvas, who, expression.eyes, view, look, ink, side)
+        _draw_brow(canvas, who, expression.eyes, look, ink, side)
     _draw_fringe(canvas, who)
     return canvas
+
+
+def landmarks(canvas: Canvas, who: Identity, expression: Expression) -> Points:
+    """The middles of the eyes, the nose's tip and the corners of the mouth, left before right as a viewer sees them."""
+    line = mouth_line(who, expression.mouth)
+    eyes = [eye_middle(who, side) for side in (-1.0, 1.0)]
+    return canvas.seen(np.array([*eyes, 1j * nose_tip(who, expression.rest), line[0], line[-1]]))
+
+
+def face_edge(canvas: Canvas, who: Identity, expression: Expression) -> Points:
+    """Points around the face from the forehead down, as a face box shows it: without ears, hair and crown."""
+    outline = head_outline(who, expression.rest)
+    return canvas.seen(curve(outline.real, np.maximum(outline.imag, FOREHEAD)), flat=True)
 
 
 def head_outline(who: Identity, acts: Actions) -> Points:
@@ -174,6 +210,22 @@ def head_outline(who: Identity, acts: Actions) -> Points:
     low = np.maximum(circle.imag, 0.0) ** 2
     x = circle.real * who.width * (1.0 + (0.9 * who.jaw - 1.0) * low)
     return curve(x, 1.38 * circle.imag + 0.2 * max(acts.jaw, 0.0) * low)
+
+
+def eye_middle(who: Identity, side: float) -> complex:
+    """Half way between the corners of the left (side -1) or the right eye (1)."""
+    return complex(side * 0.42 * who.eye_distance, -0.22)
+
+
+def nose_tip(who: Identity, acts: Actions) -> float:
+    """How far down the nose reaches; it stands in the middle of the face."""
+    return 0.33 * who.nose_length - 0.07 * acts.nose_wrinkle
+
+
+def mouth_line(who: Identity, acts: Actions) -> Points:
+    """Where the lips of a closed mouth meet, from the left corner to the right one."""
+    x = STEPS * 0.37 * who.mouth_width * (1.0 + 0.3 * acts.stretch + 0.12 * acts.corner - 0.14 * max(acts.jaw, 0.0))
+    return curve(x, 0.72 * who.mouth_height - 0.2 * acts.corner * (STEPS**2 - 0.45))
 
 
 def _draw_behind(canvas: Canvas, who: Identity, look: Look, ink: Colour) -> None:
@@ -209,28 +261,29 @@ def _draw_beard(canvas: Canvas, who: Identity, acts: Actions) -> None:
         canvas.stroke(curve(STEPS * 0.3, 0.47 * who.nose_length + 0.1 * STEPS**2), 0.13, mix(who.skin, who.hair, 0.7))
 
 
-def _draw_folds(canvas: Canvas, who: Identity, acts: Actions, look: Look, ink: Colour) -> None:
+def _draw_folds(canvas: Canvas, who: Identity, expression: Expression, look: Look, ink: Colour) -> None:
     """Wrinkles that the actions make: forehead, between the brows, on the nose, beside nose and mouth, at the eyes."""
 
     def fold(points: Points, strength: float) -> None:
         if strength * look.fold > 0.12:
             canvas.stroke(points, look.line * 0.7, mix(who.skin, ink, strength * look.fold))
 
-    raised = (acts.inner_brow + acts.outer_brow) / 2
+    eyes, rest = expression.eyes, expression.rest
+    raised = (rest.inner_brow + rest.outer_brow) / 2
     for height in (-0.92, -1.04):
         fold(curve(STEPS * 0.45, height + 0.05 * STEPS**2), raised)
     short = STEPS[::4]
     for side in (-1.0, 1.0):
-        fold(curve(side * (0.1 + 0.02 * short), -0.52 + 0.12 * short), acts.brow_lower)
-        fold(curve(side * (0.05 + 0.07 * (short + 1)), -0.2 + 0.05 * short), acts.nose_wrinkle)
-        smile = max(acts.corner, acts.nose_wrinkle, 0.8 * acts.upper_lip)
-        reach = 0.24 + 0.28 * who.mouth_width + 0.08 * acts.stretch
+        fold(curve(side * (0.1 + 0.02 * short), -0.52 + 0.12 * short), eyes.brow_lower)
+        fold(curve(side * (0.05 + 0.07 * (short + 1)), -0.2 + 0.05 * short), rest.nose_wrinkle)
+        smile = max(rest.corner, rest.nose_wrinkle, 0.8 * rest.upper_lip)
+        reach = 0.24 + 0.28 * who.mouth_width + 0.08 * rest.stretch
         fold(curve(side * (reach - 0.12 + 0.1 * (STEPS + 1)), 0.42 + 0.16 * STEPS - 0.05 * BOW), smile)
-        fold(curve(side * (who.eye_distance * 0.42 + 0.2 * STEPS), 0.06 * BOW), 0.8 * acts.lower_lid)
+        fold(curve(side * (who.eye_distance * 0.42 + 0.2 * STEPS), 0.06 * BOW), 0.8 * eyes.lower_lid)
 
 
 def _draw_nose(canvas: Canvas, who: Identity, acts: Actions, look: Look, ink: Colour) -> None:
-    tip = 0.33 * who.nose_length - 0.07 * acts.nose_wrinkle
+    tip = nose_tip(who, acts)
     half = 0.17 * who.nose_width * (1.0 + 0.3 * max(acts.nose_wrinkle, 0.0))
     tone = ink if look.ink else shade(who.skin, 0.68)
     if look.painted:
@@ -243,7 +296,8 @@ def _draw_nose(canvas: Canvas, who: Identity, acts: Actions, look: Look, ink: Co
 
 
 def _draw_eye(canvas: Canvas, who: Identity, acts: Actions, view: View, look: Look, ink: Colour, side: float) -> None:
-    middle, height = side * 0.42 * who.eye_distance, -0.22
+    centre = eye_middle(who, side)
+    middle, height = centre.real, centre.imag
     half = 0.23 * who.eye_size
     x = middle + STEPS * half
     level = height - (who.eye_tilt - 1.0) * side * STEPS * half
@@ -277,9 +331,9 @@ def _draw_brow(canvas: Canvas, who: Identity, acts: Actions, look: Look, ink: Co
 
 
 def _draw_mouth(canvas: Canvas, who: Identity, acts: Actions, look: Look, ink: Colour) -> None:
-    x = STEPS * 0.37 * who.mouth_width * (1.0 + 0.3 * acts.stretch + 0.12 * acts.corner - 0.14 * max(acts.jaw, 0.0))
+    line = mouth_line(who, acts)
+    x, bend = line.real, line.imag
     opening = max(0.5 * acts.jaw - 0.1, 0.0) * (1.0 - 0.6 * max(acts.press, 0.0))
-    bend = 0.72 * who.mouth_height - 0.2 * acts.corner * (STEPS**2 - 0.45)
     upper = bend - (0.16 * max(acts.upper_lip, 0.0) + 0.15 * opening) * BOW
     lower = np.maximum(bend + 0.85 * opening * np.sqrt(BOW) + 0.04 * max(acts.upper_lip, 0.0) * BOW, upper)
     lip = 0.11 * who.lip_thickness * max(0.15, 1.0 - 0.8 * max(acts.press, 0.0))
