@@ -10,7 +10,7 @@ FLOORS = (
     {"cli"},
     {"api"},
     {"study", "bench"},
-    {"train", "report"},
+    {"train", "explain", "report"},
     {"evaluate"},
     {"runs", "doctor"},
     {"data", "distributed"},

@@ -11,6 +11,7 @@ from fer_dist import __version__
 from fer_dist.bench.commands import BENCHES, bench
 from fer_dist.cli.completion import SHELLS, completion
 from fer_dist.cli.evaluate import evaluate_command
+from fer_dist.cli.explain import explain_command
 from fer_dist.cli.shards import SHARD_COMMANDS, shards
 from fer_dist.cli.study import STUDY_COMMANDS, study_command
 from fer_dist.cli.train import presets, train_command
@@ -86,6 +87,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command, presets),
     "evaluate": Command("score every model on every set", evaluate_command),
+    "explain": Command("where a network looks: feature maps, gates, regions, beside their controls", explain_command),
     "study": Command(
         "PLAN: train, evaluate across datasets, transfer, report; paper is the published one",
         study_command,

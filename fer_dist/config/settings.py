@@ -398,6 +398,67 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class ExplainConfig:
+    """Where a network looks, on which sets, and how closely."""
+
+    data: tuple[PathOrUrl, ...]
+    """Sets of shards, as for --data of evaluate."""
+
+    checkpoint: str = "last"
+    """Which checkpoint: last, best, or a step."""
+
+    network: tuple[str, ...] = ()
+    """A network of your own that the model names, as package.module:function. A file alone has nothing imported."""
+
+    samples: int = 1000
+    """Images of each set, at most: those whose keys have the smallest hashes, the same for each network. 0: all."""
+
+    methods: tuple[str, ...] = ("grad-cam",)
+    """Attribution: grad-cam, hirescam, integrated-gradients (16 steps), occlusion, or none. All from captum (extra
+    explain)."""
+
+    reduction: Literal["mean", "weighted", "strongest", "before"] = "mean"
+    """How the channels of a feature map become one: their mean after SE, as the study's; weighted by the gates; the
+    mean of the 16 strongest; or their mean before SE."""
+
+    fills: tuple[Literal["mean", "blur", "noise"], ...] = ("mean",)
+    """What a region is hidden by: the image's mean colour, its blur, or noise. Each takes 24 passes."""
+
+    faithfulness_samples: int = 100
+    """Images whose maps are held against what the network does when their pixels are hidden. Each takes 14 passes for
+    each method and each of six controls."""
+
+    seed: int = 0
+    """Of random maps, places and permutations."""
+
+    batch_size: int = 32
+    """Images at once."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs. auto: CUDA where there is one."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    drop_extra: bool = False
+    """Leave out images of emotions that the model does not have, instead of stopping."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """An image that does not decode: stop, or skip."""
+
+    cache: OnDisk = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
+
+    @property
+    def reading(self) -> DataConfig:
+        """As settings of reading."""
+        return DataConfig(drop_extra=self.drop_extra, on_bad=self.on_bad, cache=self.cache, cache_gb=self.cache_gb)
+
+
+@dataclass(frozen=True)
 class RobustnessSettings:
     """How a model is tested on corrupted images and occluded faces."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "fer-dist"
 OPTIONAL = {
     "deepspeed": "--train.strategy deepspeed",
+    "explain": "attribution in explain",
     "timm": "--model.network timm:NAME",
     "s3": "s3:// addresses",
     "gcs": "gs:// addresses",

@@ -1,0 +1,1 @@
+"""Where a network looks: feature maps, gates, regions, beside their controls. Imports evaluate and below."""

@@ -1,0 +1,291 @@
+"""Where a network looks on one set: one pass over some of its images, and the numbers that come of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fer_dist.config.settings import DataConfig, ExplainConfig
+from fer_dist.data.images import opened
+from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader
+from fer_dist.data.loading.order import cut
+from fer_dist.data.loading.reader import Reader, choose
+from fer_dist.distributed.world import default_threads
+from fer_dist.errors import InputError
+from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
+from fer_dist.evaluate.robustness.measure import to_pixels
+from fer_dist.explain.attribution import CONTROLS, Attribution, attribution_of, control
+from fer_dist.explain.blocks import blocks_of, watched
+from fer_dist.explain.faithfulness import beaten, correlation, deletion_and_insertion, hidden_scores
+from fer_dist.explain.gates import gate_measures
+from fer_dist.explain.hiding import Fill, Hidden, hide, masks_to_hide, predict_hidden
+from fer_dist.explain.maps import Averages, Example, min_max, reduced
+from fer_dist.explain.methods import chosen_methods
+from fer_dist.explain.regions import ALL_REGIONS, masks_of, place
+from fer_dist.runs.network import Network, build
+
+RANDOM_WEIGHTS = "random weights"
+"""The network before any training: what a method says of it, it says of the faces' geometry."""
+
+
+@dataclass
+class Explained:
+    """What is known of a set.
+
+    values: ready for JSON. averages: maps to be drawn. gates: block -> [N, C], to compare sets. points: some crops with
+    the points that place their regions: uint8 [3, H, W], [5, 2], key.
+    """
+
+    values: dict[str, Any]
+    averages: Averages
+    gates: dict[str, NDArray[np.float32]]
+    points: list[tuple[NDArray[np.uint8], NDArray[np.float64], str]]
+
+
+@dataclass
+class _Rows:
+    """What is gathered of each image; each list has an entry a batch."""
+
+    labels: list[NDArray[np.int64]] = field(default_factory=list)
+    winners: list[NDArray[np.int64]] = field(default_factory=list)
+    p: list[NDArray[np.float64]] = field(default_factory=list)
+    gates: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+    areas: list[NDArray[np.float64]] = field(default_factory=list)
+    shares: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    hidden: dict[tuple[Fill, str, str], list[Hidden]] = field(default_factory=dict)
+    faithful: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
+
+
+SHEET = 40
+"""Crops on the sheet that shows where the points were found."""
+
+
+def explain(
+    model: nn.Module,
+    network: Network,
+    reader: Reader,
+    config: ExplainConfig,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Explained:
+    """Look at some images of a set, the same ones for every network. model: on its device, in evaluation mode.
+
+    Emotions that the set lacks are masked. Float32. Raises InputError where no image decodes, or a method cannot be.
+    """
+    device = next(model.parameters()).device
+    chosen = choose(reader, config.samples)
+    placement = Placement(0, 1, device, half=False, threads=config.threads or default_threads())
+    data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
+    parts = cut(chosen, config.batch_size)
+    loader = evaluation_loader(data, reader, placement, config.batch_size, parts)
+    look = _Look(model, network, reader, config)
+    with evaluating(model):
+        for number, batch in enumerate(loader):
+            look.take(batch)
+            if progress:
+                progress(number + 1, len(parts))
+    if not look.rows.labels:
+        raise InputError(f"{reader.manifest.name}: none of the {len(chosen)} images decodes")
+    return look.explained(len(loader.bad))
+
+
+class _Look:
+    """One pass over a set."""
+
+    def __init__(self, model: nn.Module, network: Network, reader: Reader, config: ExplainConfig) -> None:
+        self.model, self.network, self.reader, self.config = model, network, reader, config
+        self.device = next(model.parameters()).device
+        self.blocks = blocks_of(model)
+        self.mask = mask_of(network, reader).to(self.device)
+        self.methods = {name: attribution_of(name, model, self.blocks) for name in chosen_methods(config)}
+        self.untrained: dict[str, Attribution] = {}
+        self.rows, self.averages = _Rows(), Averages()
+        self.points: list[tuple[NDArray[np.uint8], NDArray[np.float64], str]] = []
+
+    def take(self, batch: Batch) -> None:
+        crops, ids = batch.crops.float(), batch.samples.ids
+        labels = batch.samples.labels
+        with torch.no_grad(), watched(self.blocks) as seen:
+            probabilities = (self.model(crops) + self.mask).softmax(1)
+        p, winner = probabilities.max(1)
+        rows = self.rows
+        rows.labels.append(labels)
+        rows.winners.append(winner.cpu().numpy())
+        rows.p.append(p.double().cpu().numpy())
+        maps = {
+            block.name: min_max(reduced(seen, block.name, self.config.reduction)).cpu().numpy()
+            for block in self.blocks
+            if block.name in seen.after
+        }
+        rows.shapes |= {name: list(found.shape[1:]) for name, found in seen.after.items()}
+        for name, gates in seen.gates.items():
+            rows.gates.setdefault(name, []).append(gates.float().cpu().numpy())
+        pixels = to_pixels(crops, self.network).cpu().numpy()
+        for at, key in enumerate(batch.samples.keys):
+            example = Example(
+                key,
+                int(labels[at]),
+                int(winner[at]),
+                float(p[at]),
+                pixels[at],
+                {name: found[at] for name, found in maps.items()},
+            )
+            self.averages.add(example)
+        masks = self._regions(batch, pixels)
+        rows.areas.append(np.stack([masks[name].double().mean((1, 2)).numpy() for name in ALL_REGIONS], axis=1))
+        self._attribute(crops, winner, ids, masks)
+        self._hide(crops, winner, ids, masks)
+
+    def _regions(self, batch: Batch, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
+        facts = self.reader.facts(batch.positions)
+        contents = self.reader.read(batch.positions).content
+        sides = [opened(content.tobytes()).size for content in contents]
+        placed = place(facts, sides, self.network.size, self.network.crop)
+        self.rows.sources += placed.sources
+        for at in range(min(len(pixels), SHEET - len(self.points))):
+            self.points.append((pixels[at], placed.points[at], batch.samples.keys[at]))
+        return masks_of(placed.points, *pixels.shape[-2:])
+
+    def _attribute(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], masks: dict[str, Tensor]) -> None:
+        if not self.methods:
+            return
+        if not self.untrained:
+            fresh = untrained(self.network, crops, self.config)
+            self.untrained = {name: attribution_of(name, fresh, blocks_of(fresh)) for name in self.methods}
+        maps: dict[str, Tensor] = {name: method(crops, target) for name, method in self.methods.items()}
+        for name, method in self.untrained.items():
+            self._share(f"{name}, {RANDOM_WEIGHTS}", method(crops, target), masks)
+        for name in CONTROLS:
+            maps[name] = control(name, crops, ids, self.config.seed)
+        for name, found in maps.items():
+            self._share(name, found, masks)
+        done = sum(map(len, self.rows.faithful.get(f"{CONTROLS[0]} deletion", [])))
+        count = min(len(crops), self.config.faithfulness_samples - done)
+        if count > 0:
+            self._measure(crops[:count], target[:count], ids[:count], {name: m[:count] for name, m in maps.items()})
+
+    def _share(self, name: str, maps: Tensor, masks: dict[str, Tensor]) -> None:
+        """The part of each map's sum that lies in each region; a map of zeros looks nowhere."""
+        total = maps.sum((1, 2)).clamp(min=1e-20)
+        shares = [(maps * masks[region].to(maps.device)).sum((1, 2)) / total for region in ALL_REGIONS]
+        self.rows.shares.setdefault(name, []).append(torch.stack(shares, dim=1).double().cpu().numpy())
+
+    @torch.no_grad()
+    def _measure(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], maps: dict[str, Tensor]) -> None:
+        subsets, falls = hidden_scores(self.model, crops, target, ids, self.config.seed)
+        for name, found in maps.items():
+            deleted, inserted = deletion_and_insertion(self.model, crops, target, found)
+            related = correlation(found, subsets, falls)
+            for measure, values in (("deletion", deleted), ("insertion", inserted), ("correlation", related)):
+                self.rows.faithful.setdefault(f"{name} {measure}", []).append(values.double().cpu().numpy())
+
+    @torch.no_grad()
+    def _hide(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], masks: dict[str, Tensor]) -> None:
+        for (region, where), mask in masks_to_hide(masks, ids, self.config.seed).items():
+            for fill in self.config.fills:
+                hidden = hide(crops, mask, fill, ids, self.config.seed)
+                found = predict_hidden(self.model, hidden, target, mask, self.mask)
+                self.rows.hidden.setdefault((fill, region, where), []).append(found)
+
+    def explained(self, bad: int) -> Explained:
+        rows, emotions = self.rows, self.network.emotions
+        labels, winners = np.concatenate(rows.labels), np.concatenate(rows.winners)
+        gates = {name: np.concatenate(found) for name, found in rows.gates.items()}
+        values: dict[str, Any] = {
+            "images": len(labels),
+            "did_not_decode": bad,
+            "seed": self.config.seed,
+            "emotions": list(emotions),
+            "masked": [name for name in emotions if name not in self.reader.manifest.emotions],
+            "accuracy": float((labels == winners).mean()),
+            "groups": self.averages.counted(emotions),
+            "methods": list(self.methods),
+            "reduction": self.config.reduction,
+            "blocks": {
+                block.name: {
+                    "shape": rows.shapes.get(block.name),
+                    "gates": gate_measures(gates[block.name], labels, emotions, self.config.seed)
+                    if block.name in gates
+                    else None,
+                }
+                for block in self.blocks
+            },
+            "points": {source: rows.sources.count(source) for source in sorted(set(rows.sources))},
+            "regions": self._of_regions(),
+            "hidden": self._of_hidden(labels, winners),
+            "faithfulness": self._of_faithfulness(),
+        }
+        return Explained(values, self.averages, gates, self.points)
+
+    def _of_regions(self) -> dict[str, Any]:
+        """Map -> region -> its share, and that per area: 1 where it gets as much as its size."""
+        areas = np.concatenate(self.rows.areas)
+        found: dict[str, Any] = {"area": {name: mean_of(areas[:, at]) for at, name in enumerate(ALL_REGIONS)}}
+        for name, parts in self.rows.shares.items():
+            shares = np.concatenate(parts)
+            sizes = areas.mean(axis=0).clip(min=1e-12)
+            found[name] = {
+                region: mean_of(shares[:, at]) | {"per_area": float(shares[:, at].mean() / sizes[at])}
+                for at, region in enumerate(ALL_REGIONS)
+            }
+        return found
+
+    def _of_hidden(self, labels: NDArray[np.int64], winners: NDArray[np.int64]) -> dict[str, Any]:
+        """Fill -> region -> the falls of p and accuracy, and what they are more than those of the controls."""
+        p = np.concatenate(self.rows.p)
+        is_correct = labels == winners
+        found: dict[str, Any] = {}
+        falls: dict[tuple[str, str, str], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        for (fill, region, where), parts in self.rows.hidden.items():
+            now = np.concatenate([part.winners for part in parts])
+            lost = is_correct.astype(float) - (labels == now)
+            falls[fill, region, where] = p - np.concatenate([part.p for part in parts]), lost
+            area = np.concatenate([part.area for part in parts])
+            entry = found.setdefault(fill, {}).setdefault(region, {"area": float(area.mean()), "more_than": {}})
+            if where:
+                pairs = zip(falls[fill, region, ""], falls[fill, region, where], strict=True)
+                fall, accuracy = (mean_of(own - other) for own, other in pairs)
+                entry["more_than"][where] = {"p": fall, "accuracy": accuracy}
+            else:
+                entry |= {"p": mean_of(falls[fill, region, ""][0]), "accuracy": mean_of(lost)}
+        return found
+
+    def _of_faithfulness(self) -> dict[str, Any]:
+        """Map -> measure -> its mean, and for methods whether they beat every control in it."""
+        values: dict[str, dict[str, NDArray[np.float64]]] = {}
+        for name, parts in self.rows.faithful.items():
+            whose, _, measure = name.rpartition(" ")
+            values.setdefault(whose, {})[measure] = np.concatenate(parts)
+        return {
+            name: {
+                "measures": {measure: mean_of(found) for measure, found in measures.items()},
+                "beats_controls": beaten(values, name, CONTROLS) if name in self.methods else None,
+            }
+            for name, measures in values.items()
+        }
+
+
+def untrained(network: Network, crops: Tensor, config: ExplainConfig) -> nn.Module:
+    """The network with fresh weights, its running statistics of these crops, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        fresh = build(network, config.network).to(crops.device).train()
+    for module in fresh.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = None
+    with torch.no_grad():
+        fresh(crops)
+    return fresh.eval()
+
+
+def mean_of(values: NDArray[np.float64]) -> dict[str, Any]:
+    """The mean over images with its 95 % interval (normal), ready for JSON."""
+    mean = float(values.mean())
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
+    interval = [mean - 1.96 * error, mean + 1.96 * error] if np.isfinite(error) else None
+    return {"mean": mean, "interval": interval}
