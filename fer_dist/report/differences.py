@@ -106,6 +106,21 @@ def gap_tests(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[str,
     return {key: found[*key, False] | {"adjusted": found.get((*key, True))} for key in gaps}
 
 
+def best_tests(study: Study) -> dict[tuple[str, str], dict[str, Any]]:
+    """(set, group) -> the test of the best group there against that one.
+
+    The best was found by looking at all pairs on all sets, and the others were not tested against each other: p is
+    raised for every pair (Bonferroni).
+    """
+    pairs = sum(ranking.pairs for ranking in study.rankings)
+    return {
+        (ranking.set_name, group): test | {"p": min(1.0, pairs * test["p"])}
+        for ranking in study.rankings
+        for group, test in ranking.tests.items()
+        if test["p"] is not None
+    }
+
+
 def is_shown(test: dict[str, Any]) -> bool:
     return bool(test["p"] < SIGNIFICANT)
 

@@ -24,6 +24,8 @@ class Model:
     images:       that it was trained on last; None: not known.
     departures:   its settings that are not the published study's, in words; None: not known.
     training_accuracy: as evaluate.training_accuracy gives it, of images that it was trained on; None: not measured.
+    began:        when its training began, as "2026-11-28 14:29" UTC; empty: not known.
+    config:       "train.lr" ... -> its whole configuration, less paths and what changes no result.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Model:
     images: int | None = None
     departures: tuple[str, ...] | None = None
     training_accuracy: dict[str, Value] | None = None
+    began: str = ""
+    config: dict[str, Value] = field(default_factory=dict)
 
     @property
     def group_name(self) -> str:
@@ -129,6 +133,25 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Which group of models is the most accurate on a set, and whether it is more than each other one.
+
+    tests: group -> the best less that one: difference, interval, p as the test alone has it, and over how many seeds.
+    pairs: of groups that were looked at on the set to find the best.
+    """
+
+    dataset: str
+    split: str
+    best: str
+    pairs: int
+    tests: dict[str, dict[str, Value]]
+
+    @property
+    def set_name(self) -> str:
+        return f"{self.dataset}-{self.split}"
+
+
+@dataclass(frozen=True)
 class Study:
     """All that a report says.
 
@@ -158,6 +181,7 @@ class Study:
     variants: dict[str, str] = field(default_factory=dict)
     gains: tuple[Gain, ...] = ()
     crop_rules: dict[str, str] = field(default_factory=dict)
+    rankings: tuple[Ranking, ...] = ()
 
 
 def to_json(study: Study) -> str:
@@ -215,6 +239,9 @@ def check(study: Study) -> None:
     strangers = [seeds.group for seeds in study.seeds if seeds.group not in groups]
     if strangers:
         raise InputError(f"{study.title}: seeds of {strangers[0]!r}, which is no group of its models")
+    ranked = [name for ranking in study.rankings for name in (ranking.best, *ranking.tests) if name not in groups]
+    if ranked:
+        raise InputError(f"{study.title}: a ranking of {ranked[0]!r}, which is no group of its models")
 
 
 def first_models(study: Study) -> list[Model]:

@@ -5,6 +5,7 @@ The same study gives the same bytes.
 """
 
 import base64
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,14 @@ from fer_dist.errors import InputError
 from fer_dist.report.findings import Study, check, to_json
 from fer_dist.report.glossary import glossary
 from fer_dist.report.numbers import duration, listed, unbroken
+from fer_dist.report.overview import head
 from fer_dist.report.sections import Section, all_figures, all_tables, all_texts, sections
-from fer_dist.report.summary import summary
 from fer_dist.report.table import SHAPES, to_csv, to_latex
 from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
 from fer_dist.storage.untrusted import file_name, inside, read_regular
 from fer_dist.storage.writing import write_atomically
 
-STUDY, REPORT = "study.json", "report.html"
+STUDY, REPORT, SCRIPT = "study.json", "report.html", "report.js"
 TEMPLATES = PACKAGE / "report" / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 MOST_MAP_BYTES = 64 << 20
@@ -91,15 +92,19 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         return markupsafe.Markup(inline_svg(figure.figure, f"p{numbers[figure.name]}", figure.alt))
 
     environment.filters.update(duration=duration, unbroken=unbroken, svg=svg)
-    said = summary(study)
+    script = (TEMPLATES / SCRIPT).read_text()
     return environment.get_template("report.html.jinja").render(
         study=study,
         seeds=seeds_told(study),
-        summary=said,
-        sections=found,
-        glossary=glossary((*said, *all_texts(found))),
+        head=head(study),
+        results=[section for section in found if not section.is_background],
+        background=[section for section in found if section.is_background],
+        glossary=glossary(all_texts(found)),
         maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
         shapes=SHAPES,
+        script=markupsafe.Markup(script),
+        # What a browser may run of the page: this script, and nothing that a name could bring in.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         light=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),
         dark=_colours("#3a3a44", DARK_GAP, "#ffffff", "#000000", dark_cell_colours()),
     )

@@ -90,7 +90,7 @@ def _counts(study: Study, name: str, number: str, roles: tuple[str, ...]) -> Tab
         rows.append((word("all"), *(count(total) for pair in totals for total in pair)))
     caption = f"Table {number}. Images of each emotion, all splits together, beside those that the study counts"
     extra = ". AffectNet's count holds its unreleased test set as well." if "a" in ours else "."
-    return Table(name, caption + extra, ("emotion", *columns), tuple(rows))
+    return Table(name, caption + extra, ("emotion", *columns), tuple(rows), is_sortable=False)
 
 
 def _cross_dataset(study: Study) -> Table:
@@ -168,7 +168,10 @@ def _transfer(study: Study) -> Table:
         (word("pretrained"), word(spoken_name(study, after)), _cell(then), *_theirs(study, "a-b", "b")),
         (word("gain, points"), word(None), ours, published, verdict),
     )
-    return Table("table-4-transfer", caption, columns, rows)
+    return Table("table-4-transfer", caption, columns, rows, is_sortable=False)
+
+
+ONE = "one network"
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def ours_of(study: Study, result: Result) -> Ours:
     over = several.values.get("over_images") if several else None
     if several and over and over.get("interval"):
         return Ours(over["mean"], over["interval"], f"mean of {several.values['n']} seeds")
-    whose = "one network"
+    whose = ONE
     if several:
         seed = next(model.seed for model in study.models if model.name == result.model)
         mean = percent(several.values["accuracy"]["mean"])

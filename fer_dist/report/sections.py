@@ -7,9 +7,11 @@ from itertools import chain
 from fer_dist.report import plots, sentences, tables
 from fer_dist.report.differences import gap_tests, transfers
 from fer_dist.report.findings import Result, Study, first_models
+from fer_dist.report.overview import best_table, overview_figures
 from fer_dist.report.plots import PageFigure
 from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
 from fer_dist.report.sentences import model_sentences, transfer_sentence
+from fer_dist.report.summary import summary
 from fer_dist.report.table import Table
 
 
@@ -17,7 +19,8 @@ from fer_dist.report.table import Table
 class Section:
     """name: its anchor. introduction: what is shown, for a paragraph; sentences: what was found, for a list.
 
-    more: images of further seeds, which a page folds away.
+    more: figures of further seeds; folded: tables that few look up. A page folds both away, and where is_folded
+    the tables as well.
     """
 
     name: str
@@ -27,19 +30,35 @@ class Section:
     tables: tuple[Table, ...] = ()
     figures: tuple[PageFigure, ...] = ()
     more: tuple[PageFigure, ...] = ()
+    folded: tuple[Table, ...] = ()
+    is_folded: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.sentences or self.tables or self.figures or self.more)
+        return not (self.sentences or self.tables or self.figures or self.more or self.folded)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it comes after what was found here, the feature maps among it."""
+        return self.name in BACKGROUND
+
+
+BACKGROUND = frozenset({"published", "training", "data", "models"})
 
 
 def sections(study: Study) -> list[Section]:
     """In the order of the page, images under names that differ. Figures stand for the first seed of each group."""
     names = {model.name for model in first_models(study)}
     first = [result for result in study.results if result.model in names]
-    parts = (_published, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _calibration)
-    found = [make(study, first) for make in (*parts, _groups, _robustness, _duplicates, _training, _data, _models)]
+    results = (_glance, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _calibration)
+    background = (_published, _training, _data, _models)
+    found = [make(study, first) for make in (*results, _groups, _duplicates, _robustness, *background)]
     return _distinct([section for section in found if not section.is_empty])
+
+
+def _glance(study: Study, first: list[Result]) -> Section:
+    shown, drawn = _filled(best_table(study)), tuple(overview_figures(study))
+    return Section("glance", "Results at a glance", "", tuple(summary(study)), shown, drawn)
 
 
 def _published(study: Study, first: list[Result]) -> Section:
@@ -52,7 +71,16 @@ def _published(study: Study, first: list[Result]) -> Section:
     )
     if not study.maps:
         introduction = f"{introduction.strip()} Its feature maps have no counterpart here."
-    return Section("published", "Beside the published study", introduction.strip(), tables=tuple(paper_tables(study)))
+    found = tuple(paper_tables(study))
+    is_marked = any(cell.mark for table in found for row in table.rows for cell in row)
+    if found and not is_marked:
+        introduction = f"{NOTHING_COMPARABLE} {introduction.strip()}"
+    return Section(
+        "published", "Beside the published study", introduction.strip(), tables=found, is_folded=not is_marked
+    )
+
+
+NOTHING_COMPARABLE = "No value of this study can be held against one of the published study's: see the tables for why."
 
 
 def _overall(study: Study, first: list[Result]) -> Section:
@@ -191,7 +219,16 @@ def _data(study: Study, first: list[Result]) -> Section:
 
 
 def _models(study: Study, first: list[Result]) -> Section:
-    return Section("models", "Models", tables=_filled(tables.models_table(study)) if study.models else ())
+    introduction = "What differs between the trainings, as settings have it; below it all that is the same."
+    shown = _filled(tables.models_table(study)) if study.models else ()
+    differing, whole = tables.configuration_tables(study)
+    return Section(
+        "models",
+        "Models and settings",
+        introduction if differing.rows or whole.rows else "",
+        tables=(*shown, *_filled(differing)),
+        folded=_filled(whole),
+    )
 
 
 def _said(sentence: Callable[[Result], str], results: Iterable[Result]) -> tuple[str, ...]:
@@ -225,7 +262,7 @@ def all_figures(found: list[Section]) -> list[PageFigure]:
 
 
 def all_tables(found: list[Section]) -> list[Table]:
-    return list(chain.from_iterable(section.tables for section in found))
+    return list(chain.from_iterable((*section.tables, *section.folded) for section in found))
 
 
 def all_texts(found: list[Section]) -> Iterator[str]:

@@ -75,12 +75,16 @@ Row = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first cell of a row names it. name: of its files, without suffix."""
+    """Rows under columns; the first cell of a row names it. name: of its files, without suffix.
+
+    is_sortable: whether rows may stand in another order: there is no total among them, and a column has one unit.
+    """
 
     name: str
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    is_sortable: bool = True
 
     def is_word(self, column: int) -> bool:
         """Whether a column holds words, which stand to the left."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer_dist.report.differences import gap_tests, rank_tests
-from fer_dist.report.findings import Model, Result, Study, compared
+from fer_dist.report.findings import Model, Result, Study, compared, first_models
 from fer_dist.report.numbers import duration
 from fer_dist.report.table import Cell, Row, Table, count, part, points, word
 
@@ -240,7 +240,31 @@ def models_table(study: Study) -> Table:
         _row("parameters", [word(_whole(model.parameters)) for model in study.models]),
     ]
     rows += [_row(name, [word(model.settings.get(name)) for model in study.models]) for name in settings]
-    return Table("models", "How each model came about.", ("", *(model.name for model in study.models)), tuple(rows))
+    columns = ("", *(model.name for model in study.models))
+    return Table("models", "How each model came about.", columns, tuple(rows), is_sortable=False)
+
+
+def configuration_tables(study: Study) -> tuple[Table, Table]:
+    """The settings in which the first models of the groups differ, and those in which all are alike."""
+    models = [model for model in first_models(study) if model.config]
+    names = dict.fromkeys(name for model in models for name in model.config)
+    values = {name: [_setting(model.config.get(name)) for model in models] for name in names}
+    differing = [name for name in names if len(set(values[name])) > 1]
+    rows = tuple(_row(name, [word(value) for value in values[name]]) for name in differing)
+    alike = tuple((word(name), word(values[name][0])) for name in names if name not in differing)
+    columns = ("setting", *(model.group_name for model in models))
+    return (
+        Table("settings-differing", "Settings that differ.", columns, rows),
+        Table("settings", "All other settings, the same for every model.", ("setting", "value"), alike),
+    )
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_setting, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value in ("", None) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _accuracy(model: Model, result: Result | None) -> Cell:

@@ -60,6 +60,12 @@ def add_scores(run_folder: Path, split: str, dataset: str, scores: dict[str, Any
     write_atomically(run_folder / name, stream.getvalue())
 
 
+def began_at(run_folder: str | Path) -> str:
+    """When the first attempt wrote its first point, as "2026-11-28 14:29" UTC; empty where there is none."""
+    first = min((attempt[0].wall_time for attempt in _attempts(run_folder)), default=None)
+    return "" if first is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(first))
+
+
 def seconds_of(run_folder: str | Path) -> float:
     """How long a run wrote its curves, summed over its attempts: also of one that was killed, to its last point."""
     return sum(attempt[-1].wall_time - attempt[0].wall_time for attempt in _attempts(run_folder))

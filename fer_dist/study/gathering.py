@@ -12,8 +12,8 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import counted
-from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
-from fer_dist.runs.curves import load_curves
+from fer_dist.report.findings import Comparison, Gain, Model, Ranking, Result, Seeds, Study
+from fer_dist.runs.curves import began_at, load_curves
 from fer_dist.scores.compare import over_seeds
 from fer_dist.study.plan import Model as PlannedModel
 from fer_dist.study.plan import model_name, seeds_of
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from fer_dist.study.running import Running
     from fer_dist.study.setup import Setup
 
-SHOWN = ("train/", "validation/")
-"""Curves that say how the training went; those of speed stay in TensorBoard."""
+SHOWN = ("train/", "validation/", "speed/")
+"""Curves that say how the training went; the recall of each emotion stays in TensorBoard."""
+
+MOST_POINTS = 400
+"""Of a curve that a report keeps: more than a figure shows."""
 
 ALWAYS_SAID = {
     "train.epochs": "epochs", "train.lr": "learning rate", "train.batch_size": "batch", "data.views": "views",
@@ -36,6 +39,8 @@ NO_RECIPE = MAY_DIFFER | {
     "train.seed", "train.init_from", "train.precision", "train.deepspeed_config", "train.save_every_steps",
 }  # fmt: skip
 """Settings that say of which images, in which order and arithmetic, and how often something is kept."""
+
+PATHS = frozenset({"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"})
 
 LIBRARIES = ("torch", "torchvision", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "ray", "numpy")
 
@@ -69,6 +74,7 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
             Gain(one, other, dataset, "test", found["over_images"])
             for one, other, dataset, found in _pairs(running, "seeds")
         ),
+        rankings=tuple(_rankings(running)),
         seconds=sum(record.get("seconds", 0.0) for record in records),
     )
 
@@ -102,7 +108,9 @@ def _model(running: "Running", model: PlannedModel) -> Model:
         images=record.get("images"),
         departures=_departures(config),
         training_accuracy=asked.get("training_accuracy"),
-        curves={name: points for name, points in curves.items() if name.startswith(SHOWN)},
+        curves={name: _thinned(points) for name, points in curves.items() if name.startswith(SHOWN)},
+        began=began_at(running.run_folder(model.name)),
+        config=_configuration(config),
     )
 
 
@@ -114,6 +122,26 @@ def spoken_settings(name: str, config: Config, changed: Mapping[str, Any]) -> di
         section, _, field = setting.partition(".")
         settings[spoken] = _spoken(values[section][field])
     return settings | {name: _spoken(value) for name, value in changed.items() if name not in ALWAYS_SAID}
+
+
+def _configuration(config: Config) -> dict[str, Any]:
+    """ "train.lr" ... -> its value: all that a training hangs on, but for paths, which may hold names of people or
+    signatures, and what may differ without changing a result.
+    """
+    values = to_json(config)
+    return {
+        f"{section}.{name}": value
+        for section in ("data", "model", "train")
+        for name, value in values[section].items()
+        if f"{section}.{name}" not in MAY_DIFFER | PATHS
+    }
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most MOST_POINTS of a curve, the first and the last among them."""
+    if len(points) <= MOST_POINTS:
+        return points
+    return [points[index * (len(points) - 1) // (MOST_POINTS - 1)] for index in range(MOST_POINTS)]
 
 
 def _departures(config: Config) -> tuple[str, ...]:
@@ -166,6 +194,13 @@ def _seeds(running: "Running") -> list[Seeds]:
             values = over_seeds(scores) | {"over_images": running.found("seeds", training, data)["over_images"]}
             found.append(Seeds(training, running.setup.manifests[data, "test"].dataset, "test", values))
     return found
+
+
+def _rankings(running: "Running") -> Iterator[Ranking]:
+    for job in running.jobs.values():
+        if job.kind == "ranking":
+            manifest, found = running.setup.manifests[job.data, "test"], running.records.read(job.key)["ranking"]
+            yield Ranking(manifest.dataset, manifest.split, found["best"], found["pairs"], found["tests"])
 
 
 def _spoken(value: Any) -> str:

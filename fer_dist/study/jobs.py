@@ -21,8 +21,9 @@ from fer_dist.study.setup import Setup, config_with_list
 from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
-    "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds", "report"
-]
+    "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds",
+    "ranking", "report",
+]  # fmt: skip
 
 BY_CONTENT = {
     "data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config", "model.pretrained",
@@ -84,6 +85,7 @@ SOURCES: dict[Kind, Sources] = {
     "measures": Sources(("scores.detail", "scores.compare", "evaluate.results"), ("study.measuring",)),
     "compare": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "seeds": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
+    "ranking": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
 
@@ -199,6 +201,7 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
             yield _job("compare", name, {}, jobs, model=names[0], other=names[1], data=pair.data)
 
     yield from _over_seeds(setup, scored)
+    yield from _rankings(setup, scored)
 
 
 def _over_seeds(setup: Setup, scored: dict[tuple[str, str], Job]) -> Iterator[Job]:
@@ -222,6 +225,15 @@ def _over_seeds(setup: Setup, scored: dict[tuple[str, str], Job]) -> Iterator[Jo
             name += setup.manifests[pair.data, "test"].name
             of_both = (*after, *before)
             yield _job("seeds", name, {}, of_both, model=pair.with_model, other=pair.without_model, data=pair.data)
+
+
+def _rankings(setup: Setup, scored: dict[tuple[str, str], Job]) -> Iterator[Job]:
+    """Of each set that several trainings are scored on, which of them is the best there."""
+    trainings = {model.name: model.training for model in setup.models}
+    for data in setup.plan.data:
+        jobs = tuple(job for (_, of), job in scored.items() if of == data)
+        if len({trainings[job.model] for job in jobs}) > 1:
+            yield _job("ranking", f"the best on {setup.manifests[data, 'test'].name}", {}, jobs, data=data)
 
 
 def _job(

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from fer_dist.config.settings import Config, RobustnessSettings, fixed_decoder
@@ -25,7 +26,7 @@ from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_seeds, separate, without
 from fer_dist.scores.detail import detail
-from fer_dist.scores.metrics import scores
+from fer_dist.scores.metrics import accuracy, confusion, scores
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.evaluating import predictions_of
@@ -212,6 +213,32 @@ def _over_seeds(running: Running, job: Job) -> dict[str, Any]:
     return {"over_images": paired_over_seeds(tables(job.model), tables(job.other))}
 
 
+def _ranking(running: Running, job: Job) -> dict[str, Any]:
+    """The most accurate training on a set, and its test against each other one that saw the same images and seeds."""
+    plan = running.setup.plan
+    trainings = dict.fromkeys(model.training for model, data in running.setup.evaluations if data == job.data)
+    tables = {
+        name: [predictions_of(running, model_name(plan, name, seed), job.data) for seed in seeds_of(plan, name)]
+        for name in trainings
+    }
+    means = {name: float(np.mean([accuracy(confusion(table)) for table in some])) for name, some in tables.items()}
+    best = max(means, key=lambda name: means[name])
+    images = {name: _images(some[0]) for name, some in tables.items()}
+    tests = {}
+    for name in tables:
+        if name != best and images[name] == images[best] and seeds_of(plan, name) == seeds_of(plan, best):
+            one, other = tables[best], tables[name]
+            seeds = {"seeds": len(one)}
+            tests[name] = (paired_over_seeds(one, other) if len(one) > 1 else paired(one[0], other[0])) | seeds
+    return {"ranking": {"best": best, "pairs": len(tables) * (len(tables) - 1) // 2, "tests": tests}}
+
+
+def _images(predictions: Predictions) -> set[tuple[str, str]]:
+    """Key and emotion of each: a model without an emotion may have left its images out."""
+    names = np.array([*predictions.emotions, ""])[predictions.labels]
+    return {(str(key), str(name)) for key, name in zip(predictions.keys, names, strict=True)}
+
+
 MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "audit": _audit,
     "training accuracy": _training_accuracy,
@@ -220,4 +247,5 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "measures": _measures,
     "compare": _compare,
     "seeds": _over_seeds,
+    "ranking": _ranking,
 }

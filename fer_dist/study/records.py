@@ -26,6 +26,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "compare": ("paired",),
     "seeds": ("over_images",),
     "training accuracy": ("training_accuracy",),
+    "ranking": ("ranking",),
     "report": ("files",),
 }
 """What the record of a job that is done holds, at least."""
@@ -52,6 +53,7 @@ class _Record:
     over_images: dict[str, Value] = field(default_factory=dict)
     against_own: dict[str, Value] | None = None
     training_accuracy: dict[str, Value] | None = None
+    ranking: dict[str, Value] = field(default_factory=dict)
     worlds: dict[str, Count] = field(default_factory=dict)
 
 

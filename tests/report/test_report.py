@@ -1,5 +1,7 @@
 """The report: one whole file that holds what was measured and leaves out what was not; and the files beside it."""
 
+import base64
+import hashlib
 import itertools
 import json
 import re
@@ -7,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
 from support.faces import tree
+from support.made_study import made_study
 from support.page import Page, rendered, written_by_matplotlib
 from support.runs import environment
 from support.small_studies import crossed, scored, transferred, whole_study
@@ -19,6 +23,7 @@ from fer_dist.errors import InputError
 from fer_dist.report import page as page_module
 from fer_dist.report.findings import Comparison, Model, Result, Study, from_json, to_json
 from fer_dist.report.numbers import span
+from fer_dist.report.overview import head
 from fer_dist.report.sections import all_figures, sections
 
 
@@ -38,11 +43,12 @@ def page(made):
 def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
     parsed = Page(page)
     texts = parsed.values("svg", "aria-label")
-    assert parsed.tags.count("svg") == len(texts) == 6
-    assert texts[0].startswith("Accuracy with its 95 % interval, without and with transfer.")
-    assert 'Confusion matrix of wild <to> "lab" & $x$ on lab-test' in texts[1]
-    assert "Recognised: surprise 96.8 %, fear 100.0 %" in texts[3]
-    assert "neutrality" not in texts[3]
+    assert parsed.tags.count("svg") == len(texts) == 7
+    assert texts[0].startswith("Accuracy on every set. lab-test: lab 76.0 %, wild")
+    assert texts[1].startswith("Accuracy with its 95 % interval, without and with transfer.")
+    assert 'Confusion matrix of wild <to> "lab" & $x$ on lab-test' in texts[2]
+    assert "Recognised: surprise 96.8 %, fear 100.0 %" in texts[4]
+    assert "neutrality" not in texts[4]
     ids = [value for _, name, value in parsed.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     used = set(re.findall(r"#([\w-]+)\)", page)) | {link[1:] for link in parsed.values("use", "href")}
@@ -62,15 +68,48 @@ def test_every_text_of_every_figure_in_the_page_is_matplotlib_s_own():
 
 def test_every_table_has_a_caption_and_every_header_cell_a_scope(page):
     parsed = Page(page)
-    assert parsed.tags.count("table") == parsed.tags.count("caption") == 5
+    assert parsed.tags.count("table") == parsed.tags.count("caption") == 6
     assert parsed.tags.count("th") == len(parsed.values("th", "scope"))
 
 
 def test_the_page_asks_no_other_host_for_anything(page):
     without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
-    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|<iframe|<img", without_names)
+    assert not re.search(r"https?:|//[a-z]|@import|<script .|<link|<iframe|<img", without_names)
+    assert len(re.findall("<script", page)) == 1
+    assert "default-src 'none'" in page
     links = [value for _, name, value in Page(page).attributes if name in ("src", "href", "xlink:href")]
-    assert all(link.startswith("#") for link in links)
+    assert all(link.startswith(("#", "tables/", "figures/")) for link in links)
+
+
+def test_every_link_of_the_page_leads_somewhere(page, made):
+    parsed = Page(page)
+    ids = {value for _, name, value in parsed.attributes if name == "id"}
+    links = set(parsed.values("a", "href"))
+    files = {link for link in links if not link.startswith("#")}
+    assert {link[1:] for link in links - files} <= ids
+    beside = {str(path.relative_to(made)) for folder in ("tables", "figures") for path in (made / folder).iterdir()}
+    assert {unquote(link) for link in files} == beside
+
+
+def test_the_browser_is_told_to_run_the_page_s_own_script_alone(page):
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_the_page_begins_with_what_was_trained_on_what_when_where_and_at_which_commit():
+    study = replace(made_study(2, 60, ("affectnet", "drawn-lab")), commit="0123abc+")
+    study = replace(study, models=tuple(replace(model, began=f"2026-11-2{model.seed} 10:00") for model in study.models))
+    said = dict(head(study))
+    assert said["trained"] == (
+        "affectnet on affectnet (9,000 images, 2 seeds); lab on drawn-lab (9,000 images, 2 seeds); "
+        "affectnet-to-lab on drawn-lab (9,000 images, 2 seeds), starting from affectnet"
+    )
+    assert said["tested on"] == "affectnet-test (60 images); drawn-lab-test (60 images)"
+    assert said["when"] == "begun 2026-11-20 10:00 UTC, 8.0 h of work"
+    assert said["commit"].startswith("0123abc+ (+: the program's files differed")
+    assert "differed" not in dict(head(replace(study, commit="0123abc")))["commit"]
+    assert head(Study("S", (), ())) == []
 
 
 def test_the_page_holds_its_numbers_and_names(page):
@@ -143,7 +182,7 @@ def test_a_study_with_nothing_but_accuracies_is_a_whole_page():
     study = Study("S", (Model("wild", "wild"),), (Result("wild", "wild", scores), Result("wild", "lab", scores)))
     text = rendered(study)
     parsed = Page(text)
-    assert parsed.tags.count("svg") == 0
+    assert parsed.tags.count("svg") == 1
     assert "On its own test set, wild reaches 80.0" in text
     assert "Where the models err" not in text
 
@@ -159,15 +198,16 @@ def test_figures_tables_and_values_lie_beside_the_page(made):
     names = {path.name for path in (made / "figures").iterdir()}
     assert {"transfer.png", "transfer.svg", "counts-train.svg", "confusion-wild-film-test.png"} <= names
     assert "confusion-wild__to___lab_____x_-lab-test.png" in names
-    assert len(names) == 2 * 6
+    assert len(names) == 2 * 7
     assert {path.stem for path in (made / "tables").glob("*.csv")} == {
         "accuracy",
+        "best",
         "measures",
         "comparisons",
         "class-counts",
         "models",
     }
-    assert len(list((made / "tables").glob("*.tex"))) == 5
+    assert len(list((made / "tables").glob("*.tex"))) == 6
 
 
 def test_the_page_is_made_again_from_its_values_alone_and_is_the_same(made, tmp_path):
@@ -222,7 +262,7 @@ def test_models_whose_names_make_the_same_file_keep_their_own(tmp_path):
     study = Study("S", models, (Result("A b", "A b", scored(5, 10)), Result("a_b", "A b", scored(7, 10))))
     page_module.write_report(tmp_path / "report.html", study)
     files = sorted(path.name for path in (tmp_path / "figures").glob("*.png"))
-    assert files == ["confusion-A_b-A_b-test.png", "confusion-a_b-A_b-test-2.png"]
+    assert files == ["confusion-A_b-A_b-test.png", "confusion-a_b-A_b-test-2.png", "overview.png"]
 
 
 def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page):
@@ -231,17 +271,30 @@ def test_headings_go_down_one_step_at_a_time_and_the_contents_lead_to_each(page)
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    links, ids = parsed.values("a", "href"), parsed.values("h2", "id")
-    assert [link[1:] for link in links] == [name for name in ids if name != "contents"]
+    links = [link for link in parsed.values("a", "href") if link.startswith("#")]
+    # The contents stand there twice: folded for a narrow screen, and beside the page for a wide one.
+    assert [link[1:] for link in links] == ["main", *2 * parsed.values("h2", "id")]
 
 
 def test_the_page_says_where_the_published_study_s_feature_maps_have_no_counterpart():
     study = replace(crossed(850, 510), roles={"a": "wild", "b": "lab"})
     study = replace(study, models=tuple(replace(model, role="a") for model in study.models))
-    (published, *_) = sections(study)
+    (published,) = [section for section in sections(study) if section.name == "published"]
     assert published.introduction.endswith("Its feature maps have no counterpart here.")
-    (published, *_) = sections(replace(study, maps=("map.png",)))
+    (published,) = [section for section in sections(replace(study, maps=("map.png",))) if section.name == "published"]
     assert "feature maps" not in published.introduction
+
+
+def test_the_published_study_comes_after_the_results_and_is_folded_where_nothing_is_marked():
+    study = made_study(1, 60, ("affectnet", "drawn-lab"))
+    names = [section.name for section in sections(study)]
+    assert names[:3] == ["glance", "overall", "transfer"]
+    assert names[-4:] == ["published", "training", "data", "models"]
+    (published,) = [section for section in sections(study) if section.name == "published"]
+    assert published.is_folded
+    assert published.introduction.startswith("No value of this study can be held against one of the published")
+    text = rendered(study)
+    assert text.index("<details>", text.index('id="published"')) < text.index("Table 1. Images of each emotion")
 
 
 def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):

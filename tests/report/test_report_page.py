@@ -85,7 +85,8 @@ def test_text_and_lines_can_be_read_in_both_schemes(browser, scheme):
 def test_every_figure_of_the_study_is_in_the_page(browser):
     # Three groups of two seeds on two sets; figures but for confusions and curves are of the first seed.
     expected = {
-        "Confusion matrix of": 12, "Training curves of": 6, "Error on corrupted images": 6, "Change of accuracy": 6,
+        "Accuracy on every set": 1, "Confusion matrix of": 12,
+        "Training curves of": 6, "Error on corrupted images": 6, "Change of accuracy": 6,
         "Recall against training images": 3, "Images of each emotion": 2, "How often each emotion": 2,
         "Accuracy against stated": 2, "Accuracy of the most confident": 2, "Accuracy as it is": 1,
         "Accuracy with its": 1, "Accuracy of each seed": 1, "Accuracy on affectnet-test, by gender": 1,
@@ -98,8 +99,8 @@ def test_every_figure_of_the_study_is_in_the_page(browser):
 
 def test_every_section_of_a_whole_study_is_there_in_order(path):
     assert Page(path.read_text()).values("h2", "id") == [
-        "contents", "published", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "calibration",
-        "attributes", "robustness", "duplicates", "training", "data", "models", "made", "reading",
+        "glance", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "calibration",
+        "attributes", "duplicates", "robustness", "published", "training", "data", "models", "made", "reading",
         "glossary",
     ]  # fmt: skip
 
@@ -109,9 +110,50 @@ def test_a_printed_page_hides_no_column_of_a_table(browser):
     browser.call("Emulation.setDeviceMetricsOverride", width=688, height=970, deviceScaleFactor=1, mobile=False)
     try:
         assert browser.evaluate("document.documentElement.scrollWidth") <= 688
-        assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+        hidden = "[...document.querySelectorAll('.side, .menu')].map(part => getComputedStyle(part).display)"
+        assert browser.evaluate(hidden) == ["none", "none"]
+        # What is folded on the screen is open on paper.
+        folded = "[...document.querySelectorAll('main details')].filter(part => part.clientHeight < 100).length"
+        assert browser.evaluate(folded) == 0
     finally:
         browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_click_on_the_head_of_a_column_sorts_its_table_and_a_third_brings_the_order_back(browser):
+    column = """(() => {
+      const table = document.querySelector("#overall").parentElement.querySelectorAll("table")[1];
+      const cells = [...table.tBodies[0].rows].map(row => parseFloat(row.cells[3].textContent));
+      const head = table.tHead.rows[0].cells[3];
+      const sort = head.getAttribute("aria-sort");
+      head.querySelector("button").click();
+      return {cells, sort};
+    })()"""
+    first, largest, smallest, again = (browser.evaluate(column) for _ in range(4))
+    browser.evaluate(column), browser.evaluate(column)
+    assert [found["sort"] for found in (first, largest, smallest, again)] == [None, "descending", "ascending", None]
+    assert largest["cells"] == sorted(first["cells"], reverse=True) != first["cells"]
+    assert smallest["cells"] == sorted(first["cells"])
+    assert again["cells"] == first["cells"]
+
+
+def test_the_contents_stay_in_view_beside_the_page_and_as_a_menu_on_a_phone(browser):
+    shown = "[...document.querySelectorAll('.side, .menu')].map(part => part.checkVisibility())"
+    top = "document.querySelector('{}').getBoundingClientRect().top"
+    for width, place, expected in ((1280, ".side", [False, True]), (375, ".menu", [True, False])):
+        browser.show(width, "light")
+        assert browser.evaluate(shown) == expected
+        browser.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
+        assert browser.evaluate(top.format(place)) == 0
+    browser.evaluate("scrollTo(0, 0)")
+
+
+def test_a_table_that_is_wider_than_a_phone_says_that_it_scrolls(browser):
+    browser.show(375, "light")
+    browser.evaluate("dispatchEvent(new Event('resize'))")
+    said = """[...document.querySelectorAll('.scroll')].filter(box => box.checkVisibility()
+      && (box.scrollWidth > box.clientWidth + 1) !== (box.previousElementSibling?.checkVisibility() ?? false))
+      .map(box => box.ariaLabel)"""
+    assert browser.evaluate(said) == []
 
 
 def test_the_page_of_a_whole_study_stays_light(path):

@@ -1,6 +1,7 @@
 """The published study's plan on three tiny sets: to its end, again, changed, interrupted, and side by side."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def test_a_study_opens_what_it_trains_on_once_for_its_checks_its_audit_and_all_i
 
 def test_what_a_job_runs_counts_in_its_key(finished, ran):
     assert set(ran) == {
-        "audit", "train", "evaluate", "training accuracy", "parity", "measures", "compare", "report"
+        "audit", "train", "evaluate", "training accuracy", "parity", "measures", "compare", "ranking", "report"
     }  # fmt: skip
     assert {"data.inspection.clean", "study.measuring"} <= ran["audit"]
     assert {"train.engine", "data.loading.order"} <= ran["train"]
@@ -122,6 +123,19 @@ def test_the_papers_plan_runs_to_its_report(finished):
         assert model.training_accuracy.keys() == {"images", "answers", "accuracy", "interval"}
         assert (model.training_accuracy["images"], model.training_accuracy["answers"]) == (80, 1)
         assert "40 differ" in model.settings["in bf16"]
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", model.began)
+        assert model.config["train.epochs"] == 2
+        assert not [value for value in model.config.values() if str(value).startswith("/")]
+        assert {"train/learning_rate", "speed/images_per_second", "speed/data_wait"} <= model.curves.keys()
+    for ranking in study.rankings:
+        others = [one.scores["accuracy"] for one in study.results if one.set_name == ranking.set_name]
+        (best,) = {one.scores["accuracy"] for one in study.results
+                   if (one.set_name, one.model) == (ranking.set_name, ranking.best)}  # fmt: skip
+        assert best == max(others)
+        assert ranking.pairs == 3
+        assert len(ranking.tests) == 2
+        assert all(test["difference"] >= 0 and test["samples"] for test in ranking.tests.values())
+    assert [ranking.dataset for ranking in study.rankings] == [A, B, "six"]
     assert study.variants.keys() == study.class_counts.keys()
     page = (finished / "report.html").read_text()
     assert all(name in page for name in (A, B, AB, "six"))
@@ -151,7 +165,7 @@ def test_a_changed_seed_asks_for_no_more_than_what_depends_on_it(sets, finished,
     assert tree(finished) == before
     missing = {row["job"] for row in json.loads(rows.read_text()) if row["state"] != "done"}
     assert missing
-    assert all(AB in name or name == "report" for name in missing)
+    assert all(AB in name or name == "report" or name.startswith("the best on") for name in missing)
     done = {row["job"] for row in json.loads(rows.read_text()) if row["state"] == "done"}
     assert f"train {A} on {A}" in done
     assert not [name for name in done if name.startswith((f"train {AB}", f"evaluate {AB}", f"measures of {AB}"))]

@@ -29,6 +29,8 @@ GRID = "#d8d8dd"
 """Colour of lines that only guide the eye; a page swaps it too."""
 GAP = "#d9d9de"
 """Colour of a cell that has no value; a page swaps it too."""
+PAGE = "#fffffd"
+"""Inside of a hollow mark: the colour of the paper in all but name, so that a page can swap it."""
 ON_PALE, ON_DEEP = "#000001", "#fffffe"
 """Text on a cell: black and white in all but name, so that a page can swap them where its cells run the other way."""
 DARK_GAP = "#3a3a42"
@@ -246,7 +248,7 @@ def _without_backgrounds(figure: "Figure") -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _page_colours() -> dict[str, str]:
     """Colour of a figure -> what stands for it in a page."""
-    names = {INK: "currentColor", GRID: "var(--grid)", GAP: "var(--gap)"}
+    names = {INK: "currentColor", GRID: "var(--grid)", GAP: "var(--gap)", PAGE: "var(--page)"}
     names |= {ON_PALE: "var(--on-pale)", ON_DEEP: "var(--on-deep)"}
     return names | {colour: f"var(--cell-{step})" for step, colour in enumerate(cell_colours())}
 

@@ -12,6 +12,7 @@ from fer_dist.scores.figures.canvas import (
     GRID,
     INK,
     NORMAL,
+    PAGE,
     SERIES,
     SMALL,
     WIDTH,
@@ -54,6 +55,73 @@ class Scale:
     log: bool = False
     reference: float | None = None
     written: str = ""
+
+
+@dataclass(frozen=True)
+class BlockRow:
+    """A model in a block, in percent. floor: what its value is held against; is_own: drawn filled, else hollow."""
+
+    name: str
+    value: float
+    interval: Interval
+    floor: float | None
+    is_own: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows under a heading of their own."""
+
+    name: str
+    rows: tuple[BlockRow, ...]
+
+
+def blocks_figure(blocks: Sequence[Block], axis: str) -> "Figure":
+    """Values of percent with their intervals, written beside them, in blocks: what is in one is to be compared."""
+    lines = sum(len(block.rows) + 1 for block in blocks)
+    figure = new_figure(WIDTH, 0.75 + 0.235 * lines)
+    axes = figure.subplots()
+    names: list[tuple[float, str]] = []
+    top = 0.0
+    for block in blocks:
+        style: dict[str, Any] = {"fontsize": NORMAL, "fontweight": "bold", "color": INK, "parse_math": False}
+        axes.text(0, top, shortened(block.name, 44), va="center", **style)
+        if top:
+            axes.axhline(top - 0.6, color=GRID, linewidth=0.8)
+        for place, row in enumerate(block.rows, 1):
+            _plot_row(axes, row, top + place)
+            names.append((top + place, shortened(row.name)))
+        top += len(block.rows) + 1.2
+    axes.set_yticks([at for at, _ in names], [name for _, name in names], parse_math=False)
+    axes.set_ylim(top - 0.6, -0.6)
+    axes.set_xlim(0, 112)
+    dress(axes, "x")
+    axes.spines["bottom"].set_bounds(0, 100)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0, labelsize=NORMAL)
+    name_axes(axes, "", axis, "")
+    return figure
+
+
+def shortened(name: str, letters: int = 24) -> str:
+    """A name that leaves room for what is drawn beside it: its start and its end, which mostly tells it apart."""
+    if len(name) <= letters:
+        return name
+    ending = letters // 2
+    return f"{name[: letters - ending - 1]}\N{HORIZONTAL ELLIPSIS}{name[-ending:]}"
+
+
+def _plot_row(axes: "Axes", row: BlockRow, height: float) -> None:
+    low, high = row.interval
+    if row.floor is not None:
+        axes.plot([row.floor] * 2, [height - 0.5, height + 0.5], color=INK, linestyle=(0, (1, 2)), linewidth=1)
+    axes.plot([low, high], [height, height], color=AFTER, linewidth=1.6)
+    # A hollow mark lets no line through: it has the colour of the page, which swaps it.
+    fill = AFTER if row.is_own else PAGE
+    mark: dict[str, Any] = {"marker": "o", "markersize": 6, "mfc": fill, "color": AFTER, "mew": 1.4}
+    axes.plot(row.value, height, linestyle="", **mark)
+    style: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK}
+    axes.annotate(f"{row.value:.1f}", (max(high, row.value), height), (6, 0), textcoords="offset points", **style)
 
 
 def dots_figure(rows: Sequence[str], series: Sequence[Marks], scale: Scale, title: str = "") -> "Figure":
