@@ -19,7 +19,17 @@ from fer_dist.report.numbers import duration, listed, unbroken
 from fer_dist.report.overview import head
 from fer_dist.report.sections import Section, all_figures, all_tables, all_texts, sections
 from fer_dist.report.table import SHAPES, to_csv, to_latex
-from fer_dist.scores.figures.canvas import DARK_GAP, GAP, GRID, cell_colours, dark_cell_colours, inline_svg, save_figure
+from fer_dist.scores.figures.canvas import (
+    DARK_GAP,
+    GAP,
+    GRID,
+    cell_colours,
+    change_colours,
+    dark_cell_colours,
+    dark_change_colours,
+    inline_svg,
+    save_figure,
+)
 from fer_dist.storage.untrusted import file_name, inside, read_regular
 from fer_dist.storage.writing import write_atomically
 
@@ -105,15 +115,16 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         script=markupsafe.Markup(script),
         # What a browser may run of the page: this script, and nothing that a name could bring in.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        light=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours()),
-        dark=_colours("#3a3a44", DARK_GAP, "#ffffff", "#000000", dark_cell_colours()),
+        light=_colours(GRID, GAP, "#000000", "#ffffff", cell_colours(), change_colours()),
+        dark=_colours("#3a3a44", DARK_GAP, "#ffffff", "#000000", dark_cell_colours(), dark_change_colours()),
     )
 
 
-def _colours(grid: str, gap: str, on_pale: str, on_deep: str, cells: tuple[str, ...]) -> str:
+def _colours(grid: str, gap: str, on_pale: str, on_deep: str, cells: tuple[str, ...], changes: tuple[str, ...]) -> str:
     """The properties that a figure's colours stand for in one scheme."""
     names = {"grid": grid, "gap": gap, "on-pale": on_pale, "on-deep": on_deep}
     names |= {f"cell-{step}": colour for step, colour in enumerate(cells)}
+    names |= {f"change-{step}": colour for step, colour in enumerate(changes)}
     return " ".join(f"--{name}: {colour};" for name, colour in names.items())
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.differences import rank_tests
-from fer_dist.report.findings import Model, Result, Study, compared
+from fer_dist.report.findings import Model, Result, Study, compared, first_models
 from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.sentences import (
+    confusion_change_sentence,
     confusion_sentences,
     correlation_sentence,
     corruption_sentence,
@@ -22,8 +23,14 @@ from fer_dist.report.sentences import (
 )
 from fer_dist.report.tables import CORRECTIONS
 from fer_dist.scores.figures.canvas import fix_layout
-from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.figures.curves import corruption_figure, curves_figure, reliability_figure, selective_figure
+from fer_dist.scores.figures.confusion import confusion_change_figure, confusion_figure
+from fer_dist.scores.figures.curves import (
+    FEWEST_IN_BIN,
+    corruption_figure,
+    curves_figure,
+    reliability_figure,
+    selective_figure,
+)
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
 if TYPE_CHECKING:
@@ -94,14 +101,41 @@ def confusion_figures(results: Iterable[Result]) -> Iterator[PageFigure]:
             yield page_figure(file_name("confusion", result), figure, alt, confusion_sentences(result))
 
 
+def confusion_change_figures(study: Study) -> Iterator[PageFigure]:
+    """What transfer changes of the confusions, for the first seed of each comparison on the same emotions."""
+    first = {model.name for model in first_models(study)}
+    for comparison in study.comparisons:
+        after, before = compared(study, comparison)
+        known = all("confusion" in result.scores for result in (after, before))
+        if after.model in first and known and after.scores["emotions"] == before.scores["emotions"]:
+            one, other = (np.array(result.scores["confusion"]) for result in (after, before))
+            title = f"{after.model} less {before.model}\non {after.set_name}"
+            figure = confusion_change_figure(one, other, after.scores["emotions"], title)
+            said = confusion_change_sentence(after, before)
+            spoken = title.replace("\n", " ")
+            alt = f"Change of the confusion matrix, {spoken}. {said}"
+            file = f"confusion-change-{plain(after.model)}-{plain(before.model)}-{plain(after.set_name)}"
+            yield page_figure(file, figure, alt, said)
+
+
 def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:
     for model in models:
         lasts = {spoken: model.curves[name][-1][1] for name, spoken in CURVES.items() if model.curves.get(name)}
         if lasts:
             said = listed([f"{name} {_written(name, value)}" for name, value in lasts.items()])
             figure = curves_figure(model.curves, model.name)
-            alt = f"Training curves of {model.name}. Last points: {said}."
-            yield page_figure(f"curves-{plain(model.name)}", figure, alt, f"Last points: {said}.")
+            text = f"Last points: {said}.{_speed_told(model)}"
+            yield page_figure(f"curves-{plain(model.name)}", figure, f"Training curves of {model.name}. {text}", text)
+
+
+def _speed_told(model: Model) -> str:
+    """The medians of what was written of its speed; empty where nothing was."""
+    rates, waits = (
+        [value for _, value in model.curves.get(name, [])] for name in ("speed/images_per_second", "speed/data_wait")
+    )
+    told = [f"{float(np.median(rates)):,.0f} images per second"] if rates else []
+    told += [f"{percent(float(np.median(waits)))} of the time spent waiting for data"] if waits else []
+    return f" Medians: {listed(told)}." if told else ""
 
 
 def calibration_figures(results: list[Result]) -> Iterator[PageFigure]:
@@ -169,7 +203,7 @@ def _reliability_page_figure(name: str, results: list[Result]) -> PageFigure:
         f"reliability-{plain(name)}",
         figure,
         f"Accuracy against stated probability on {name}. Expected calibration errors: {said}.",
-        f"Expected calibration errors: {said}.",
+        f"Expected calibration errors: {said}. Hollow: bins of fewer than {FEWEST_IN_BIN} images, which say little.",
     )
 
 

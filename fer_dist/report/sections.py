@@ -120,9 +120,12 @@ def _confusions(study: Study, first: list[Result]) -> Section:
         "Rows are true emotions. Each cell holds the percentage of its row, and the count beneath; the stronger the "
         "colour, the more. Grey: no value."
     )
+    changes = tuple(plots.confusion_change_figures(study))
+    if changes:
+        introduction += " A difference of two matrices holds points: blue where the first has more, orange where less."
     others = [result for result in study.results if result not in first]
     some, more = (tuple(plots.confusion_figures(of)) for of in (first, others))
-    return Section("confusions", "Where the models err", introduction, figures=some, more=more)
+    return Section("confusions", "Where the models err", introduction, figures=(*some, *changes), more=more)
 
 
 def _frequencies(study: Study, first: list[Result]) -> Section:
@@ -151,8 +154,9 @@ def _priors(study: Study, first: list[Result]) -> Section:
 def _calibration(study: Study, first: list[Result]) -> Section:
     introduction = (
         "The first figure of a set shows whether a stated probability means what it says: above the dotted line a "
-        "model is right more often than it says, below it less often; large marks stand for many images. The second "
-        "shows how accurate the confident predictions are: each mark keeps those above one threshold."
+        "model is right more often than it says, below it less often; beneath it stands which part of the images is in "
+        "which bin. The second shows how accurate the confident predictions are: each mark keeps those above one "
+        "threshold."
     )
     drawn = tuple(plots.calibration_figures(first))
     found = _said(sentences.calibration_sentence, first) if drawn else ()

@@ -121,6 +121,23 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
+def confusion_change_sentence(after: Result, before: Result) -> str:
+    """Which recall rises and which falls most from one network to the other on the same images; none is tested."""
+    recalls = [result.scores["recall"] for result in (after, before)]
+    changes = {
+        name: value - recalls[1][name]
+        for name, value in recalls[0].items()
+        if value is not None and recalls[1].get(name) is not None
+    }
+    told = []
+    for kind, pick, sign in (("rises", max, 1), ("falls", min, -1)):
+        name = pick(changes, key=lambda name: changes[name], default=None)
+        if name is not None and points(sign * changes[name]) != points(0) and sign * changes[name] > 0:
+            told.append(f"recall {kind} most for {name} ({signed_points(changes[name])} points)")
+    start = listed(told) if told else "no recall changes"
+    return f"{start[0].upper()}{start[1:]}. Single cells are not tested."
+
+
 def spoken_name(study: Study, result: Result) -> str:
     """Of the recipe where a value is of several seeds, else of the network."""
     seeds = seeds_of(study, result)

@@ -12,8 +12,14 @@ from support.page import contrast, written_by_matplotlib
 
 from fer_dist.scores.calibration import reliability
 from fer_dist.scores.figures import canvas
-from fer_dist.scores.figures.confusion import confusion_figure
-from fer_dist.scores.figures.curves import MOST_POINTS, corruption_figure, curves_figure, reliability_figure
+from fer_dist.scores.figures.confusion import MOST_CLASSES, OTHERS, condensed, confusion_change_figure, confusion_figure
+from fer_dist.scores.figures.curves import (
+    FEWEST_IN_BIN,
+    MOST_POINTS,
+    corruption_figure,
+    curves_figure,
+    reliability_figure,
+)
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
 
 PALE_PAGE, DARK_PAGE = "#ffffff", "#17171b"
@@ -65,6 +71,55 @@ def test_text_on_a_cell_has_a_contrast_of_at_least_four_and_a_half_in_both_schem
     assert contrast("#ffffff" if is_black else "#000000", dark) >= 4.5
 
 
+@pytest.mark.parametrize("step", range(canvas.CHANGE_STEPS + 1))
+def test_text_on_a_cell_of_a_change_can_be_read_in_both_schemes(step):
+    pale, dark = canvas.change_colours()[step], canvas.dark_change_colours()[step]
+    is_black = canvas.text_on_cell(pale) == canvas.ON_PALE
+    assert contrast("#000000" if is_black else "#ffffff", pale) >= 4.5
+    assert contrast("#ffffff" if is_black else "#000000", dark) >= 4.5
+
+
+def test_no_colour_of_a_figure_stands_for_two_things_in_a_page():
+    colours = [*canvas.cell_colours(), *canvas.change_colours(), canvas.INK, canvas.GRID, canvas.GAP, canvas.PAGE]
+    colours += [canvas.ON_PALE, canvas.ON_DEEP, *(colour for colour, *_ in canvas.SERIES)]
+    assert len(set(colours)) == len(colours)
+
+
+def test_a_change_of_confusion_is_the_first_less_the_second_in_points_of_the_row():
+    figure = confusion_change_figure(np.array([[8, 2], [0, 5]]), np.array([[5, 5], [1, 4]]), ("fear", "joy"), "t")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["+30", "\N{MINUS SIGN}30", "\N{MINUS SIGN}20", "+20"]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["\N{MINUS SIGN}30", "0", "+30"]
+    assert not re.search(r"#[0-9a-f]{6}\b", canvas.inline_svg(figure, "p", "a change"))
+
+
+def test_of_a_hundred_classes_those_with_the_most_errors_keep_their_row_and_no_image_is_lost():
+    random = np.random.default_rng(0)
+    matrix = np.diag(random.integers(5, 50, 100))
+    matrix[40, 70] = 30
+    names = [f"class {number}" for number in range(100)]
+    smaller, kept = condensed(matrix, names)
+    assert smaller.shape == (MOST_CLASSES, MOST_CLASSES)
+    assert smaller.sum() == matrix.sum()
+    assert {"class 40", "class 70", OTHERS} <= set(kept)
+    assert smaller[kept.index("class 40"), kept.index("class 70")] == 30
+    assert len(confusion_figure(matrix, names, "t").axes[0].get_yticklabels()) == MOST_CLASSES
+    assert len(confusion_change_figure(matrix, matrix, names, "t").axes[0].get_yticklabels()) == MOST_CLASSES
+
+
+def test_a_bin_of_few_images_is_hollow_and_no_line_leads_to_it():
+    table = asdict(reliability(drawn_predictions("affectnet", 2, 80, "m")))
+    axes, beneath = reliability_figure({"m": table}, "t").axes
+    _, full, few = axes.lines
+    counts = table["samples"]
+    accuracy = 100 * table["accuracy"]
+    assert full.get_ydata().tolist() == accuracy[counts >= FEWEST_IN_BIN].tolist()
+    assert few.get_ydata().tolist() == accuracy[(counts > 0) & (counts < FEWEST_IN_BIN)].tolist()
+    assert (few.get_linestyle(), few.get_markerfacecolor()) == ("None", "none")
+    assert len(few.get_ydata()) > 0
+    assert beneath.patches[0].get_data().values.sum() == pytest.approx(100)
+
+
 @pytest.mark.parametrize("page", [PALE_PAGE, DARK_PAGE])
 def test_marks_have_a_contrast_of_at_least_three(page):
     assert all(contrast(colour, page) >= 3 for colour, *_ in canvas.SERIES)
@@ -112,7 +167,10 @@ def test_a_figure_of_curves_has_only_the_parts_that_were_written():
     both = curves_figure(made_curves(0, 0.8), "both")
     assert [axes.get_ylabel() for axes in both.axes] == ["loss", "accuracy, %"]
     only = curves_figure({"validation/accuracy": [(5, 0.5)], "train/learning_rate": [(1, 0.1)]}, "one")
-    assert [axes.get_ylabel() for axes in only.axes] == ["accuracy, %"]
+    assert [axes.get_ylabel() for axes in only.axes] == ["accuracy, %", "learning\nrate"]
+    speed = curves_figure({"speed/images_per_second": [(1, 50.0), (2, 60.0)], "speed/data_wait": [(1, 0.25)]}, "one")
+    assert [axes.get_ylabel() for axes in speed.axes] == ["images\nper second", "waiting\nfor data, %"]
+    assert speed.axes[1].lines[0].get_ydata().tolist() == [25]
 
 
 def test_corruption_is_drawn_as_the_mean_error_of_a_group_from_clean_to_the_worst():

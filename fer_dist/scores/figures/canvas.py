@@ -37,6 +37,8 @@ DARK_GAP = "#3a3a42"
 DARK_SCALE = (0.0, "#1d2530"), (0.72, "#3e78ad"), (1.0, "#d3e8fb")
 """Cells on a dark page: part of the row -> colour. White text can be read up to where a light page turns to it."""
 CELL_STEPS = 50
+CHANGE_STEPS = 40
+"""Even, so that the one in the middle is no change."""
 SERIES = (
     ("#2f6fb3", "o", "-"),
     ("#b8580a", "s", "--"),
@@ -80,6 +82,30 @@ def dark_cell_colours() -> tuple[str, ...]:
     return tuple(to_hex(scale(step / CELL_STEPS)) for step in range(CELL_STEPS + 1))
 
 
+@lru_cache(maxsize=1)
+def change_colours() -> tuple[str, ...]:
+    """Colours of cells that hold a change on a light page: from the largest fall over none to the largest rise.
+
+    None of them is a colour of cell_colours: a page knows them apart by that.
+    """
+    return _changes(("#7f2704", "#f16913", "#fdd0a2", "#fffffb", "#c6dbee", "#4292c5", "#08306a"))
+
+
+@lru_cache(maxsize=1)
+def dark_change_colours() -> tuple[str, ...]:
+    """The same on a dark page. White text can be read up to where a light page turns to it."""
+    places = (0, 0.12, 0.3, 0.5, 0.7, 0.86, 1)
+    colours = ("#fbdcc0", "#ad6324", "#6b3d12", "#17171b", "#24496b", "#3e78ad", "#d3e8fb")
+    return _changes(list(zip(places, colours, strict=True)))
+
+
+def _changes(stops: Any) -> tuple[str, ...]:
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    scale = LinearSegmentedColormap.from_list("changes", stops, N=1024)
+    return tuple(to_hex(scale(step / CHANGE_STEPS)) for step in range(CHANGE_STEPS + 1))
+
+
 def text_on_cell(background: str) -> str:
     """ON_PALE or ON_DEEP, whichever has the higher contrast."""
     return max((ON_PALE, ON_DEEP), key=lambda ink: contrast(ink, background))
@@ -113,7 +139,8 @@ def inline_svg(figure: "Figure", prefix: str, alt: str) -> str:
     """One <svg> element for an HTML page: real text, the page's own text colour, no background.
 
     prefix: makes its ids unique in the page. alt: what a reader who does not see it is told.
-    The page gives the colours --grid, --gap, --on-pale, --on-deep and --cell-0 to --cell-50.
+    The page gives the colours --page, --grid, --gap, --on-pale, --on-deep, --cell-0 to --cell-50 and --change-0 to
+    --change-40.
     """
     with _without_backgrounds(figure):
         drawing = _parsed(_svg(figure, text_as_outlines=False))
@@ -250,6 +277,7 @@ def _page_colours() -> dict[str, str]:
     """Colour of a figure -> what stands for it in a page."""
     names = {INK: "currentColor", GRID: "var(--grid)", GAP: "var(--gap)", PAGE: "var(--page)"}
     names |= {ON_PALE: "var(--on-pale)", ON_DEEP: "var(--on-deep)"}
+    names |= {colour: f"var(--change-{step})" for step, colour in enumerate(change_colours())}
     return names | {colour: f"var(--cell-{step})" for step, colour in enumerate(cell_colours())}
 
 

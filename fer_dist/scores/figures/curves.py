@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_dist.scores.figures.canvas import AFTER, BEFORE, INK, SERIES, WIDTH, add_legend, dress, name_axes, new_figure
+from fer_dist.scores.figures.canvas import (
+    AFTER,
+    BEFORE,
+    INK,
+    SERIES,
+    SMALL,
+    WIDTH,
+    add_legend,
+    dress,
+    name_axes,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,15 +28,27 @@ MOST_POINTS = 150
 """Of a curve: more cannot be seen at this width."""
 MARKED_POINTS = 25
 """A curve of as many points or fewer shows each."""
+FEWEST_IN_BIN = 10
+"""Images of a bin whose accuracy means something: of ten, five of which are right, it is known to 25 points."""
+SIDE_CURVES = {
+    "train/learning_rate": (1.0, "learning\nrate"),
+    "speed/images_per_second": (1.0, "images\nper second"),
+    "speed/data_wait": (100.0, "waiting\nfor data, %"),
+}
+"""Name of a curve -> what its values are multiplied by, and what stands beside it."""
 
 
 def curves_figure(curves: Mapping[str, Points], title: str) -> "Figure":
-    """Loss and accuracy as training goes on. curves: "train/loss", "validation/accuracy" ... -> (step, value)."""
+    """Loss and accuracy as training goes on, learning rate, speed and waiting beneath: what of these there is.
+
+    curves: "train/loss", "validation/accuracy" ... -> (step, value).
+    """
     parts = [part for part in ("loss", "accuracy") if any(_curve(curves, of, part) for of in ("train", "validation"))]
-    figure = new_figure(WIDTH, 0.9 + 1.45 * len(parts))
-    panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False)[:, 0]
-    fullest = panels[-1]
-    for part, axes in zip(parts, panels, strict=True):
+    beneath = [name for name in SIDE_CURVES if curves.get(name)]
+    heights = [1.45] * len(parts) + [0.85] * len(beneath)
+    figure = new_figure(WIDTH, 0.9 + sum(heights))
+    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for part, axes in zip(parts, panels, strict=False):
         scale = 100 if part == "accuracy" else 1
         series = (("train", "training", AFTER, "o", "-"), ("validation", "validation", BEFORE, "s", "--"))
         for of, label, colour, marker, dash in series:
@@ -37,31 +60,45 @@ def curves_figure(curves: Mapping[str, Points], title: str) -> "Figure":
                 axes.plot(steps, scale * values, label=label, linewidth=1.4, **style)
         dress(axes, "y")
         name_axes(axes, "", "", "accuracy, %" if part == "accuracy" else part)
+    for name, axes in zip(beneath, panels[len(parts) :], strict=True):
+        steps, values = np.array(_curve(curves, *name.split("/")), dtype=float).T
+        unit, spoken = SIDE_CURVES[name]
+        axes.plot(steps, unit * values, color=INK, linewidth=1.1)
+        dress(axes, "y")
+        axes.set_ylim(bottom=0)
+        name_axes(axes, "", "", spoken)
+        axes.yaxis.label.set_fontsize(SMALL)
     panels[0].set_title(title, color=INK, fontsize=10.5, parse_math=False)
     panels[-1].set_xlabel("optimiser steps", color=INK, fontsize=9)
-    add_legend(figure, fullest)
+    if parts:
+        add_legend(figure, panels[len(parts) - 1])
     return figure
 
 
 def reliability_figure(tables: dict[str, dict[str, Any]], title: str) -> "Figure":
     """Accuracy against the stated probability, bin by bin. tables: name of a model -> its reliability, as in detail.
 
-    A marker's area follows the images in the bin.
+    Beneath, how many of the images each bin has. A bin of fewer than FEWEST_IN_BIN is a hollow mark that no line
+    leads to: what it holds is chance.
     """
-    figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(tables) + 2) // 2))
-    axes = figure.subplots()
+    figure = new_figure(WIDTH, 4.4 + 0.2 * ((len(tables) + 2) // 2))
+    axes, beneath = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     axes.plot([0, 100], [0, 100], linestyle=(0, (1, 2)), linewidth=1, color=INK, label="as stated")
     for (name, table), (colour, marker, dash) in zip(tables.items(), cycle(SERIES), strict=False):
         samples = np.array(table["samples"], dtype=float)
-        filled = samples > 0
-        confidence = 100 * np.array(table["confidence"], dtype=float)[filled]
-        accuracy = 100 * np.array(table["accuracy"], dtype=float)[filled]
-        area = 8 + 60 * samples[filled] / samples.sum()
-        axes.plot(confidence, accuracy, color=colour, linestyle=dash, linewidth=1.2, marker=marker, ms=3.5, label=name)
-        axes.scatter(confidence, accuracy, s=area, color=colour, marker=marker)
+        confidence, accuracy = (100 * np.array(table[of], dtype=float) for of in ("confidence", "accuracy"))
+        full, few = samples >= FEWEST_IN_BIN, (samples > 0) & (samples < FEWEST_IN_BIN)
+        mark: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.5}
+        axes.plot(confidence[full], accuracy[full], linestyle=dash, linewidth=1.2, label=name, **mark)
+        axes.plot(confidence[few], accuracy[few], linestyle="", mfc="none", mew=0.8, **mark)
+        edges = 100 * np.linspace(0, 1, len(samples) + 1)
+        beneath.stairs(100 * samples / max(samples.sum(), 1), edges, color=colour, linestyle=dash, linewidth=1.2)
     axes.set(xlim=(0, 101), ylim=(0, 102))
-    dress(axes, "both")
-    name_axes(axes, title, "stated probability of the prediction, %", "accuracy, %")
+    beneath.set_ylim(bottom=0)
+    for panel in (axes, beneath):
+        dress(panel, "both")
+    name_axes(axes, title, "", "accuracy, %")
+    name_axes(beneath, "", "stated probability of the prediction, %", "images, %")
     add_legend(figure, axes)
     return figure
 
