@@ -25,7 +25,7 @@ MOST_STUDY_BYTES = 1 << 30
 WORDS = {
     "paper": "the published study's, built in, without its feature maps; --print shows it as YAML, to be edited",
     "PLAN.yaml": "a plan of your own",
-    "report": "the page of a finished study once more, from its study.json alone",
+    "report": "the page of a finished study once more, from its study.json and the images beside it",
 }
 
 
@@ -138,6 +138,9 @@ def _report(arguments: Arguments) -> None:
         folder: Annotated[OnDisk, positional()]
         """Folder of the study, as --out named it."""
 
+        images: bool = True
+        """Show the faces that lie in its folder gallery. --no-images leaves them out, where a licence asks for it."""
+
     flags = parse(Report, arguments[1:], "study report")
     from fer_dist.report.findings import from_json
     from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
@@ -150,7 +153,7 @@ def _report(arguments: Arguments) -> None:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of a finished study") from None
     study = from_json(content, str(path))
     try:
-        write_report(path.with_name(REPORT), study)
+        write_report(path.with_name(REPORT), study, flags.images)
     # The page is a function of this file, so what it cannot be made of stands there.
     except NO_PAGE as error:
         said = f"{type(error).__name__}: {error}"

@@ -75,6 +75,11 @@ class Result:
         return (self.detail or {}).get("by_attribute") or {}
 
     @property
+    def by_class(self) -> dict[str, Value]:
+        """Emotion -> its measures, as by_class.by_class gives them; empty where that was not measured."""
+        return (self.detail or {}).get("by_class") or {}
+
+    @property
     def duplicates(self) -> int | None:
         """Images of which an audit found a duplicate in the training set; None: nobody looked."""
         return self.scores["samples"] - self.without_copies["samples"] if self.without_copies else None
@@ -152,6 +157,18 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Images of a set that are shown, as lists that gallery.examples gives. model: whose answers; empty: of the data.
+
+    An entry's file is the path of its small copy, relative to the report's folder; it may be missing.
+    """
+
+    model: str
+    set_name: str
+    lists: tuple[dict[str, Value], ...]
+
+
+@dataclass(frozen=True)
 class Study:
     """All that a report says.
 
@@ -182,6 +199,7 @@ class Study:
     gains: tuple[Gain, ...] = ()
     crop_rules: dict[str, str] = field(default_factory=dict)
     rankings: tuple[Ranking, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
 
 
 def to_json(study: Study) -> str:

@@ -26,10 +26,23 @@ GLOSSARY = (
     ),
     Entry("accuracy", "The share of the images whose most probable emotion is their label.", "accuracy"),
     Entry(
+        "area under the ROC curve",
+        "How often an image of the emotion gets a higher probability of it than an image of another one; half is "
+        "guessing. The ROC curve (receiver operating characteristic) is recall against the false positive rate.",
+        r"area under|\broc\b|receiver operating",
+        "Fawcett 2006",
+    ),
+    Entry(
         "balanced accuracy",
         "Mean of the recall of the emotions that have images, so that each emotion weighs the same.",
         "balanced accuracy",
         "Brodersen et al. 2010",
+    ),
+    Entry(
+        "Bonferroni's correction",
+        "Multiplies p by the number of tests that were, or could have been, looked at.",
+        "bonferroni",
+        "Dunn 1961",
     ),
     Entry(
         "bootstrap",
@@ -76,6 +89,7 @@ GLOSSARY = (
         "interval.",
         "debiased|without chance",
     ),
+    Entry("F1", "The harmonic mean of an emotion's precision and recall.", r"\bf1\b"),
     Entry(
         "false positive rate",
         "The share of the other emotions' images that is taken for an emotion.",
@@ -109,10 +123,15 @@ GLOSSARY = (
     ),
     Entry(
         "macro F1",
-        "Mean F1 of the emotions that occur as label or as prediction; F1 is the harmonic mean of precision and "
-        "recall.",
+        "Mean F1 of the emotions that occur as label or as prediction.",
         "macro f1",
         "Opitz and Burst 2019",
+    ),
+    Entry(
+        "majority class",
+        "The most frequent emotion of a set: the accuracy of always answering it is the floor that a model has to "
+        "pass.",
+        "majority class",
     ),
     Entry("masked", "The set lacks the emotion: its probability is 0 and the others' add up to 1.", r"\bmasked\b"),
     Entry(
@@ -138,6 +157,7 @@ GLOSSARY = (
         "The difference of two percentages: from 70\N{NO-BREAK SPACE}% to 72\N{NO-BREAK SPACE}% are 2 points.",
         r"\bpoints\b",
     ),
+    Entry("precision", "The share of the images taken for an emotion that have it.", "precision"),
     Entry("recall", "The share of an emotion's images that is recognised as that emotion.", "recall|recognised"),
     Entry(
         "reliability diagram",

@@ -30,13 +30,16 @@ from fer_dist.scores.figures.canvas import (
     inline_svg,
     save_figure,
 )
-from fer_dist.storage.untrusted import file_name, inside, read_regular
+from fer_dist.storage.untrusted import file_name, inside, read_or_nothing, read_regular
 from fer_dist.storage.writing import write_atomically
 
 STUDY, REPORT, SCRIPT = "study.json", "report.html", "report.js"
 TEMPLATES = PACKAGE / "report" / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8\xff"
 MOST_MAP_BYTES = 64 << 20
+MOST_FACE_BYTES = 1 << 16
+"""Of a small copy of a face; ours have 2 kB."""
 
 NO_PAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What is raised where a page is made of values of other kinds, such as a score that is a word."""
@@ -50,16 +53,17 @@ class FeatureMap:
     text: str
 
 
-def write_report(path: str | Path, study: Study) -> None:
+def write_report(path: str | Path, study: Study, images: bool = True) -> None:
     """Write the page at path, and figures/, tables/ and study.json beside it; the page last.
 
+    images: whether it shows faces, where small copies of them lie beside it.
     Raises InputError where results, models and comparisons do not fit together, or a feature map is no PNG.
     """
     check(study)
     path = Path(path)
     folder = path.parent
     found = sections(study)
-    page = _page(study, found, folder)
+    page = _page(study, found, folder, images)
     for figure in all_figures(found):
         file_name(figure.name, STUDY)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,7 @@ def seeds_told(study: Study) -> str:
     return f"{told(max(seeds.values()))} for each training" if seeds else ""
 
 
-def _page(study: Study, found: list[Section], folder: Path) -> str:
+def _page(study: Study, found: list[Section], folder: Path, images: bool = True) -> str:
     import jinja2
     import markupsafe
 
@@ -111,6 +115,7 @@ def _page(study: Study, found: list[Section], folder: Path) -> str:
         background=[section for section in found if section.is_background],
         glossary=glossary(all_texts(found)),
         maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
+        faces=_faces(study, folder) if images else {},
         shapes=SHAPES,
         script=markupsafe.Markup(script),
         # What a browser may run of the page: this script, and nothing that a name could bring in.
@@ -126,6 +131,17 @@ def _colours(grid: str, gap: str, on_pale: str, on_deep: str, cells: tuple[str, 
     names |= {f"cell-{step}": colour for step, colour in enumerate(cells)}
     names |= {f"change-{step}": colour for step, colour in enumerate(changes)}
     return " ".join(f"--{name}: {colour};" for name, colour in names.items())
+
+
+def _faces(study: Study, folder: Path) -> dict[str, str]:
+    """Path of a small copy -> base64 of it. One that was taken away, or is no JPEG, is not shown."""
+    found = {}
+    entries = [entry for gallery in study.galleries for one in gallery.lists for entry in one["entries"]]
+    for name in {entry["file"]: None for entry in entries if entry.get("file")}:
+        content = read_or_nothing(inside(folder, name, STUDY), MOST_FACE_BYTES)
+        if content.startswith(JPEG_START):
+            found[name] = base64.b64encode(content).decode()
+    return found
 
 
 def _feature_map(path: Path) -> FeatureMap:

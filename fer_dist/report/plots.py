@@ -11,6 +11,7 @@ from fer_dist.report.differences import rank_tests
 from fer_dist.report.findings import Model, Result, Study, compared, first_models
 from fer_dist.report.numbers import listed, percent, signed_points
 from fer_dist.report.sentences import (
+    class_sentence,
     confusion_change_sentence,
     confusion_sentences,
     correlation_sentence,
@@ -22,13 +23,15 @@ from fer_dist.report.sentences import (
     with_interval,
 )
 from fer_dist.report.tables import CORRECTIONS
+from fer_dist.scores.by_class import FALSE_RATES
 from fer_dist.scores.figures.canvas import fix_layout
-from fer_dist.scores.figures.confusion import confusion_change_figure, confusion_figure
+from fer_dist.scores.figures.confusion import MOST_CLASSES, confusion_change_figure, confusion_figure
 from fer_dist.scores.figures.curves import (
     FEWEST_IN_BIN,
     corruption_figure,
     curves_figure,
     reliability_figure,
+    roc_figure,
     selective_figure,
 )
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
@@ -116,6 +119,51 @@ def confusion_change_figures(study: Study) -> Iterator[PageFigure]:
             alt = f"Change of the confusion matrix, {spoken}. {said}"
             file = f"confusion-change-{plain(after.model)}-{plain(before.model)}-{plain(after.set_name)}"
             yield page_figure(file, figure, alt, said)
+
+
+def class_figures(results: Iterable[Result]) -> Iterator[PageFigure]:
+    """For each result, precision, recall and F1 of its emotions; and how well each is told from all others."""
+    for result in results:
+        found, title = result.by_class, f"{result.model} on {result.set_name}"
+        known = {name: entry for name, entry in found.items() if entry["f1"] is not None}
+        if known:
+            shown = sorted(known, key=lambda name: known[name]["f1"])[:MOST_CLASSES]
+            shown = [name for name in known if name in shown]
+            series = [
+                _class_marks(measure, [known[name] for name in shown]) for measure in ("recall", "precision", "f1")
+            ]
+            rows = [f"{name} ({known[name]['images']:,})" for name in shown]
+            figure = dots_figure(rows, series, Scale("%, in brackets the images"), title)
+            text = class_sentence(result)
+            if len(shown) < len(known):
+                text += f" Drawn are the {len(shown)} with the lowest F1 of {len(known)}."
+            said = "; ".join(
+                f"{name}: " + ", ".join(f"{of} {percent(known[name][of])}" for of in ("recall", "precision", "f1"))
+                for name in shown
+            )
+            alt = f"Recall, precision and F1 of each emotion, {title}, with 95 % intervals. {said}."
+            yield page_figure(file_name("classes", result), figure, alt, text)
+        curves = {name: entry for name, entry in found.items() if entry["roc"]}
+        if curves:
+            yield _roc_page_figure(result, curves, title)
+
+
+def _class_marks(measure: str, entries: list[dict[str, Any]]) -> Marks:
+    values = [None if entry[measure] is None else 100 * entry[measure] for entry in entries]
+    spoken = "F1" if measure == "f1" else measure
+    return Marks(spoken, values, [percents(entry[f"{measure}_interval"]) for entry in entries])
+
+
+def _roc_page_figure(result: Result, curves: dict[str, dict[str, Any]], title: str) -> PageFigure:
+    lowest = sorted(curves, key=lambda name: curves[name]["auc"])[:MOST_SERIES]
+    shown = [name for name in curves if name in lowest]
+    figure = roc_figure({name: curves[name]["roc"] for name in shown}, FALSE_RATES, title)
+    areas = ", ".join(f"{name} {percent(curves[name]['auc'])}" for name in shown)
+    text = f"Area under the curve, of which guessing has 50 %: {areas}. No interval was made of it."
+    if len(shown) < len(curves):
+        text += f" Drawn are the {len(shown)} emotions with the lowest of {len(curves)}."
+    alt = f"Receiver operating characteristic of each emotion against all others, {title}. {text}"
+    return page_figure(file_name("roc", result), figure, alt, text)
 
 
 def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:

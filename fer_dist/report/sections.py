@@ -6,7 +6,7 @@ from itertools import chain
 
 from fer_dist.report import plots, sentences, tables
 from fer_dist.report.differences import gap_tests, transfers
-from fer_dist.report.findings import Result, Study, first_models
+from fer_dist.report.findings import Gallery, Result, Study, first_models
 from fer_dist.report.overview import best_table, overview_figures
 from fer_dist.report.plots import PageFigure
 from fer_dist.report.published import SOURCE, paper_tables, stand_in_sentence
@@ -31,11 +31,12 @@ class Section:
     figures: tuple[PageFigure, ...] = ()
     more: tuple[PageFigure, ...] = ()
     folded: tuple[Table, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
     is_folded: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.sentences or self.tables or self.figures or self.more or self.folded)
+        return not (self.sentences or self.tables or self.figures or self.more or self.folded or self.galleries)
 
     @property
     def is_background(self) -> bool:
@@ -50,7 +51,18 @@ def sections(study: Study) -> list[Section]:
     """In the order of the page, images under names that differ. Figures stand for the first seed of each group."""
     names = {model.name for model in first_models(study)}
     first = [result for result in study.results if result.model in names]
-    results = (_glance, _overall, _transfer, _seeds, _confusions, _frequencies, _priors, _calibration)
+    results = (
+        _glance,
+        _overall,
+        _transfer,
+        _seeds,
+        _confusions,
+        _examples,
+        _classes,
+        _frequencies,
+        _priors,
+        _calibration,
+    )
     background = (_published, _training, _data, _models)
     found = [make(study, first) for make in (*results, _groups, _duplicates, _robustness, *background)]
     return _distinct([section for section in found if not section.is_empty])
@@ -126,6 +138,29 @@ def _confusions(study: Study, first: list[Result]) -> Section:
     others = [result for result in study.results if result not in first]
     some, more = (tuple(plots.confusion_figures(of)) for of in (first, others))
     return Section("confusions", "Where the models err", introduction, figures=(*some, *changes), more=more)
+
+
+def _examples(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "Images of each model's own test set: the errors that it was most confident of, right answers that it was "
+        "least certain of, and its most frequent confusions. They were picked for being extreme, and do not say how "
+        "frequent their like are; a label may be wrong as well as an answer. Beside each row stands the label, beneath "
+        "each image the answer with its probability, and its key."
+    )
+    found = tuple(gallery for gallery in study.galleries if gallery.model)
+    return Section("examples", "What errors look like", introduction, galleries=found)
+
+
+def _classes(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "Recall asks how many of an emotion's images are found, precision how many that are called by its name have "
+        "it, and F1 is low where either is. The curves show how well the probability of an emotion alone tells its "
+        "images from all others, whatever threshold is chosen. Each model is on its own set."
+    )
+    trained_on = {model.name: model.trained_on for model in study.models}
+    own = [result for result in first if result.dataset == trained_on[result.model]]
+    drawn, folded = tuple(plots.class_figures(own)), _filled(tables.classes_table(own))
+    return Section("classes", "Emotion by emotion", introduction, figures=drawn, folded=folded)
 
 
 def _frequencies(study: Study, first: list[Result]) -> Section:
@@ -219,7 +254,8 @@ def _training(study: Study, first: list[Result]) -> Section:
 def _data(study: Study, first: list[Result]) -> Section:
     shown = (*_filled(tables.counts_table(study)), *_filled(tables.left_out_table(study)))
     found = tuple(sentences.crop_sentences(study))
-    return Section("data", "Datasets", "", found, shown, tuple(plots.counts_figures(study)))
+    galleries = tuple(gallery for gallery in study.galleries if not gallery.model)
+    return Section("data", "Datasets", "", found, shown, tuple(plots.counts_figures(study)), galleries=galleries)
 
 
 def _models(study: Study, first: list[Result]) -> Section:

@@ -121,6 +121,19 @@ def confusion_sentences(result: Result) -> str:
     return " ".join(sentences)
 
 
+def class_sentence(result: Result) -> str:
+    """The emotions with the highest and the lowest F1, which are an order of these images and no test."""
+    found = {name: entry for name, entry in result.by_class.items() if entry["f1"] is not None}
+    high, low = (pick(found, key=lambda name: found[name]["f1"]) for pick in (max, min))
+
+    def told(name: str) -> str:
+        return f"{name} {percent(found[name]['f1'])} ({span(found[name]['f1_interval'])})"
+
+    if found[high]["f1"] == found[low]["f1"]:
+        return f"F1 is the same for every emotion: {percent(found[high]['f1'])}."
+    return f"F1 is highest for {told(high)} and lowest for {told(low)}; emotions were not tested against each other."
+
+
 def confusion_change_sentence(after: Result, before: Result) -> str:
     """Which recall rises and which falls most from one network to the other on the same images; none is tested."""
     recalls = [result.scores["recall"] for result in (after, before)]

@@ -146,6 +146,19 @@ def over_predicted_table(results: Sequence[Result]) -> Table:
     return Table("frequencies", caption, ("model", "tested on", *columns, "Spearman's r", "p"), tuple(rows))
 
 
+def classes_table(results: Sequence[Result]) -> Table:
+    rows: list[Row] = []
+    for result in results:
+        for name, entry in result.by_class.items():
+            cells = [part(entry[of], entry[f"{of}_interval"]) for of in ("recall", "precision", "f1")]
+            start = (word(result.model), word(result.set_name), word(name), count(entry["images"]))
+            rows.append((*start, *cells, part(entry["auc"])))
+    columns = ("model", "tested on", "emotion", "images", "recall", "precision", "F1", "area under the ROC")
+    return Table(
+        "classes", "Each emotion by itself, on the model's own set, with 95 % intervals.", columns, tuple(rows)
+    )
+
+
 def attributes_table(results: Sequence[Result]) -> Table:
     rows: list[Row] = []
     tests = gap_tests(results)

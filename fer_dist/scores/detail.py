@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_dist.scores.by_class import by_class
 from fer_dist.scores.calibration import reliability
 from fer_dist.scores.groups import by_attribute
 from fer_dist.scores.imbalance import over_predicted, rank_correlation
@@ -36,5 +37,6 @@ def detail(
         "rank_correlation": rank_correlation(trained, recall(matrix)),
         "over_predicted": over_predicted(matrix, chosen.emotions),
         "class_balance": class_balance(chosen),
+        "by_class": by_class(chosen),
         "by_attribute": by_attribute(chosen, attributes),
     }

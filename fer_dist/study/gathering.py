@@ -12,7 +12,7 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import counted
-from fer_dist.report.findings import Comparison, Gain, Model, Ranking, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Gain, Gallery, Model, Ranking, Result, Seeds, Study
 from fer_dist.runs.curves import began_at, load_curves
 from fer_dist.scores.compare import over_seeds
 from fer_dist.study.plan import Model as PlannedModel
@@ -75,6 +75,7 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
             for one, other, dataset, found in _pairs(running, "seeds")
         ),
         rankings=tuple(_rankings(running)),
+        galleries=tuple(_galleries(running)),
         seconds=sum(record.get("seconds", 0.0) for record in records),
     )
 
@@ -201,6 +202,13 @@ def _rankings(running: "Running") -> Iterator[Ranking]:
         if job.kind == "ranking":
             manifest, found = running.setup.manifests[job.data, "test"], running.records.read(job.key)["ranking"]
             yield Ranking(manifest.dataset, manifest.split, found["best"], found["pairs"], found["tests"])
+
+
+def _galleries(running: "Running") -> Iterator[Gallery]:
+    for job in running.jobs.values():
+        if job.kind == "gallery":
+            manifest = running.setup.manifests[job.data, "test" if job.model else "train"]
+            yield Gallery(job.model, manifest.name, tuple(running.records.read(job.key)["gallery"]))
 
 
 def _spoken(value: Any) -> str:

@@ -22,7 +22,7 @@ from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
     "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds",
-    "ranking", "report",
+    "ranking", "gallery", "report",
 ]  # fmt: skip
 
 BY_CONTENT = {
@@ -86,6 +86,9 @@ SOURCES: dict[Kind, Sources] = {
     "compare": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "seeds": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "ranking": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
+    "gallery": Sources(
+        ("study.gallery", "data.loading.loader", "runs.checkpoint", "evaluate.results"), ("study.measuring",)
+    ),
     "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
 
@@ -187,6 +190,14 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
         job = scored[model.name, data]
         sampled = {"samples": plan.robustness.samples, "seed": RobustnessSettings.seed}
         yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
+    with_images = {"images": setup.where.images}
+    for model, data in first:
+        job = scored[model.name, data]
+        yield _job("gallery", job.name.replace("evaluate", "examples of", 1), with_images, (job,), like=job)
+    for (data, split), manifest in setup.manifests.items():
+        if split == "train":
+            content = with_images | {"set": manifest.content_hash()}
+            yield _job("gallery", f"examples of {manifest.name}", content, data=data)
     for (_, data), job in scored.items():
         split_by = {"attributes": plan.attributes, "left out": setup.listed(data, "test")}
         # A set that a model was not trained on is held against its own.

@@ -23,13 +23,14 @@ from fer_dist.errors import counted
 from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
 from fer_dist.runs.checkpoint import load_model
-from fer_dist.runs.network import Network, on_device
+from fer_dist.runs.network import Network, network_of, on_device
 from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_seeds, separate, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import accuracy, confusion, scores
 from fer_dist.scores.table import Predictions
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.evaluating import predictions_of
+from fer_dist.study.gallery import contents_of, examples, of_data, write_thumbnails
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
 from fer_dist.study.plan import Model, model_name, seeds_of
 from fer_dist.study.running import Running, finish
@@ -239,6 +240,27 @@ def _images(predictions: Predictions) -> set[tuple[str, str]]:
     return {(str(key), str(name)) for key, name in zip(predictions.keys, names, strict=True)}
 
 
+def _gallery(running: Running, job: Job) -> dict[str, Any]:
+    """Small copies of images that say something of a model on its own set, or of the set that a job has alone."""
+    setup, split = running.setup, "test" if job.model else "train"
+    opened, model = setup.sets[job.data, split], job.model or _trained_on(running, job.data)
+    config = setup.configs[model]
+    reader = open_reader(opened, network_of(config).emotions, config.data, f"data.{job.data}")
+    if job.model:
+        lists = examples(predictions_of(running, job.model, job.data))
+        contents = contents_of(reader, lists)
+    else:
+        lists, found = of_data(reader)
+        contents = iter(found)
+    paths = write_thumbnails(lists, contents, setup.out, job.key[:16]) if setup.where.images else []
+    return {"gallery": lists, "files": {path: file_hash(setup.out / path) for path in paths}}
+
+
+def _trained_on(running: Running, data: str) -> str:
+    """The first model that is trained on a set."""
+    return next(model.name for model in running.setup.models if running.setup.data_of(model) == data)
+
+
 MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "audit": _audit,
     "training accuracy": _training_accuracy,
@@ -248,4 +270,5 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "compare": _compare,
     "seeds": _over_seeds,
     "ranking": _ranking,
+    "gallery": _gallery,
 }

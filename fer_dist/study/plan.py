@@ -162,6 +162,10 @@ class StudyConfig:
     """Trainings that run at once, each as a process of its own with its log in OUT/logs. Where there are several GPUs
     each gets one of them."""
 
+    images: bool = True
+    """Show faces in the report, as small copies in OUT/gallery: the most confident errors, the least certain right
+    answers, and some of the data. --no-images leaves them out, where a licence asks for it."""
+
     ray: RayConfig = field(default_factory=RayConfig)
 
 

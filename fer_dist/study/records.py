@@ -27,6 +27,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "seeds": ("over_images",),
     "training accuracy": ("training_accuracy",),
     "ranking": ("ranking",),
+    "gallery": ("gallery",),
     "report": ("files",),
 }
 """What the record of a job that is done holds, at least."""
@@ -54,6 +55,7 @@ class _Record:
     against_own: dict[str, Value] | None = None
     training_accuracy: dict[str, Value] | None = None
     ranking: dict[str, Value] = field(default_factory=dict)
+    gallery: list[Value] = field(default_factory=list)
     worlds: dict[str, Count] = field(default_factory=dict)
 
 

@@ -127,7 +127,7 @@ def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
     began, out = time.monotonic(), running.setup.out
     try:
         found = findings(running, commands)
-        write_report(out / REPORT, found)
+        write_report(out / REPORT, found, running.setup.where.images)
     except NO_PAGE as error:
         said = f"{type(error).__name__}: {error}"
         raise InputError(

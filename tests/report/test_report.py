@@ -43,7 +43,7 @@ def page(made):
 def test_the_page_is_whole_and_holds_every_figure_with_a_text(page):
     parsed = Page(page)
     texts = parsed.values("svg", "aria-label")
-    assert parsed.tags.count("svg") == len(texts) == 7
+    assert parsed.tags.count("svg") == len(texts) == 8
     assert texts[0].startswith("Accuracy on every set. lab-test: lab 76.0 %, wild")
     assert texts[1].startswith("Accuracy with its 95 % interval, without and with transfer.")
     assert 'Confusion matrix of wild <to> "lab" & $x$ on lab-test' in texts[2]
@@ -198,7 +198,7 @@ def test_figures_tables_and_values_lie_beside_the_page(made):
     names = {path.name for path in (made / "figures").iterdir()}
     assert {"transfer.png", "transfer.svg", "counts-train.svg", "confusion-wild-film-test.png"} <= names
     assert "confusion-wild__to___lab_____x_-lab-test.png" in names
-    assert len(names) == 2 * 7
+    assert len(names) == 2 * 8
     assert {path.stem for path in (made / "tables").glob("*.csv")} == {
         "accuracy",
         "best",

@@ -18,6 +18,28 @@ OVERFLOWING = """
   part.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !part.closest(".scroll, svg")
 ).map(part => part.outerHTML.slice(0, 80))
 """
+TEXT_FAULTS = """
+[...document.querySelectorAll("figure svg")].filter(part => part.checkVisibility()).flatMap(svg => {
+  const box = svg.getBoundingClientRect(), found = [];
+  const texts = [...svg.querySelectorAll("text")].filter(text => text.textContent.trim());
+  const boxes = texts.map(text => text.getBoundingClientRect());
+  boxes.forEach((one, first) => {
+    if (one.left < box.left - 1 || one.right > box.right + 1 || one.top < box.top - 2 || one.bottom > box.bottom + 2)
+      found.push([svg.ariaLabel.slice(0, 60), texts[first].textContent, "leaves its figure"]);
+    // The box of a text that stands aslant is larger than it.
+    if (/rotate\\((?!-?0 )/.test(texts[first].getAttribute("transform"))) return;
+    boxes.slice(first + 1).forEach((other, place) => {
+      const second = texts[first + 1 + place];
+      if (/rotate\\((?!-?0 )/.test(second.getAttribute("transform"))) return;
+      const wide = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+      const high = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+      if (wide > 1 && high > 0.35 * Math.min(one.height, other.height))
+        found.push([svg.ariaLabel.slice(0, 60), texts[first].textContent, second.textContent]);
+    });
+  });
+  return found;
+})
+"""
 UNSEEN = """
 [...document.querySelectorAll("figure svg")].filter(part => !part.closest("details")
   && part.getBoundingClientRect().width < 250).length
@@ -64,6 +86,12 @@ def test_nothing_is_wider_than_the_screen_but_tables_in_their_own_box(browser, w
     assert browser.evaluate(TOO_SMALL) == 0
 
 
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_text_of_a_figure_leaves_it_or_lies_over_another(browser, width):
+    browser.show(width, "light")
+    assert browser.evaluate(TEXT_FAULTS) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_lines_can_be_read_in_both_schemes(browser, scheme):
     browser.show(375, scheme)
@@ -86,7 +114,8 @@ def test_every_figure_of_the_study_is_in_the_page(browser):
     # Three groups of two seeds on two sets; figures but for confusions and curves are of the first seed.
     expected = {
         "Accuracy on every set": 1, "Confusion matrix of": 12,
-        "Change of the confusion matrix": 1, "Training curves of": 6,
+        "Change of the confusion matrix": 1, "Recall, precision and F1": 3, "Receiver operating": 3,
+        "Training curves of": 6,
         "Error on corrupted images": 6, "Change of accuracy": 6,
         "Recall against training images": 3, "Images of each emotion": 2, "How often each emotion": 2,
         "Accuracy against stated": 2, "Accuracy of the most confident": 2, "Accuracy as it is": 1,
@@ -100,7 +129,7 @@ def test_every_figure_of_the_study_is_in_the_page(browser):
 
 def test_every_section_of_a_whole_study_is_there_in_order(path):
     assert Page(path.read_text()).values("h2", "id") == [
-        "glance", "overall", "transfer", "seeds", "confusions", "frequencies", "priors", "calibration",
+        "glance", "overall", "transfer", "seeds", "confusions", "classes", "frequencies", "priors", "calibration",
         "attributes", "duplicates", "robustness", "published", "training", "data", "models", "made", "reading",
         "glossary",
     ]  # fmt: skip

@@ -22,6 +22,7 @@ KEYS = [
     "rank_correlation",
     "over_predicted",
     "class_balance",
+    "by_class",
     "by_attribute",
 ]
 

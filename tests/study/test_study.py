@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.faces import tree, wait_for
 from support.runs import command, counted_openings, environment
 from support.studies import found, measured, paper, three_sets, traced, uncounted, whole
@@ -79,7 +81,8 @@ def test_a_study_opens_what_it_trains_on_once_for_its_checks_its_audit_and_all_i
 
 def test_what_a_job_runs_counts_in_its_key(finished, ran):
     assert set(ran) == {
-        "audit", "train", "evaluate", "training accuracy", "parity", "measures", "compare", "ranking", "report"
+        "audit", "train", "evaluate", "training accuracy", "parity", "measures", "compare", "ranking", "gallery",
+        "report",
     }  # fmt: skip
     assert {"data.inspection.clean", "study.measuring"} <= ran["audit"]
     assert {"train.engine", "data.loading.order"} <= ran["train"]
@@ -136,9 +139,33 @@ def test_the_papers_plan_runs_to_its_report(finished):
         assert len(ranking.tests) == 2
         assert all(test["difference"] >= 0 and test["samples"] for test in ranking.tests.values())
     assert [ranking.dataset for ranking in study.rankings] == [A, B, "six"]
+    assert [(one.model, one.set_name) for one in study.galleries] == [
+        (A, f"{A}-test"), (B, f"{B}-test"), (AB, f"{B}-test"), ("", f"{A}-train"), ("", f"{B}-train"),
+    ]  # fmt: skip
+    entries = [entry for gallery in study.galleries for one in gallery.lists for entry in one["entries"]]
+    assert entries
+    for entry in entries:
+        with Image.open(finished / entry["file"]) as image:
+            assert image.size == (64, 64)
     assert study.variants.keys() == study.class_counts.keys()
     page = (finished / "report.html").read_text()
     assert all(name in page for name in (A, B, AB, "six"))
+
+
+def test_the_page_is_made_again_with_and_without_its_faces(finished, tmp_path):
+    for name in ("study.json", "gallery"):
+        copy = shutil.copytree if (finished / name).is_dir() else shutil.copy
+        copy(finished / name, tmp_path / name)
+    assert main(["study", "report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert page == (finished / "report.html").read_text()
+    study = from_json((finished / "study.json").read_bytes())
+    entries = [entry for gallery in study.galleries for one in gallery.lists for entry in one["entries"]]
+    assert page.count("data:image/jpeg") == len(entries)
+    assert main(["study", "report", str(tmp_path), "--no-images"]) == 0
+    without = (tmp_path / "report.html").read_text()
+    assert "data:image" not in without
+    assert all(entry["key"] in without for entry in entries)
 
 
 def test_a_study_that_is_done_touches_no_run_and_says_so(sets, finished, capsys):

@@ -103,6 +103,24 @@ def reliability_figure(tables: dict[str, dict[str, Any]], title: str) -> "Figure
     return figure
 
 
+def roc_figure(curves: Mapping[str, Sequence[float]], false_rates: Sequence[float], title: str) -> "Figure":
+    """Recall of each emotion against the part of the others' images that is taken for it.
+
+    curves: emotion -> recall at each of false_rates, all as parts of 1; at most as many as there are SERIES.
+    """
+    figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(curves) + 2) // 2))
+    axes = figure.subplots()
+    across = 100 * np.array(false_rates)
+    axes.plot([0, 100], [0, 100], linestyle=(0, (1, 2)), linewidth=1, color=INK, label="guessing")
+    for (name, recalls), (colour, _, dash) in zip(curves.items(), SERIES, strict=False):
+        axes.plot(across, 100 * np.array(recalls), color=colour, linestyle=dash, linewidth=1.4, label=name)
+    axes.set(xlim=(0, 100), ylim=(0, 102))
+    dress(axes, "both")
+    name_axes(axes, title, "false positive rate, %", "recall, %")
+    add_legend(figure, axes)
+    return figure
+
+
 def selective_figure(curves: dict[str, list[dict[str, Any]]], title: str) -> "Figure":
     """Accuracy of predictions that are confident enough. curves: name of a model -> selective_curve, as in detail."""
     figure = new_figure(WIDTH, 3.6 + 0.2 * ((len(curves) + 1) // 2))
