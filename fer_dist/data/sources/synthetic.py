@@ -14,7 +14,7 @@ hair) covers the cue as well. Identity, view, scene and label are those of the i
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -63,9 +63,12 @@ Cue = Literal["none", "mouth", "eyes", "left"]
 
 ALONE = {
     "mouth": {
-        "fear": Actions(jaw=0.35, stretch=0.95, corner=-0.35),
-        "disgust": Actions(upper_lip=1.0, corner=-0.3, jaw=0.1),
-        "anger": Actions(press=1.0, corner=-0.1, stretch=-0.2),
+        "surprise": Actions(jaw=1.1, stretch=-0.9),
+        "fear": Actions(jaw=0.55, stretch=1.0, corner=-0.6),
+        "disgust": Actions(upper_lip=1.2, corner=-0.4, jaw=0.1, stretch=-0.3),
+        "anger": Actions(press=1.2, stretch=-0.5),
+        "sadness": Actions(corner=-1.0, press=0.15),
+        "happiness": Actions(corner=1.1, stretch=0.5, jaw=0.3, upper_lip=0.3),
     },
     "eyes": {
         "fear": Actions(inner_brow=0.95, brow_lower=0.3, upper_lid=0.9, lower_lid=0.3),
@@ -251,8 +254,7 @@ class SyntheticSource:
         style, subject = STYLES[self.style], self._lots("subject", _subject(split, index))
         who = draw_identity(subject, self.style)
         rest = style.rest * subject.standard_normal(len(fields(Actions)))
-        prototypes = PROTOTYPES | ALONE.get(self.cue, {})
-        label = draw_actions(self._lots(split, index, "actions"), emotion, style, rest, prototypes)
+        label = draw_actions(self._lots(split, index, "actions"), emotion, style, rest, self.cue)
         if self.cue == "none":
             return self._photograph(split, index, who, Expression(label, label, label))
         lots = self._lots(split, index, "other actions")
@@ -315,23 +317,23 @@ def draw_identity(lots: np.random.Generator, style: str) -> Identity:
     return Identity(*parts)
 
 
-def draw_actions(
-    lots: np.random.Generator,
-    emotion: str,
-    style: Style,
-    rest: np.ndarray,
-    prototypes: Mapping[str, Actions] = PROTOTYPES,
-) -> Actions:
-    """What a face does that shows this emotion: its prototype, more or less, on the face at rest, and noise."""
+def draw_actions(lots: np.random.Generator, emotion: str, style: Style, rest: np.ndarray, cue: Cue = "none") -> Actions:
+    """What a face does that shows this emotion: its prototype, more or less, on the face at rest, and noise.
+
+    cue: where alone it shows, so that it has to be told from the others there.
+    """
+    prototypes = PROTOTYPES | ALONE.get(cue, {})
     strength = lots.uniform(*style.intensity)
     values = strength * _values(prototypes[emotion])
     if lots.random() < style.blend:
         other = prototypes[SEVEN[lots.integers(len(SEVEN))]]
         values = values + lots.uniform(0.1, 0.35) * (_values(other) - values)
-    if emotion == "anger" and lots.random() < 0.35:  # shouting: the teeth are bare instead of the lips pressed
-        values = values + strength * (_values(Actions(jaw=0.45, press=-0.75, upper_lip=0.35, stretch=0.2)))
-    if emotion == "surprise" and lots.random() < 0.25:  # the mouth hardly opens
-        values = values - strength * _values(Actions(jaw=0.4))
+    # By the mouth alone these two would look like fear and like a face at rest.
+    if cue != "mouth":
+        if emotion == "anger" and lots.random() < 0.35:  # shouting: the teeth are bare instead of the lips pressed
+            values = values + strength * (_values(Actions(jaw=0.45, press=-0.75, upper_lip=0.35, stretch=0.2)))
+        if emotion == "surprise" and lots.random() < 0.25:  # the mouth hardly opens
+            values = values - strength * _values(Actions(jaw=0.4))
     gain, offset = style.noise * lots.standard_normal((2, len(values)))
     values = values * (1.0 + gain) + rest + offset
     return Actions(*(float(value) for value in np.clip(values, -1.0, 1.3)))
