@@ -63,7 +63,7 @@ Cue = Literal["none", "mouth", "eyes", "left"]
 
 ALONE = {
     "mouth": {
-        "surprise": Actions(jaw=1.1, stretch=-0.9),
+        "surprise": Actions(jaw=0.8, stretch=-0.9),
         "fear": Actions(jaw=0.55, stretch=1.0, corner=-0.6),
         "disgust": Actions(upper_lip=1.2, corner=-0.4, jaw=0.1, stretch=-0.3),
         "anger": Actions(press=1.2, stretch=-0.5),

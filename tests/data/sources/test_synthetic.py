@@ -16,7 +16,7 @@ from PIL import Image
 
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.emotions import SEVEN
-from fer_dist.data.sources.drawn.face import Actions, Expression, Identity, Look, View, draw_face, landmarks
+from fer_dist.data.sources.drawn.face import FACE, Actions, Expression, Identity, Look, View, draw_face, landmarks
 from fer_dist.data.sources.source import Sample, Source, open_source
 from fer_dist.data.sources.synthetic import (
     ALONE,
@@ -223,7 +223,7 @@ def test_a_set_with_a_cue_has_the_people_labels_and_views_of_the_set_without_one
 
 def shown(acts: Actions, cue: str, who: Identity, look: Look) -> np.ndarray:
     """A face seen from the front, grey, that is at rest but for the cue."""
-    image, rest = Image.new("L", (128, 128), 90).convert("RGB"), Actions()
+    image, rest = Image.new("RGB", (128, 128), (90, 90, 90)), Actions()
     expression = Expression(acts, rest, rest) if cue == "eyes" else Expression(rest, acts, rest)
     draw_face(image, who, expression, View(0, 0, 0, 1, 0, 0, 0), look)
     return np.asarray(image.convert("L").reduce(4), dtype=float)
@@ -255,6 +255,19 @@ def test_the_nearest_prototype_tells_each_of_the_seven_by_the_cue_alone(style, c
             right[label] += ((near - face) ** 2).sum(axis=(2, 3)).min(axis=1).argmin() == label
     assert right.min() >= 10, right
     assert right.sum() >= 0.87 * 140, right
+
+
+@pytest.mark.parametrize(("cue", "top", "bottom"), [("eyes", -0.9, 0.15), ("mouth", 0.38, 1.35)])
+@pytest.mark.parametrize("style", STYLES)
+def test_no_outline_nose_or_fold_elsewhere_moves_with_the_eyes_or_with_the_mouth(style, cue, top, bottom):
+    colours = ((230, 200, 180), (60, 40, 30), (80, 50, 30), (200, 90, 90))
+    who, look = Identity(*colours, *[1.0] * 12, haircut=0, beard=0), STYLES[style].look
+    prototypes = PROTOTYPES | ALONE[cue]
+    images = np.stack([shown(prototypes[emotion], cue, who, look) for emotion in SEVEN])
+    rows, _ = np.nonzero((images != images[:1]).any(axis=0))
+    down = (rows + 0.5 - 16) / (32 * FACE)  # in face units
+    assert top < down.min()
+    assert down.max() < bottom
 
 
 def test_the_landmarks_are_where_eyes_nose_and_mouth_are_drawn():
