@@ -221,7 +221,7 @@ class SyntheticSource:
 
     @property
     def variant(self) -> str:
-        cue = f", emotion in the {self.cue} only" if self.cue != "none" else ""
+        cue = f", cue {self.cue}" if self.cue != "none" else ""
         return f"style {self.style}{cue}, seed {self.seed}, {self.pixels} pixels"
 
     def samples(self) -> Iterator[Sample | LeftOut]:

@@ -347,7 +347,7 @@ def test_a_set_with_a_cue_says_so_in_its_name_its_variant_its_keys_and_its_jsons
     source = open_source("synthetic", "lab", count=6, test_count=0, pixels=24, cue="eyes")
     (manifest,) = build_shards(source, tmp_path, BuildOptions(workers=1))
     assert manifest.dataset == "synthetic_lab_eyes"
-    assert "style lab, emotion in the eyes only, seed 0" in source.variant
+    assert "style lab, cue eyes, seed 0" in source.variant
     with tarfile.open(tmp_path / "train" / manifest.shards[0].file) as tar:
         contents = {name: tar.extractfile(name) for name in tar.getnames() if name.endswith(".json")}
         facts = {name: json.load(stream) for name, stream in contents.items() if stream}
