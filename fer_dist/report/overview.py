@@ -34,9 +34,10 @@ def best_table(study: Study) -> Table:
     if study.rankings:
         caption += (
             " Tested on the same images, over seeds where there are several, else of these networks alone; p is "
-            "raised for all pairs on all sets (Bonferroni), for the best was found by looking."
+            "raised for all pairs on all sets (Bonferroni), for the best was found by looking; an interval is of its "
+            "one pair."
         )
-    return Table("best", caption, ("tested on", "best", "accuracy", "ahead by, points", "sure?"), tuple(rows))
+    return Table("best", caption, ("tested on", "best", "ahead by, points", "sure?", "accuracy"), tuple(rows))
 
 
 def overview_figures(study: Study) -> Iterator[PageFigure]:
@@ -86,7 +87,7 @@ def _best_row(study: Study, name: str, order: Sequence[Result]) -> Row:
         sure = _sure(ranking, tests)
         if test := ranking.tests.get(other):
             ahead, interval = test["difference"], test["interval"]
-    return (word(name), word(group), accuracy, Cell(ahead, "points", interval, f"of {other}"), sure)
+    return (word(name), word(group), Cell(ahead, "points", interval, f"of {other}"), sure, accuracy)
 
 
 def _sure(ranking: Ranking, tests: dict[str, dict[str, float]]) -> Cell:
@@ -96,7 +97,7 @@ def _sure(ranking: Ranking, tests: dict[str, dict[str, float]]) -> Cell:
         return word("not tested")
     worst = probability(max(test["p"] for test in tests.values()))
     if not unshown:
-        against = "the other one" if len(tests) == 1 else f"all {len(tests)} others"
+        against = {1: "the other one", 2: "both others"}.get(len(tests), f"all {len(tests)} others")
         return Cell("yes", note=f"shown against {against}, {worst}")
     named = listed(unshown) if len(unshown) <= 3 else f"{len(unshown)} of the {len(ranking.tests)} others"
     return Cell("no", note=f"not shown against {named}, {worst}")
