@@ -37,7 +37,7 @@ def best_table(study: Study) -> Table:
             "raised for all pairs on all sets (Bonferroni), for the best was found by looking; an interval is of its "
             "one pair."
         )
-    return Table("best", caption, ("tested on", "best", "ahead by, points", "sure?", "accuracy"), tuple(rows))
+    return Table("best", caption, ("tested on", "best", "sure?", "ahead by, points", "accuracy"), tuple(rows))
 
 
 def overview_figures(study: Study) -> Iterator[PageFigure]:
@@ -87,7 +87,7 @@ def _best_row(study: Study, name: str, order: Sequence[Result]) -> Row:
         sure = _sure(ranking, tests)
         if test := ranking.tests.get(other):
             ahead, interval = test["difference"], test["interval"]
-    return (word(name), word(group), Cell(ahead, "points", interval, f"of {other}"), sure, accuracy)
+    return (word(name), word(group), sure, Cell(ahead, "points", interval, f"of {other}"), accuracy)
 
 
 def _sure(ranking: Ranking, tests: dict[str, dict[str, float]]) -> Cell:

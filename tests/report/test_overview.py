@@ -30,17 +30,17 @@ def ranked(p, difference=0.12):
 )
 def test_the_best_on_a_set_is_told_with_how_much_and_how_sure(study, told):
     (row,) = best_table(study).rows
-    assert (row[1].text, row[2].text, row[2].interval_text, row[3].text, row[3].note) == told
-    assert row[2].note == "of lab"
+    assert (row[1].text, row[3].text, row[3].interval_text, row[2].text, row[2].note) == told
+    assert row[3].note == "of lab"
 
 
 def test_that_the_best_was_found_by_looking_is_corrected_for_over_all_pairs_on_all_sets():
     study, one = ranked(0.03), ranked(0.03).rankings[0]
     others = (replace(one, dataset="other", tests={}, pairs=2),)
     (row,) = best_table(study).rows
-    assert row[3].text == "yes"
+    assert row[2].text == "yes"
     (row,) = best_table(replace(study, rankings=(one, *others))).rows
-    assert (row[3].text, row[3].note) == ("no", "not shown against lab, p = 0.090")
+    assert (row[2].text, row[2].note) == ("no", "not shown against lab, p = 0.090")
 
 
 def test_a_ranking_that_names_another_best_than_the_scores_is_not_believed():
@@ -49,7 +49,7 @@ def test_a_ranking_that_names_another_best_than_the_scores_is_not_believed():
     study = ranked(0.001)
     swapped = replace(study.rankings[0], best="lab", tests={"wild to lab": study.rankings[0].tests["lab"]})
     (row,) = best_table(replace(study, rankings=(swapped,))).rows
-    assert (row[1].text, row[3].text) == ("wild to lab", "not tested")
+    assert (row[1].text, row[2].text) == ("wild to lab", "not tested")
 
 
 def test_a_ranking_of_a_stranger_is_an_input_error():

@@ -6,6 +6,7 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_
 from support.made_study import drawn_predictions
 
 from fer_dist.scores.by_class import FALSE_RATES, against_rest, by_class
+from fer_dist.scores.intervals import wilson
 from fer_dist.scores.metrics import confusion, f1
 from fer_dist.scores.table import Predictions, predicted
 
@@ -28,6 +29,8 @@ def test_measures_of_an_emotion_are_scikit_learn_s(dataset):
             for of in ("precision", "recall", "f1"):
                 low, high = found[name][f"{of}_interval"]
                 assert 0 <= low <= found[name][of] <= high <= 1
+            right, of_label = (has & (predicted(table) == index)).sum(), has.sum()
+            assert found[name]["recall_interval"] == pytest.approx([float(end) for end in wilson(right, of_label)])
 
 
 def test_one_emotion_against_the_rest_keeps_every_image():
