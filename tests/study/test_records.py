@@ -21,6 +21,8 @@ FILLED: dict[str, Any] = {
     "paired": {"p": 0.5},
     "over_images": {"n": 3, "p": None},
     "training_accuracy": {"images": 1000, "accuracy": 0.5},
+    "ranking": {"best": "wild", "pairs": 1, "tests": {}},
+    "gallery": [{"kind": "data", "entries": []}],
     "files": {},
 }
 

@@ -122,7 +122,8 @@ def test_a_set_without_a_validation_split_is_trained_on_where_the_plan_says_so_a
     found = prepare(replace(load_plan(plan), whole_train=True), where)
     assert set(found.manifests) == {("a", "train"), ("a", "test")}
     assert found.configs["a"].data.val == ""
-    assert [job.kind for job in jobs_of(found)] == [*("train", "evaluate", "training accuracy", "measures", "report")]
+    kinds = ["train", "evaluate", "training accuracy", "gallery", "gallery", "measures", "report"]
+    assert [job.kind for job in jobs_of(found)] == kinds
 
 
 def test_what_stands_beside_train_counts_in_a_training_that_reads_it_and_not_in_one_on_all_of_train(sets, tmp_path):
