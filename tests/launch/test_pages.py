@@ -125,7 +125,15 @@ def all_flags() -> frozenset[str]:
     commands: list[tuple[str, ...]] = [("shards", "build", name) for name in SOURCES]
     commands += [("shards", name) for name in ("index", "describe", "audit", "verify")]
     commands += [("bench", name) for name in BENCHES]
-    commands += [("train", "paper"), ("evaluate",), ("study", "paper"), ("study", "report"), ("doctor",), ("demo",)]
+    commands += [
+        ("train", "paper"),
+        ("evaluate",),
+        ("explain",),
+        ("study", "paper"),
+        ("study", "report"),
+        ("doctor",),
+        ("demo",),
+    ]
     return frozenset().union(*map(flags_of, commands))
 
 
