@@ -156,7 +156,8 @@ def _finished(task: PackTask, identity: str) -> Packed | None:
 
 def _identity(task: PackTask, samples: list[Sample]) -> str:
     """A hash of all that the shard's bytes depend on; of the images their size and the time of their last change."""
-    settings = [task.source.dataset, task.source.emotions, task.split, asdict(task.faces), task.versions]
+    source = [task.source.dataset, task.source.variant, task.source.emotions]
+    settings = [*source, task.split, asdict(task.faces), task.versions]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     before = ""
     for line, sample in zip(task.lines, samples, strict=True):

@@ -195,6 +195,19 @@ def test_shards_of_a_killed_build_are_not_taken_for_another_input(
     assert tree(tmp_path / "other") == tree(tmp_path / "undisturbed")
 
 
+def test_shards_of_a_killed_build_are_not_taken_for_drawn_faces_of_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = (open_source("synthetic", "lab", count=6, test_count=0, pixels=pixels) for pixels in (16, 24))
+    with monkeypatch.context() as patch:
+        patch.setattr("fer_dist.data.build.build._stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_shards(small, tmp_path / "out", BuildOptions(workers=1))
+    for place in ("out", "undisturbed"):
+        build_shards(large, tmp_path / place, BuildOptions(workers=1))
+    assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
+
+
 @pytest.mark.parametrize("renames", [1, 2, 3, 4])
 def test_a_build_killed_while_it_publishes_is_finished_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
