@@ -31,7 +31,8 @@ BY_CONTENT = {
 """Settings that are paths; what lies there counts, not where it lies."""
 
 CHANGES_NO_RESULT = frozenset({
-    "errors", "progress", "train.monitor", "train.loggers", "train.checks", "data.loading.remote", "runs.opening", "runs.folder",
+    "errors", "progress", "train.monitor", "train.loggers", "train.checks", "data.loading.remote", "runs.opening",
+    "runs.folder",
     "config.flags", "config.presets", "config.settings", "config.checks",
     "storage.paths", "storage.writing", "storage.store", "storage.cache", "storage.untrusted",
     "distributed.mailbox", "distributed.workers", "distributed.cluster", "distributed.tasks",

@@ -80,6 +80,7 @@ def measured(out: Path) -> dict[str, Any]:
         content.pop(name)
     for model in content["models"]:
         model.pop("seconds")
+        model.pop("began")
     return content
 
 
