@@ -40,7 +40,9 @@ NO_RECIPE = MAY_DIFFER | {
 }  # fmt: skip
 """Settings that say of which images, in which order and arithmetic, and how often something is kept."""
 
-PATHS = frozenset({"data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config"})
+PATHS = frozenset({
+    "data.train", "data.val", "data.leave_out", "train.init_from", "train.deepspeed_config", "model.pretrained",
+})  # fmt: skip
 
 LIBRARIES = ("torch", "torchvision", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "ray", "numpy")
 

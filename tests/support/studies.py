@@ -81,6 +81,7 @@ def measured(out: Path) -> dict[str, Any]:
     for model in content["models"]:
         model.pop("seconds")
         model.pop("began")
+        model["curves"] = {name: points for name, points in model["curves"].items() if not name.startswith("speed/")}
     return content
 
 
