@@ -66,7 +66,7 @@ def test_bash_completes_commands_presets_flags_and_choices(completed):
         "fer-dist shards build folder raw out --val": "--val-fraction",
         "fer-dist bench gp": "gpu",
         "fer-dist study ": "paper report --help",
-        "fer-dist evaluate --no-": "--no-drop-extra --no-robustness",
+        "fer-dist evaluate --no-": "--no-drop-extra --no-robustness --no-crops",
         "fer-dist evaluate --robustness --dev": "--device",
         "fer-dist completion z": "zsh",
     }

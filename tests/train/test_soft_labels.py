@@ -105,7 +105,7 @@ def test_the_json_is_read_for_soft_labels_alone(tmp_path: Path) -> None:
     ("soft", "message"),
     [
         ([0.5, 0.5], "is a list, not shares by emotion"),
-        ({"anger": 0.5, "boredom": 0.5}, "names 'boredom', which is no emotion that we know"),
+        ({"anger": 0.5, "boredom": 0.5}, "names 'boredom', which is no emotion that we know and no class of the set"),
         ({"anger": 1.5, "fear": -0.5}, "gives fear the share -0.5"),
         ({"anger": "all"}, "gives anger the share 'all'"),
         ({"anger": float("nan")}, "gives anger the share nan"),
