@@ -18,18 +18,16 @@ from fer_dist.config.settings import CropSettings, EvaluateConfig
 from fer_dist.data.faces import crop
 from fer_dist.data.faces.fit import FaceFlags, mend_box, standing
 from fer_dist.data.images import decode
-from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.order import Positions
 from fer_dist.data.loading.order import cut as parts_of
 from fer_dist.data.loading.reader import Reader, choose
 from fer_dist.data.shards.crop_rule import NO_BOX
-from fer_dist.distributed.world import default_threads, pick_device
+from fer_dist.distributed.world import default_threads
 from fer_dist.errors import InputError, WorkError
+from fer_dist.evaluate.pairs import pairs_of
 from fer_dist.evaluate.predict import evaluating, mask_of
 from fer_dist.progress import Cells
-from fer_dist.runs.checkpoint import load_model
-from fer_dist.runs.folder import entered
-from fer_dist.runs.network import Network, on_device
+from fer_dist.runs.network import Network
 from fer_dist.scores.compare import paired
 from fer_dist.scores.subjects import ATTRIBUTE
 from fer_dist.scores.table import Predictions
@@ -80,17 +78,10 @@ def evaluate_crops(
     config: EvaluateConfig, settings: CropSettings, progress: Callable[[int, int | None], None] | None = None
 ) -> list[CropCosts]:
     """Every model on every set. Threads and what is done with bad images are those of config."""
-    device = pick_device(config.device)
     found = []
-    for path in config.models:
-        home = entered(path)
-        network, model = load_model(home, config.checkpoint, config.network)
-        model = on_device(model, device)
-        for shards in config.data:
-            reader = open_reader(shards, network.emotions, config.reading, "--data")
-            values = crop_costs(model, network, reader, config, settings.samples, progress)
-            found.append(CropCosts(home.path.name, reader.manifest.name, values))
-        home.close()
+    for pair in pairs_of(config):
+        values = crop_costs(pair.model, pair.network, pair.reader, config, settings.samples, progress)
+        found.append(CropCosts(pair.home.path.name, pair.reader.manifest.name, values))
     return found
 
 

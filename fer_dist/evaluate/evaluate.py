@@ -19,7 +19,7 @@ from fer_dist.data.shards.crop_rule import difference
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
-from fer_dist.evaluate.results import check_can_save, predictions_path, save_evaluation, scored
+from fer_dist.evaluate.results import check_can_save, predictions_path, results_folder, save_evaluation, scored
 from fer_dist.progress import Message, Progress, Scalars
 from fer_dist.runs.checkpoint import Checkpoints, load_model
 from fer_dist.runs.curves import add_scores
@@ -67,7 +67,7 @@ def evaluate(
     steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
     readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
     for home in homes:
-        check_can_save(_folder_of(home.path))
+        check_can_save(results_folder(home.path))
     for home, network, row in zip(homes, (network for _, network, _ in models), readers, strict=True):
         for reader in row:
             if told := difference(network.crop_rule, reader.manifest.crop_rule):
@@ -86,7 +86,7 @@ def evaluate(
         if home.path in steps:
             add_scores(home.path, reader.manifest.split, reader.manifest.dataset, measures, steps[home.path])
         home.send()
-        results.append(Result(home.path.name, name, measures, bad, predictions_path(_folder_of(home.path), name)))
+        results.append(Result(home.path.name, name, measures, bad, predictions_path(results_folder(home.path), name)))
         if not config.ray.workers:
             progress(len(results), len(pairs))
     for home in homes:
@@ -172,7 +172,7 @@ def _open_set(config: EvaluateConfig, place: str | ShardSet, network: Network) -
 
 
 def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
-    folder = _folder_of(path)
+    folder = results_folder(path)
     save_evaluation(folder, name, predictions, measures)
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
@@ -181,8 +181,3 @@ def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, A
 
 def _step_of(home: RunFolder, which: str) -> int:
     return int(Checkpoints(home.path, home=home).model_file(which).parent.name)
-
-
-def _folder_of(model: Path) -> Path:
-    """Where the results of a model go: its run folder, or that of its .safetensors file."""
-    return model if model.is_dir() else model.parent

@@ -33,7 +33,7 @@ def open_given(config: EvaluateConfig) -> list[ShardSet]:
     with naming("--data"):
         sets = [open_set(place, config.reading) for place in config.data]
     names = [found.manifest.name for found in sets]
-    _check_different(names, config.data)
+    check_different(names, config.data)
     if config.leave_out:
         check_named(config.leave_out, names)
     return sets
@@ -50,7 +50,7 @@ def check_whole(sets: Sequence[ShardSet]) -> None:
             )
 
 
-def _check_different(names: list[str], places: tuple[str, ...]) -> None:
+def check_different(names: list[str], places: tuple[str, ...]) -> None:
     """Raises InputError where two sets have one name: the results of one would take the place of the other's."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

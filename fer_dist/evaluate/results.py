@@ -34,6 +34,11 @@ LONGEST_TEXT = 500
 """Characters of texts that become an array of numpy's own kind, in which each takes as many as the longest."""
 
 
+def results_folder(model: Path) -> Path:
+    """Where the results of a model go: its run folder, or that of its .safetensors file."""
+    return model if model.is_dir() else model.parent
+
+
 def predictions_path(run_folder: str | Path, name: str) -> Path:
     """Where a run keeps its table of one set. name: "<dataset>-<split>"."""
     return Path(run_folder) / "predictions" / f"{name}.parquet"

@@ -4,6 +4,7 @@ once."""
 from fer_dist.config.settings import ExplainConfig
 from fer_dist.data.loading.shard_set import ShardSet, each_split, open_set
 from fer_dist.errors import InputError, naming
+from fer_dist.evaluate.given import check_different
 from fer_dist.explain.methods import check_captum, chosen_methods
 from fer_dist.runs.architecture import check_architecture
 from fer_dist.runs.folder import find_run
@@ -25,10 +26,8 @@ def open_given(run: str, config: ExplainConfig) -> list[ShardSet]:
     for name in config.network:
         check_architecture(name, "--network")
     find_run(run)
+    places = each_split(config.data)
     with naming("--data"):
-        sets = [open_set(place, config.reading) for place in each_split(config.data)]
-    names = [found.manifest.name for found in sets]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"--data: {names.count(name)} of the sets are called {name}; give one of them")
+        sets = [open_set(place, config.reading) for place in places]
+    check_different([found.manifest.name for found in sets], places)
     return sets

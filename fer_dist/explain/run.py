@@ -9,6 +9,7 @@ from fer_dist.config.settings import ExplainConfig
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import pick_device
+from fer_dist.evaluate.results import results_folder
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, save_explained
@@ -31,7 +32,7 @@ def explain_run(
     network, model = load_model(home, config.checkpoint, config.network)
     readers = [open_reader(found, network.emotions, config.reading, "--data") for found in sets]
     model = on_device(model, pick_device(config.device))
-    folder = home.path if home.path.is_dir() else home.path.parent
+    folder = results_folder(home.path)
     found: dict[str, Explained] = {}
     for reader in readers:
         found[reader.manifest.name] = explain(model, network, reader, config, progress)

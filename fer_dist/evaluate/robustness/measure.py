@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 from fer_dist.config.settings import DataConfig, EvaluateConfig, RobustnessSettings
 from fer_dist.data.draws import Hashes
-from fer_dist.data.loading.loader import Placement, evaluation_loader, open_reader
+from fer_dist.data.loading.loader import Placement, evaluation_loader
 from fer_dist.data.loading.order import cut
 from fer_dist.data.loading.reader import Reader, choose
-from fer_dist.distributed.world import default_threads, pick_device
+from fer_dist.distributed.world import default_threads
 from fer_dist.errors import InputError, counted
+from fer_dist.evaluate.pairs import pairs_of
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
+from fer_dist.evaluate.results import results_folder
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, occlude, share_of
-from fer_dist.runs.checkpoint import load_model
-from fer_dist.runs.folder import entered
-from fer_dist.runs.network import Network, on_device
+from fer_dist.runs.network import Network
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.storage.writing import write_atomically
 
@@ -100,25 +100,19 @@ def evaluate_robustness(
         on_bad=config.on_bad,
         decoder=config.decoder,
     )
-    device = pick_device(config.device)
     results = []
-    for path in config.models:
-        home = entered(path)
-        network, model = load_model(home, config.checkpoint, config.network)
-        model = on_device(model, device)
-        for shards in config.data:
-            reader = open_reader(shards, network.emotions, config.reading, "--data")
-            values = robustness(model, network, reader, settings, progress)
-            save_robustness(home.path, reader.manifest.name, values)
-            results.append(Robustness(home.path.name, reader.manifest.name, values))
-        home.close()
+    for pair in pairs_of(config):
+        path, name = pair.home.path, pair.reader.manifest.name
+        values = robustness(pair.model, pair.network, pair.reader, settings, progress)
+        save_robustness(path, name, values)
+        results.append(Robustness(path.name, name, values))
     return results
 
 
 def save_robustness(run: str | Path, name: str, values: dict[str, Any]) -> None:
     """Write what `robustness` gave and its figure. run: its folder or .safetensors file; name: "<dataset>-<split>"."""
     path = Path(run)
-    folder = path if path.is_dir() else path.parent
+    folder = results_folder(path)
     (folder / "robustness").mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "robustness" / f"{name}.json", json.dumps(values, indent=1).encode() + b"\n")
     save_figure(robustness_figure(values, f"{path.stem} on {name}"), folder / "figures" / f"robustness-{name}")
