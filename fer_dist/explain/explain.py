@@ -57,7 +57,8 @@ class _Rows:
     areas: list[NDArray[np.float64]] = field(default_factory=list)
     shares: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
     hidden: dict[tuple[Fill, str, str], list[Hidden]] = field(default_factory=dict)
-    faithful: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    faithful: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
+    """(map, measure) -> its values."""
     sources: list[str] = field(default_factory=list)
     shapes: dict[str, list[int]] = field(default_factory=dict)
 
@@ -99,9 +100,8 @@ class _Look:
 
     def __init__(self, model: nn.Module, network: Network, reader: Reader, config: ExplainConfig) -> None:
         self.model, self.network, self.reader, self.config = model, network, reader, config
-        self.device = next(model.parameters()).device
         self.blocks = blocks_of(model)
-        self.mask = mask_of(network, reader).to(self.device)
+        self.mask = mask_of(network, reader).to(next(model.parameters()).device)
         self.methods = {name: attribution_of(name, model, self.blocks) for name in chosen_methods(config)}
         self.untrained: dict[str, Attribution] = {}
         self.rows, self.averages = _Rows(), Averages()
@@ -143,8 +143,7 @@ class _Look:
 
     def _regions(self, batch: Batch, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
         facts = self.reader.facts(batch.positions)
-        contents = self.reader.read(batch.positions).content
-        sides = [opened(content.tobytes()).size for content in contents]
+        sides = [opened(content.tobytes()).size for content in batch.samples.content]
         placed = place(facts, sides, self.network.size, self.network.crop)
         self.rows.sources += placed.sources
         for at in range(min(len(pixels), SHEET - len(self.points))):
@@ -164,7 +163,7 @@ class _Look:
             maps[name] = control(name, crops, ids, self.config.seed)
         for name, found in maps.items():
             self._share(name, found, masks)
-        done = sum(map(len, self.rows.faithful.get(f"{CONTROLS[0]} deletion", [])))
+        done = sum(map(len, self.rows.faithful.get((CONTROLS[0], "deletion"), [])))
         count = min(len(crops), self.config.faithfulness_samples - done)
         if count > 0:
             self._measure(crops[:count], target[:count], ids[:count], {name: m[:count] for name, m in maps.items()})
@@ -182,7 +181,7 @@ class _Look:
             deleted, inserted = deletion_and_insertion(self.model, crops, target, found)
             related = correlation(found, subsets, falls)
             for measure, values in (("deletion", deleted), ("insertion", inserted), ("correlation", related)):
-                self.rows.faithful.setdefault(f"{name} {measure}", []).append(values.double().cpu().numpy())
+                self.rows.faithful.setdefault((name, measure), []).append(values.double().cpu().numpy())
 
     @torch.no_grad()
     def _hide(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], masks: dict[str, Tensor]) -> None:
@@ -258,8 +257,7 @@ class _Look:
     def _of_faithfulness(self) -> dict[str, Any]:
         """Map -> measure -> its mean, and for methods whether they beat every control in it."""
         values: dict[str, dict[str, NDArray[np.float64]]] = {}
-        for name, parts in self.rows.faithful.items():
-            whose, _, measure = name.rpartition(" ")
+        for (whose, measure), parts in self.rows.faithful.items():
             values.setdefault(whose, {})[measure] = np.concatenate(parts)
         return {
             name: {
