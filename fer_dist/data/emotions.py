@@ -6,7 +6,7 @@ Label order is this field's most repeated silent bug, so each table stands here 
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from fer_dist.errors import InputError
 
@@ -192,6 +192,14 @@ def fault_of_name(name: str) -> str:
     if not name.isprintable() or "," in name:
         return "has a sign that no name has"
     return "" if name != "-" else "means no class"
+
+
+def fault_of_names(names: Collection[str]) -> str:
+    """Why these cannot be the classes of a set or a network, by what a file says of them; empty where they can."""
+    faults = [f"{name[:80]!r} {fault}" for name in names if (fault := fault_of_name(name))]
+    if len(names) > MOST_CLASSES:
+        faults.append(f"{len(names)}, and there can be {MOST_CLASSES}")
+    return faults[0] if faults else ""
 
 
 def model_classes(given: str, flag: str) -> tuple[str, ...]:

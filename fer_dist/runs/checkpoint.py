@@ -22,7 +22,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from fer_dist.data.emotions import MOST_CLASSES, fault_of_name
+from fer_dist.data.emotions import fault_of_names
 from fer_dist.errors import InputError, WorkError, naming
 from fer_dist.runs.architecture import is_of_timm, is_own
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
@@ -282,9 +282,8 @@ def _described(text: str, source: str) -> Network:
         raise InputError(f"{source}: {lacks}; {WRITTEN_BY_US}")
     if network.crop > network.size or len(set(network.emotions)) < len(network.emotions):
         raise InputError(f"{source}: its crop is larger than its size, or an emotion comes twice; {WRITTEN_BY_US}")
-    faults = [f"{name[:80]!r} {fault}" for name in network.emotions if (fault := fault_of_name(name))]
-    if faults or len(network.emotions) > MOST_CLASSES:
-        raise InputError(f"{source}: its classes: {[*faults, f'more than {MOST_CLASSES}'][0]}; {WRITTEN_BY_US}")
+    if fault := fault_of_names(network.emotions):
+        raise InputError(f"{source}: its classes: {fault}; {WRITTEN_BY_US}")
     return network
 
 

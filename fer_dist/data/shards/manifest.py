@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fer_dist.data.emotions import MOST_CLASSES, fault_of_name
+from fer_dist.data.emotions import fault_of_names
 from fer_dist.data.shards.crop_rule import CropRule, stated
 from fer_dist.errors import InputError
 from fer_dist.storage.store import MOST_MANIFEST_BYTES
@@ -155,11 +155,8 @@ def _check(manifest: Manifest, path: str) -> None:
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
             raise InputError(f"{path}: not a manifest: {what}: {twice[:80]!r} comes twice; {REMEDY}")
-    faults = [f"{name[:80]!r} {fault}" for name in manifest.emotions if (fault := fault_of_name(name))]
-    if len(manifest.emotions) > MOST_CLASSES:
-        faults.append(f"{len(manifest.emotions)}, and there can be {MOST_CLASSES}")
-    if faults:
-        raise InputError(f"{path}: not a manifest: emotions: {faults[0]}; {REMEDY}")
+    if fault := fault_of_names(manifest.emotions):
+        raise InputError(f"{path}: not a manifest: emotions: {fault}; {REMEDY}")
     if manifest.samples == 0:
         raise InputError(f"{path}: the split {manifest.split!r} is empty; it holds no image")
 
