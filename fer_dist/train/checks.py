@@ -31,10 +31,10 @@ def check_job(config: Config, workers: int, opened: Opened | None = None) -> Inp
     inputs.order.share(0, max(workers, 1))
     if inputs.reader.soft:
         _check_soft(inputs.reader)
-    if config.train.init_from:
-        fitting_network(inputs.network, config)
     if config.model.pretrained or not inputs.network.is_ours:
         _check_network(config, inputs.network)
+    elif config.train.init_from:
+        fitting_network(inputs.network, config)
     return inputs
 
 

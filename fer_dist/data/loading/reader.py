@@ -138,14 +138,15 @@ class Reader:
 
     def counts_of_emotions(self) -> dict[str, int]:
         """How many samples of each of the model's emotions are read; 0 of one that the set does not have."""
-        found = dict(zip(sorted(self._kept), self._by_class().sum(axis=0).tolist(), strict=True))
+        found = dict(zip(sorted(self._kept), self._by_class.sum(axis=0).tolist(), strict=True))
         return {emotion: found.get(emotion, 0) for emotion in self.emotions}
 
     def contents(self) -> Contents:
         """What the manifest and the list tell of the samples that are read, without opening a tar."""
         is_sorted = bool(self.manifest.built.get(SORTED_INSIDE))
-        return Contents(self._by_class(), np.array([shard.bytes for shard in self.manifest.shards]), is_sorted)
+        return Contents(self._by_class, np.array([shard.bytes for shard in self.manifest.shards]), is_sorted)
 
+    @cached_property
     def _by_class(self) -> Integers:
         """[shards, K]: samples that are read, of the emotions that set and model share, in their alphabet's order."""
         return np.array(

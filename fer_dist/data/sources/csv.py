@@ -122,7 +122,7 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     seen = Seen()
     for file in files:
         _look(file, codes, own, seen)
-    emotions = _emotions(path, seen, codes, options)
+    emotions = _emotions(path, seen, codes, own, options.codes)
     first = files[0]
     parts = ", ".join(f"{part} in {first.header[index] or index}" for part, index in first.columns.parts.items())
     labels = f"labels by {options.codes}" if codes else "labels are words"
@@ -339,12 +339,11 @@ def _look(file: File, codes: dict[str, str], own: tuple[str, ...], seen: Seen) -
                 seen.splits |= {split} - {""}
 
 
-def _emotions(path: Path, seen: Seen, codes: dict[str, str], options: Options) -> tuple[str, ...]:
-    """The emotions that the file labels, in the user's order or that of the codes."""
-    own = own_classes(options.emotions)
+def _emotions(path: Path, seen: Seen, codes: dict[str, str], own: tuple[str, ...], given: str) -> tuple[str, ...]:
+    """The emotions that the file labels, in the user's order or that of the codes. given: as --codes."""
     others = [readable(label) for label in sorted(seen.others)][:12]
     if codes:
-        check_counting(path, [*seen.labels, *seen.others], codes, options.codes)
+        check_counting(path, [*seen.labels, *seen.others], codes, given)
     if seen.emotions:
         return tuple(name for name in dict.fromkeys(own or codes.values() or EIGHT) if name in seen.emotions)
     if not others:

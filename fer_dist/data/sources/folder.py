@@ -66,7 +66,9 @@ def open(raw: str, options: Options = DEFAULT) -> Source:
     folders = {root / name: split for name, split in splits.items()} or {root: alone}
     _refuse_outer_folder(root, own)
     _refuse_metadata(root, folders)
-    classes = [one for folder, split in folders.items() for one in _class_folders(folder, split, codes, options)]
+    classes = [
+        one for folder, split in folders.items() for one in _class_folders(folder, split, codes, own, options.codes)
+    ]
     layout = "<split>/<class>" if splits else f"<class>, all of it {alone}"
     if not splits and (inside := _split_inside(classes)):
         classes, layout = inside, "<class>/<split>"
@@ -213,8 +215,10 @@ def _refuse_metadata(root: Path, folders: Iterable[Path]) -> None:
             )
 
 
-def _class_folders(parent: Path, split: str, codes: dict[str, str], options: Options) -> list[ClassFolder]:
-    own = own_classes(options.emotions)
+def _class_folders(
+    parent: Path, split: str, codes: dict[str, str], own: tuple[str, ...], given: str
+) -> list[ClassFolder]:
+    """The class folders of a split. own: the user's own classes; given: as --codes."""
     names = folders_in(parent)
     if not names:
         raise InputError(
@@ -222,7 +226,7 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], options: Opt
             f"found: {names_found(parent)}"
         )
     if codes:
-        check_counting(parent, map(plain_code, names), codes, options.codes)
+        check_counting(parent, map(plain_code, names), codes, given)
     elif any(name.isdecimal() and name not in own for name in names):
         raise ask_for_codes(parent, map(readable, names))
     classes = []
@@ -230,7 +234,7 @@ def _class_folders(parent: Path, split: str, codes: dict[str, str], options: Opt
         emotion = codes.get(plain_code(name)) if codes else class_of_label(name, own)
         if emotion is None:
             fault = (
-                f"is not among --codes {options.codes}: {told(codes)}"
+                f"is not among --codes {given}: {told(codes)}"
                 if codes
                 else f"is not among --emotions {', '.join(own)}; name it there too, or move the folder away"
                 if own
