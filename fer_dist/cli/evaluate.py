@@ -1,5 +1,6 @@
 """fer-dist evaluate."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -37,33 +38,54 @@ def evaluate_command(arguments: Arguments) -> None:
     flags = parse(Evaluate, arguments, "evaluate")
     robustness = RobustnessSettings(samples=flags.robustness_samples)
     crop_settings = CropSettings(samples=flags.crops_samples)
+    from fer_dist.data.loading.shard_set import each_split
+
+    config = replace(flags.config, data=each_split(flags.config.data))
     terminal = Terminal()
     measured: list[Any] = []
     costs: list[Any] = []
     if flags.crops:
-        from fer_dist.data.loading.shard_set import each_split
         from fer_dist.evaluate.given import check_whole, open_given
 
-        check_whole(open_given(replace(flags.config, data=each_split(flags.config.data))))
+        check_whole(open_given(config))
     with closing(terminal):
-        results = api.evaluate(**vars(flags.config), show=terminal)
-        from fer_dist.data.loading.loader import name_bad
-        from fer_dist.data.loading.shard_set import each_split
+        results = api.evaluate(**vars(config), show=terminal)
         from fer_dist.evaluate.crops import crops_table, evaluate_crops
         from fer_dist.evaluate.robustness.measure import evaluate_robustness, robustness_table
 
-        config = replace(flags.config, data=each_split(flags.config.data))
         if flags.robustness:
             measured = evaluate_robustness(config, robustness, terminal.count("perturbed batches"))
         if flags.crops:
             costs = evaluate_crops(config, crop_settings, terminal.count("batches of other crops"))
+    for line in _left_out(results):
+        terminal.say(line)
+    terminal.table(*_scores_table(results))
+    if measured:
+        terminal.table(*robustness_table(measured))
+    if costs:
+        terminal.table(*crops_table(costs), text_columns=3)
+    if flags.json:
+        of = {(cost.model, cost.dataset): {"crops": cost.values} for cost in costs}
+        more = [of.get((r.model, r.dataset), {}) for r in results]
+        rows_of = [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results]
+        write_json(flags.json, [row | crops for row, crops in zip(rows_of, more, strict=True)])
+
+
+def _left_out(results: Sequence[api.Evaluation]) -> Iterator[str]:
+    """What of the sets has no score, a line for each reason."""
+    from fer_dist.data.loading.loader import name_bad
+
     for result in results:
+        start = f"{result.model} on {result.dataset}: left out"
         if result.bad:
-            named = name_bad(result.bad)
-            terminal.say(f"{result.model} on {result.dataset}: left out {len(result.bad)} that did not decode: {named}")
+            yield f"{start} {len(result.bad)} that did not decode: {name_bad(result.bad)}"
         if extra := result.scores["extra"]:
             named = ", ".join(f"{count:,} of {name}" for name, count in extra.items())
-            terminal.say(f"{result.model} on {result.dataset}: left out {named}, which the model does not have")
+            yield f"{start} {named}, which the model does not have"
+
+
+def _scores_table(results: Sequence[api.Evaluation]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, one for each model on each set."""
     measures = ("accuracy", "mean_over_classes", "macro_f1", "expected_calibration_error")
     rows = []
     for result in results:
@@ -75,13 +97,4 @@ def evaluate_command(arguments: Arguments) -> None:
             [result.model, result.dataset, str(result.scores["samples"]), numbers[0], interval, *numbers[1:], masked]
         )
     header = ["model", "data", "images", "accuracy %", "95 %", "balanced accuracy %", "macro F1 %", "ECE %", "masked"]
-    terminal.table(header, rows)
-    if measured:
-        terminal.table(*robustness_table(measured))
-    if costs:
-        terminal.table(*crops_table(costs), text_columns=3)
-    if flags.json:
-        of = {(cost.model, cost.dataset): {"crops": cost.values} for cost in costs}
-        more = [of.get((r.model, r.dataset), {}) for r in results]
-        rows_of = [{"model": r.model, "data": r.dataset, "scores": r.scores} for r in results]
-        write_json(flags.json, [row | crops for row, crops in zip(rows_of, more, strict=True)])
+    return header, rows
