@@ -150,6 +150,20 @@ def plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
 
 
+def small_copy(content: bytes, side: int) -> Image.Image | None:
+    """An encoded image to be shown: upright, grey or RGB, its longer side that of `side`; None: it does not decode."""
+    try:
+        with warnings.catch_warnings():
+            # What decodes with a warning was noted when it was built; here it is shown.
+            warnings.simplefilter("ignore")
+            image = plain(ImageOps.exif_transpose(decode(content)))
+    except DECODE_ERRORS:
+        return None
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
 def png_bytes(image: Image.Image) -> bytes:
     """The image as PNG; the same pixels give the same bytes under the same Pillow."""
     stream = io.BytesIO()

@@ -5,15 +5,13 @@ their own, so that a page can be made again without the sets, and without the fa
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from fer_dist.data.images import DECODE_ERRORS, decode, jpeg_bytes, plain
+from fer_dist.data.images import jpeg_bytes, small_copy
 from fer_dist.data.loading.order import Positions, located
 from fer_dist.data.loading.reader import Reader
 from fer_dist.scores.intervals import Array
@@ -112,16 +110,8 @@ def write_thumbnails(lists: list[dict[str, Any]], contents: Iterator[bytes], out
 
 def thumbnail(content: bytes) -> bytes | None:
     """A small JPEG of an encoded image, upright, without anything else that the file says; None: it does not decode."""
-    try:
-        with warnings.catch_warnings():
-            # What decodes with a warning was noted when it was built; here it is shown.
-            warnings.simplefilter("ignore")
-            image = plain(ImageOps.exif_transpose(decode(content)))
-    except DECODE_ERRORS:
-        return None
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return jpeg_bytes(image.resize(size, Image.Resampling.LANCZOS), QUALITY)
+    image = small_copy(content, SIDE)
+    return None if image is None else jpeg_bytes(image, QUALITY)
 
 
 def _listed(chosen: Predictions, kind: str, rows: Array, most: int, emotion: int) -> dict[str, Any]:

@@ -74,6 +74,15 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
+def members(folder: Path) -> dict[str, bytes]:
+    """What the tars of a folder hold, by name."""
+    found = {}
+    for path in folder.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            found |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    return found
+
+
 @dataclass(frozen=True)
 class ListedSource:
     """A source that yields what it is given, with the same small image for all."""

@@ -1,13 +1,12 @@
 """Contact sheets: many images on one, in rows under titles, for a person to look at."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
-from fer_dist.data.images import DECODE_ERRORS, decode, jpeg_bytes, plain, png_bytes
+from fer_dist.data.images import jpeg_bytes, png_bytes, small_copy
 from fer_dist.errors import InputError
 from fer_dist.storage.writing import write_output
 
@@ -96,26 +95,12 @@ def drawn(row: Row, columns: int = COLUMNS) -> Image.Image:
     draw.text((0, 0), title, INK, title_font)
     for number, (tile, lines) in enumerate(zip(row.tiles, captions, strict=True)):
         left, top = number % columns * (SIDE + GAP), head + number // columns * cell
-        image = _image(tile.content)
+        image = small_copy(tile.content, SIDE) or _missing()
         strip.paste(image, (left + (SIDE - image.width) // 2, top + (SIDE - image.height) // 2))
         for index, line in enumerate(lines):
             y = top + SIDE + index * _line_height(font)
             draw.text((left + SIDE / 2, y), _cut_at_start(line, font, SIDE), INK, font, anchor="ma")
     return strip
-
-
-def _image(content: bytes) -> Image.Image:
-    """The upright image, as large as fits into the tile."""
-    try:
-        with warnings.catch_warnings():
-            # What decodes with a warning was noted when it was built; here it is shown.
-            warnings.simplefilter("ignore")
-            image = plain(ImageOps.exif_transpose(decode(content))).convert("RGB")
-    except DECODE_ERRORS:
-        return _missing()
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _missing() -> Image.Image:

@@ -2,13 +2,12 @@
 
 import io
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.faces import CountedSource, ListedSource, encoded, folder_release, tree, write
+from support.faces import CountedSource, ListedSource, encoded, folder_release, members, tree, write
 
 from fer_dist.cli.commands import main
 from fer_dist.data.build.build import BuildOptions, build_shards
@@ -30,14 +29,6 @@ class BoxedSource(ListedSource):
 def boxed(number: int, **facts: object) -> Sample:
     emotion = ("happiness", "sadness", "fear")[number % 3]
     return Sample(f"k{number}", "train", emotion, str(number), facts={"id": f"face {number}", **facts})
-
-
-def members(folder: Path) -> dict[str, bytes]:
-    found = {}
-    for path in folder.glob("*.tar"):
-        with tarfile.open(path) as tar:
-            found |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-    return found
 
 
 def test_mended_rows_are_counted_and_listed_beside_the_manifest(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-import tarfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.faces import tree
+from support.faces import members, tree
 from support.scenes import Placed, needs_detector, scene
 
 from fer_dist.cli.commands import main
@@ -40,14 +39,6 @@ def photograph(faces: list[Placed], width: int = 420, height: int = 300, **facts
 
 def opened(found: EncodedImage) -> Image.Image:
     return Image.open(io.BytesIO(found.content))
-
-
-def members(folder: Path) -> dict[str, bytes]:
-    found = {}
-    for path in folder.glob("*.tar"):
-        with tarfile.open(path) as tar:
-            found |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-    return found
 
 
 def test_a_face_becomes_an_upright_square_png_with_what_is_known_of_it() -> None:
