@@ -37,7 +37,7 @@ def explain_command(arguments: Arguments) -> None:
     terminal = Terminal()
     with closing(terminal):
         found = explain_run(flags.run, flags.config, sets, terminal.count("batches"))
-    from fer_dist.explain.results import NOT_BELIEVED, is_believed, summary_table
+    from fer_dist.explain.results import NOT_BELIEVED, claim_lines, is_believed, summary_table
 
     for name, (values, folder) in found.items():
         points = ", ".join(f"{source} of {count:,}" for source, count in values["points"].items())
@@ -46,6 +46,8 @@ def explain_command(arguments: Arguments) -> None:
         for group, counts in values["groups"].items():
             terminal.say(f"  {group}: {', '.join(f'{emotion} {count:,}' for emotion, count in counts.items())}")
         terminal.table(*summary_table(values))
+        for line in claim_lines(values):
+            terminal.say(line)
         if not all(is_believed(values, method) for method in values["methods"]):
             terminal.say(NOT_BELIEVED)
         terminal.say(f"written: {folder}")

@@ -428,8 +428,14 @@ class ExplainConfig:
     """Images whose maps are held against what the network does when their pixels are hidden. Each takes 14 passes for
     each method and each of six controls."""
 
+    references: int = 10
+    """Networks with random weights against which the study's conclusions are held. 0: the conclusions are left out."""
+
+    reference_samples: int = 200
+    """Images that each of them is shown. Each takes 11 passes for each network."""
+
     seed: int = 0
-    """Of random maps, places and permutations."""
+    """Of random maps, weights, places and permutations."""
 
     batch_size: int = 32
     """Images at once."""

@@ -39,10 +39,10 @@ def attribution_of(method: Method, model: nn.Module, blocks: list[Block]) -> Att
         raise InputError(f"--methods {method}: no block of this network has feature maps; leave it out")
     if method == "grad-cam":
         cam = LayerGradCam(model, blocks[-1].module)
-        return lambda crops, target: _enlarged(cam.attribute(crops, target, relu_attributions=True), crops)
+        return lambda crops, target: enlarged(cam.attribute(crops, target, relu_attributions=True), crops)
     if method == "hirescam":
         product = LayerGradientXActivation(model, blocks[-1].module)
-        return lambda crops, target: _enlarged(product.attribute(crops, target).sum(1, keepdim=True).relu(), crops)
+        return lambda crops, target: enlarged(product.attribute(crops, target).sum(1, keepdim=True).relu(), crops)
     if method == "integrated-gradients":
         path = IntegratedGradients(model)
         return lambda crops, target: (
@@ -87,6 +87,11 @@ def control(name: str, crops: Tensor, ids: Hashes, seed: int) -> Tensor:
         half_width, half_height = FACE[2] * (TEMPLATE[1][0] - TEMPLATE[0][0]), FACE[3] * (mouth - eyes)
         across, down = ((columns + 1) / 2 - x) / half_width, ((rows + 1) / 2 - y) / half_height
         return (down[:, None] ** 2 + across[None] ** 2 <= 1).float().expand(count, -1, -1)
+    return edge_map(crops)
+
+
+def edge_map(crops: Tensor) -> Tensor:
+    """float [B, H, W]: Sobel's gradient of the grey crops, its length."""
     grey = crops.mean(1, keepdim=True)
     kernel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=crops.device)
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
@@ -100,6 +105,6 @@ def blurred(images: Tensor, reach: int) -> Tensor:
     return F.avg_pool2d(padded, 2 * reach + 1, stride=1)
 
 
-def _enlarged(maps: Tensor, crops: Tensor) -> Tensor:
+def enlarged(maps: Tensor, crops: Tensor) -> Tensor:
     """[B, 1, h, w] -> [B, H, W], bilinear."""
     return F.interpolate(maps.detach(), crops.shape[-2:], mode="bilinear", align_corners=False)[:, 0].relu()

@@ -18,15 +18,17 @@ from fer_dist.distributed.world import default_threads
 from fer_dist.errors import InputError
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
 from fer_dist.evaluate.robustness.measure import to_pixels
-from fer_dist.explain.attribution import CONTROLS, Attribution, attribution_of, control
+from fer_dist.explain.attribution import CONTROLS, Attribution, attribution_of, control, enlarged
 from fer_dist.explain.blocks import blocks_of, watched
+from fer_dist.explain.claims import MASKS, Known, claims_of, right_and_wrong
 from fer_dist.explain.faithfulness import beaten, correlation, deletion_and_insertion, hidden_scores
 from fer_dist.explain.gates import gate_measures
 from fer_dist.explain.hiding import Fill, Hidden, hide, masks_to_hide, predict_hidden
-from fer_dist.explain.maps import Averages, Example, min_max, reduced
+from fer_dist.explain.maps import RIGHT, WRONG, Averages, Example, edges_of, group_of, min_max, pearson, reduced
 from fer_dist.explain.methods import chosen_methods
+from fer_dist.explain.random_weights import Reference, cascaded, untrained
 from fer_dist.explain.regions import ALL_REGIONS, masks_of, place
-from fer_dist.runs.network import Network, build
+from fer_dist.runs.network import Network
 
 RANDOM_WEIGHTS = "random weights"
 """The network before any training: what a method says of it, it says of the faces' geometry."""
@@ -61,7 +63,16 @@ class _Rows:
     """(map, measure) -> its values."""
     sources: list[str] = field(default_factory=list)
     shapes: dict[str, list[int]] = field(default_factory=dict)
+    edges: list[NDArray[np.float64]] = field(default_factory=list)
+    """[B, blocks]: how each block's map goes with the image's edges."""
+    map_shares: list[NDArray[np.float64]] = field(default_factory=list)
+    """[B, blocks * regions]: the shares of each block's map."""
+    cascade: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
+    """(method, part that was drawn anew last) -> the correlation with the map before."""
 
+
+CASCADE_IMAGES = 32
+"""On which each method is tried while the network's parts are drawn anew: of those whose maps are measured."""
 
 SHEET = 40
 """Crops on the sheet that shows where the points were found."""
@@ -103,13 +114,17 @@ class _Look:
         self.blocks = blocks_of(model)
         self.mask = mask_of(network, reader).to(next(model.parameters()).device)
         self.methods = {name: attribution_of(name, model, self.blocks) for name in chosen_methods(config)}
+        self.references: list[Reference] = []
         self.untrained: dict[str, Attribution] = {}
+        self.cascade: list[tuple[str, dict[str, Attribution]]] = []
         self.rows, self.averages = _Rows(), Averages()
         self.points: list[tuple[NDArray[np.uint8], NDArray[np.float64], str]] = []
 
     def take(self, batch: Batch) -> None:
         crops, ids = batch.crops.float(), batch.samples.ids
         labels = batch.samples.labels
+        if not self.rows.labels:
+            self._draw_weights(crops)
         with torch.no_grad(), watched(self.blocks) as seen:
             probabilities = (self.model(crops) + self.mask).softmax(1)
         p, winner = probabilities.max(1)
@@ -117,11 +132,8 @@ class _Look:
         rows.labels.append(labels)
         rows.winners.append(winner.cpu().numpy())
         rows.p.append(p.double().cpu().numpy())
-        maps = {
-            block.name: min_max(reduced(seen, block.name, self.config.reduction)).cpu().numpy()
-            for block in self.blocks
-            if block.name in seen.after
-        }
+        on_device = {name: min_max(reduced(seen, name, self.config.reduction)) for name in seen.after}
+        maps = {name: found.cpu().numpy() for name, found in on_device.items()}
         rows.shapes |= {name: list(found.shape[1:]) for name, found in seen.after.items()}
         for name, gates in seen.gates.items():
             rows.gates.setdefault(name, []).append(gates.float().cpu().numpy())
@@ -138,6 +150,9 @@ class _Look:
             self.averages.add(example)
         masks = self._regions(batch, pixels)
         rows.areas.append(np.stack([masks[name].double().mean((1, 2)).numpy() for name in ALL_REGIONS], axis=1))
+        rows.edges.append(edges_of(list(on_device.values()), crops))
+        shares = [_shares(enlarged(found[:, None], crops), masks) for found in on_device.values()]
+        rows.map_shares.append(np.concatenate(shares, axis=1) if shares else np.zeros((len(labels), 0)))
         self._attribute(crops, winner, ids, masks)
         self._hide(crops, winner, ids, masks)
 
@@ -153,9 +168,6 @@ class _Look:
     def _attribute(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], masks: dict[str, Tensor]) -> None:
         if not self.methods:
             return
-        if not self.untrained:
-            fresh = untrained(self.network, crops, self.config)
-            self.untrained = {name: attribution_of(name, fresh, blocks_of(fresh)) for name in self.methods}
         maps: dict[str, Tensor] = {name: method(crops, target) for name, method in self.methods.items()}
         for name, method in self.untrained.items():
             self._share(f"{name}, {RANDOM_WEIGHTS}", method(crops, target), masks)
@@ -166,13 +178,29 @@ class _Look:
         done = sum(map(len, self.rows.faithful.get((CONTROLS[0], "deletion"), [])))
         count = min(len(crops), self.config.faithfulness_samples - done)
         if count > 0:
-            self._measure(crops[:count], target[:count], ids[:count], {name: m[:count] for name, m in maps.items()})
+            some = {name: found[:count] for name, found in maps.items()}
+            self._measure(crops[:count], target[:count], ids[:count], some)
+            count = max(min(count, CASCADE_IMAGES - done), 0)
+            for part, methods in self.cascade if count else ():
+                for name, method in methods.items():
+                    now = method(crops[:count], target[:count])
+                    related = pearson(some[name][:count].flatten(1).T, now.flatten(1).T)
+                    self.rows.cascade.setdefault((name, part), []).append(related.double().cpu().numpy())
+
+    def _draw_weights(self, crops: Tensor) -> None:
+        """The networks beside which this one stands."""
+        config = self.config
+        if self.methods:
+            fresh = untrained(self.network, crops, config)
+            self.untrained = {name: attribution_of(name, fresh, blocks_of(fresh)) for name in self.methods}
+            for part, partly in cascaded(self.model, fresh, crops):
+                own = blocks_of(partly)
+                self.cascade.append((part, {name: attribution_of(name, partly, own) for name in self.methods}))
+        for number in range(config.references):
+            self.references.append(Reference(untrained(self.network, crops, config, number + 1), config, self.mask))
 
     def _share(self, name: str, maps: Tensor, masks: dict[str, Tensor]) -> None:
-        """The part of each map's sum that lies in each region; a map of zeros looks nowhere."""
-        total = maps.sum((1, 2)).clamp(min=1e-20)
-        shares = [(maps * masks[region].to(maps.device)).sum((1, 2)) / total for region in ALL_REGIONS]
-        self.rows.shares.setdefault(name, []).append(torch.stack(shares, dim=1).double().cpu().numpy())
+        self.rows.shares.setdefault(name, []).append(_shares(maps, masks))
 
     @torch.no_grad()
     def _measure(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], maps: dict[str, Tensor]) -> None:
@@ -185,7 +213,10 @@ class _Look:
 
     @torch.no_grad()
     def _hide(self, crops: Tensor, target: Tensor, ids: NDArray[np.uint64], masks: dict[str, Tensor]) -> None:
-        for (region, where), mask in masks_to_hide(masks, ids, self.config.seed).items():
+        to_hide = masks_to_hide(masks, ids, self.config.seed)
+        for reference in self.references:
+            reference.take(crops, self.rows.labels[-1], ids, to_hide)
+        for (region, where), mask in to_hide.items():
             for fill in self.config.fills:
                 hidden = hide(crops, mask, fill, ids, self.config.seed)
                 found = predict_hidden(self.model, hidden, target, mask, self.mask)
@@ -218,6 +249,10 @@ class _Look:
             "regions": self._of_regions(),
             "hidden": self._of_hidden(labels, winners),
             "faithfulness": self._of_faithfulness(),
+            "cascade": self._of_cascade(),
+            "references": len(self.references),
+            "claims": self._of_claims(labels),
+            "right_and_wrong": self._of_right_and_wrong(labels, winners),
         }
         return Explained(values, self.averages, gates, self.points)
 
@@ -254,6 +289,31 @@ class _Look:
                 entry |= {"p": mean_of(falls[fill, region, ""][0]), "accuracy": mean_of(lost)}
         return found
 
+    def _of_cascade(self) -> dict[str, Any]:
+        """Method -> part that was drawn anew last, from the head to the input -> the correlation of the maps."""
+        found: dict[str, Any] = {}
+        for (name, part), values in self.rows.cascade.items():
+            found.setdefault(name, {})[part] = mean_of(np.concatenate(values))
+        return found
+
+    def _of_claims(self, labels: NDArray[np.int64]) -> dict[str, Any]:
+        if not self.references:
+            return {}
+        hidden, fill = self.rows.hidden, self.config.fills[0]
+        answers = {mask: np.concatenate([part.winners for part in hidden[(fill, *mask)]]) for mask in MASKS}
+        own = Known(labels, answers, np.concatenate(self.rows.edges))
+        return claims_of(own, [reference.known() for reference in self.references], self.network.emotions)
+
+    def _of_right_and_wrong(self, labels: NDArray[np.int64], winners: NDArray[np.int64]) -> dict[str, Any] | None:
+        p = np.concatenate(self.rows.p)
+        groups = np.array([group_of(*one) for one in zip(labels, winners, p, strict=True)])
+        maps, seed = np.concatenate(self.rows.map_shares), self.config.seed
+        found = right_and_wrong(maps, labels, groups == RIGHT, groups == WRONG, seed) if maps.shape[1] else None
+        if found:
+            block, region = divmod(found.pop("largest"), len(ALL_REGIONS))
+            found |= {"block": list(self.rows.shapes)[block], "region": ALL_REGIONS[region]}
+        return found
+
     def _of_faithfulness(self) -> dict[str, Any]:
         """Map -> measure -> its mean, and for methods whether they beat every control in it."""
         values: dict[str, dict[str, NDArray[np.float64]]] = {}
@@ -268,17 +328,11 @@ class _Look:
         }
 
 
-def untrained(network: Network, crops: Tensor, config: ExplainConfig) -> nn.Module:
-    """The network with fresh weights, its running statistics of these crops, in evaluation mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        fresh = build(network, config.network).to(crops.device).train()
-    for module in fresh.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = None
-    with torch.no_grad():
-        fresh(crops)
-    return fresh.eval()
+def _shares(maps: Tensor, masks: dict[str, Tensor]) -> NDArray[np.float64]:
+    """float [B, regions]: the part of each map's sum that lies in each region; a map of zeros looks nowhere."""
+    total = maps.sum((1, 2)).clamp(min=1e-20)
+    shares = [(maps * masks[region].to(maps.device)).sum((1, 2)) / total for region in ALL_REGIONS]
+    return torch.stack(shares, dim=1).double().cpu().numpy()
 
 
 def mean_of(values: NDArray[np.float64]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fer_dist.data.draws import Hashes, uniform
 from fer_dist.explain.attribution import blurred
+from fer_dist.explain.maps import pearson
 
 STEPS = 8
 """Of deletion and insertion, each with as many pixels."""
@@ -70,14 +71,7 @@ def hidden_scores(model: nn.Module, crops: Tensor, target: Tensor, ids: Hashes, 
 
 def correlation(maps: Tensor, subsets: Tensor, falls: Tensor) -> Tensor:
     """float [B]: Pearson's, over the subsets; 0 where either does not vary."""
-    sums = (maps[None] * subsets).sum((2, 3))
-    one, other = (values - values.mean(0) for values in (sums, falls))
-    lengths = one.norm(dim=0) * other.norm(dim=0)
-    # A uniform map varies by rounding alone.
-    varies = one.abs().amax(0) > 1e-5 * sums.abs().amax(0).clamp(min=1e-12)
-    return torch.where(
-        varies & (lengths > 0), (one * other).sum(0) / lengths.clamp(min=1e-20), torch.zeros_like(lengths)
-    )
+    return pearson((maps[None] * subsets).sum((2, 3)), falls)
 
 
 def beaten(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_dist.explain.maps import Averages
 from fer_dist.explain.regions import ALL_REGIONS, POINTS
-from fer_dist.scores.figures.canvas import GRID, INK, NORMAL, SERIES, SMALL, dress, name_axes, new_figure
+from fer_dist.scores.figures.canvas import INK, NORMAL, SERIES, SMALL, dress, name_axes, new_figure
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ COLOURS = "magma"
 CELL = 0.95
 """Inches of an image in a grid."""
 
+SIDE, GAP = 128, 6
+"""Pixels of an image in a grid, and between two."""
+
 MOST_ROWS = 12
 """Emotions in a grid; more are in the tables."""
 
@@ -29,44 +32,33 @@ def maps_figure(averages: Averages, group: str, emotions: Sequence[str], blocks:
 
     An emotion without an image in the group says so. Source of the layout: Huang et al. 2023, figures 6 and 9.
     """
-    shown = range(min(len(emotions), MOST_ROWS))
-    figure, cells = _grid(len(shown), ["image", *blocks], title)
-    for row in shown:
-        example, count = averages.examples.get((group, row)), averages.counts.get((group, row), 0)
-        _name_row(cells[row][0], emotions[row], count)
+    rows: list[tuple[str, Cells]] = []
+    for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
+        example, name = averages.examples.get((group, label)), _row_name(averages, group, label, emotion)
         if example is None:
-            _write(cells[row][0], "none")
+            rows.append((name, []))
             continue
+        said = "" if example.label == example.predicted else f"as {emotions[example.predicted]} "
         image = example.pixels.transpose(1, 2, 0)
-        cells[row][0].imshow(image)
-        said = "" if example.label == example.predicted else f"{emotions[example.predicted]} "
-        cells[row][0].set_xlabel(f"{said}{100 * example.p:.0f} %", fontsize=SMALL, color=INK, parse_math=False)
-        for axes, block in zip(cells[row][1:], blocks, strict=True):
-            _overlay(axes, image, example.maps.get(block))
-    _add_scale(figure, cells)
-    return figure
+        overlays = [_overlay(image, example.maps.get(block)) for block in blocks]
+        rows.append((f"{name}\n{said}{100 * example.p:.0f} %", [image, *overlays]))
+    return _grid(rows, ["image", *blocks], title)
 
 
 def averages_figure(
     averages: Averages, group: str, emotions: Sequence[str], blocks: Sequence[str], title: str
 ) -> "Figure":
     """For each emotion the mean image of the group, and the mean map of each block. Counts stand beside the names."""
-    shown = range(min(len(emotions), MOST_ROWS))
-    figure, cells = _grid(len(shown), ["mean image", *blocks], title)
-    for row in shown:
-        count = averages.counts.get((group, row), 0)
-        _name_row(cells[row][0], emotions[row], count)
+    rows: list[tuple[str, Cells]] = []
+    for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
+        count, name = averages.counts.get((group, label), 0), _row_name(averages, group, label, emotion)
         if not count:
-            _write(cells[row][0], "none")
+            rows.append((name, []))
             continue
-        image = (averages.images[group, row] / count).round().astype(np.uint8).transpose(1, 2, 0)
-        cells[row][0].imshow(image)
-        for axes, block in zip(cells[row][1:], blocks, strict=True):
-            found = averages.mean(group, row, block)
-            if found is not None:
-                axes.imshow(found, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest")
-    _add_scale(figure, cells)
-    return figure
+        image = (averages.images[group, label] / count).round().astype(np.uint8).transpose(1, 2, 0)
+        means = [averages.mean(group, label, block) for block in blocks]
+        rows.append((name, [image, *(None if mean is None else _coloured(mean) for mean in means)]))
+    return _grid(rows, ["mean image", *blocks], title)
 
 
 def gates_figure(blocks: dict[str, dict[str, Any]], emotions: Sequence[str], title: str) -> "Figure":
@@ -100,23 +92,20 @@ def hidden_figure(hidden: dict[str, dict[str, Any]], title: str) -> "Figure":
 def points_sheet(points: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64], str]], title: str) -> "Figure":
     """Crops with the five points from which their regions follow, so that a person can see whether they are right."""
     columns = 8
-    rows = -(-len(points) // columns)
-    figure = new_figure(CELL * columns, CELL * rows + 0.4)
-    figure.suptitle(title, fontsize=NORMAL, color=INK, parse_math=False)
-    for number, (pixels, five, _) in enumerate(points):
-        axes = figure.add_subplot(rows, columns, number + 1)
-        axes.imshow(pixels.transpose(1, 2, 0))
-        for (x, y), (colour, marker, _) in zip(five, SERIES[: len(POINTS)], strict=True):
-            axes.plot(
-                x - 0.5,
-                y - 0.5,
-                marker=marker,
-                color=colour,
-                markersize=3,
-                markeredgecolor="white",
-                markeredgewidth=0.4,
-            )
-        _bare(axes)
+    cells = [pixels.transpose(1, 2, 0) for pixels, _, _ in points]
+    rows = [("", cells[first : first + columns]) for first in range(0, len(cells), columns)]
+    figure = _grid(rows, [""] * min(columns, len(cells)), title, with_scale=False)
+    for kind, (colour, marker, _) in enumerate(SERIES[: len(POINTS)]):
+        places = np.array(
+            [
+                (np.array([number % columns, number // columns]) * (SIDE + GAP))
+                + five[kind] * SIDE / pixels.shape[-1]
+                - 0.5
+                for number, (pixels, five, _) in enumerate(points)
+            ]
+        )
+        style: Any = {"color": colour, "marker": marker, "markersize": 3, "markeredgecolor": "white"}
+        figure.axes[0].plot(places[:, 0], places[:, 1], linestyle="none", markeredgewidth=0.4, **style)
     return figure
 
 
@@ -125,46 +114,69 @@ def _marks(name: str, found: Sequence[dict[str, Any] | None]) -> Marks:
     return Marks(name, values, [None if one is None else one["interval"] for one in found])
 
 
-def _grid(rows: int, heads: Sequence[str], title: str) -> "tuple[Figure, Any]":
-    figure = new_figure(CELL * len(heads) + 1.2, CELL * rows + 0.7)
+Cells = Sequence["NDArray[np.uint8] | None"]
+
+
+def _grid(rows: Sequence[tuple[str, Cells]], heads: Sequence[str], title: str, with_scale: bool = True) -> "Figure":
+    """Images, uint8 [h, w, 3], in rows with their names, under heads. A row without images says none.
+
+    One image in all: an axes for each would take a quarter of a minute to lay out.
+    """
+    figure = new_figure(CELL * len(heads) + 1.2, CELL * len(rows) + 0.7)
     figure.suptitle(title, fontsize=NORMAL, color=INK, parse_math=False)
-    cells = figure.subplots(rows, len(heads), squeeze=False)
-    for axes in cells.ravel():
-        _bare(axes)
-    for axes, head in zip(cells[0], heads, strict=True):
-        axes.set_title(head, fontsize=SMALL, color=INK, parse_math=False)
-    return figure, cells
+    axes = figure.add_subplot()
+    step = SIDE + GAP
+    whole = np.full((len(rows) * step - GAP, len(heads) * step - GAP, 4), 0, dtype=np.uint8)
+    for row, (_, cells) in enumerate(rows):
+        for column, cell in enumerate(cells):
+            if cell is not None:
+                whole[row * step :, column * step :][:SIDE, :SIDE] = _enlarged(cell)
+        if not cells:
+            axes.text(SIDE / 2, row * step + SIDE / 2, "none", ha="center", va="center", fontsize=SMALL, color=INK)
+    axes.imshow(whole, interpolation="nearest")
+    middles = SIDE / 2 + step * np.arange(max(len(heads), len(rows)))
+    axes.xaxis.tick_top()
+    axes.set_xticks(middles[: len(heads)], heads, fontsize=SMALL, color=INK, parse_math=False)
+    axes.set_yticks(middles[: len(rows)], [name for name, _ in rows], fontsize=SMALL, color=INK, parse_math=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if with_scale:
+        _add_scale(figure, axes)
+    return figure
 
 
-def _name_row(axes: Any, emotion: str, count: int) -> None:
-    axes.set_ylabel(
-        f"{emotion}\n{count:,}", fontsize=SMALL, color=INK, rotation=0, ha="right", va="center", parse_math=False
-    )
+def _row_name(averages: Averages, group: str, label: int, emotion: str) -> str:
+    return f"{emotion}\n{averages.counts.get((group, label), 0):,}"
 
 
-def _overlay(axes: Any, image: NDArray[np.uint8], found: NDArray[np.float32] | None) -> None:
+def _enlarged(cell: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [SIDE, SIDE, 4], opaque. Photographs are smoothed, and maps of few pixels show them."""
+    from PIL import Image
+
+    how = Image.Resampling.NEAREST if cell.shape[0] < SIDE // 4 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(cell).resize((SIDE, SIDE), how).convert("RGBA"))
+
+
+def _coloured(found: NDArray[Any]) -> NDArray[np.uint8]:
+    """A map from 0 to 1 as colours, uint8 [h, w, 3]."""
+    from matplotlib import colormaps
+
+    colours: NDArray[np.uint8] = colormaps[COLOURS](found, bytes=True)[..., :3]
+    return colours
+
+
+def _overlay(image: NDArray[np.uint8], found: NDArray[np.float32] | None) -> NDArray[np.uint8] | None:
+    """A map in colours, through which the image is seen in grey."""
     if found is None:
-        return
-    height, width = image.shape[:2]
-    axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    axes.imshow(found, cmap=COLOURS, vmin=0, vmax=1, alpha=0.6, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+        return None
+    grey = _enlarged(image)[..., :3].mean(axis=2, keepdims=True)
+    return (0.4 * grey + 0.6 * _enlarged(_coloured(found))[..., :3]).round().astype(np.uint8)
 
 
-def _add_scale(figure: "Figure", cells: Any) -> None:
+def _add_scale(figure: "Figure", axes: Any) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=cells, shrink=0.5, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.5, pad=0.01)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
     bar.set_label("map, from its least to its most", fontsize=SMALL, color=INK)
-
-
-def _bare(axes: Any) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
-
-
-def _write(axes: Any, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL, color=INK)

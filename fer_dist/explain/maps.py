@@ -4,14 +4,17 @@ Groups are the study's: images that are right with p > 0.9, and misclassified on
 Source: Huang et al. 2023, figures 6, 7, 9, 10 and 13.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fer_dist.explain.attribution import edge_map
 from fer_dist.explain.blocks import Seen
 
 Reduction = Literal["mean", "weighted", "strongest", "before"]
@@ -47,6 +50,29 @@ def min_max(maps: Tensor) -> Tensor:
     """[B, H, W] -> the same, each map from 0 to 1; a map of one value becomes 0."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-12)
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """float [B]: the correlation over the rows of each column of two [N, B]; 0 where either does not vary."""
+    one, other = (values - values.mean(0) for values in (first, second))
+    lengths = one.norm(dim=0) * other.norm(dim=0)
+    # A uniform map varies by rounding alone.
+    varies = one.abs().amax(0) > 1e-5 * first.abs().amax(0).clamp(min=1e-12)
+    return torch.where(
+        varies & (lengths > 0), (one * other).sum(0) / lengths.clamp(min=1e-20), torch.zeros_like(lengths)
+    )
+
+
+def edges_of(maps: Sequence[Tensor], crops: Tensor) -> NDArray[np.float64]:
+    """float [B, len(maps)]: the correlation of each map, [B, h, w], with the edges of its crop as small as it is."""
+    edges = edge_map(crops)
+    found = [
+        pearson(one.flatten(1).T, F.adaptive_avg_pool2d(edges[:, None], (one.shape[1], one.shape[2])).flatten(1).T)
+        for one in maps
+    ]
+    if not found:
+        return np.zeros((len(crops), 0))
+    return torch.stack(found, dim=1).double().cpu().numpy()
 
 
 def group_of(label: int, predicted: int, p: float) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fer_dist.explain.claims import ALIKE, ALL, LEVEL
 from fer_dist.explain.explain import Explained
 from fer_dist.explain.figures import averages_figure, gates_figure, hidden_figure, maps_figure, points_sheet
 from fer_dist.explain.maps import GROUPS, RIGHT
@@ -85,6 +86,28 @@ def tables(values: dict[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]
             for measure, one in facts["measures"].items()
         ],
     )
+    found["cascade"] = (
+        ["map", "drawn anew up to", "correlation", "low", "high"],
+        [[name, part, *_ends(one)] for name, parts in values["cascade"].items() for part, one in parts.items()],
+    )
+    found["claims"] = (
+        ["claim", "emotion", "value", "random weights", "excess", "low", "high", "p", "verdict"],
+        [
+            [
+                claim,
+                emotion,
+                test["value"],
+                test["random_weights"],
+                test["excess"],
+                *test["interval"],
+                verdict["p"],
+                verdict["verdict"],
+            ]
+            for claim, tests in values["claims"].items()
+            for emotion, test in tests.items()
+            if (verdict := values["verdicts"][claim][emotion])
+        ],
+    )
     found["gates"] = (
         ["block", "channels", "mean", "spread", "entropy", "channels that separate emotions", "p of the first"],
         [
@@ -112,6 +135,29 @@ def summary_table(values: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         rows.append([*row, _points(one["p"]), _points(more[0]) if more else "-"])
     shares = [f"{method}, share per area" for method in methods]
     return ["region", "area %", *shares, "fall of p, points", "more than elsewhere"], rows
+
+
+def claim_lines(values: dict[str, Any]) -> list[str]:
+    """For the terminal: what becomes of each of the study's conclusions on this set."""
+    found = []
+    for claim, tests in values["claims"].items():
+        test, verdict = tests[ALL], values["verdicts"][claim][ALL]
+        low, high = test["interval"]
+        emotions = [
+            name for name, one in values["verdicts"][claim].items() if one["verdict"] == "shown" and name != ALL
+        ]
+        excess = f"excess {test['excess']:+.3f}, {low:+.3f} to {high:+.3f}, p {verdict['p']:.2g}"
+        line = f"{claim}: {verdict['verdict']} ({excess})"
+        found.append(line + (f"; of single emotions in {', '.join(emotions)}" if emotions else ""))
+    alike = values["right_and_wrong"]
+    if alike:
+        where = f"{alike['block']}, {alike['region']}"
+        verdict = "contradicted" if alike["p"] < LEVEL else "undecided"
+        found.append(
+            f"{ALIKE}: {verdict} (largest difference of a share {100 * alike['difference']:+.1f} points, in {where}, "
+            f"p {alike['p']:.2g}; none is above {100 * alike['at_most']:.1f})"
+        )
+    return found
 
 
 def is_believed(values: dict[str, Any], method: str) -> bool:

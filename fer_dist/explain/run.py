@@ -10,6 +10,7 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import pick_device
 from fer_dist.evaluate.results import results_folder
+from fer_dist.explain.claims import decided
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, save_explained
@@ -41,7 +42,9 @@ def explain_run(
             between = gates_between(gates, found[other].gates[block], config.seed)
             for one, against in ((name, other), (other, name)):
                 found[one].values["blocks"][block].setdefault("gates_against", {})[against] = between
+    verdicts = decided({name: explained.values["claims"] for name, explained in found.items()})
     for name, explained in found.items():
+        explained.values["verdicts"] = verdicts[name]
         save_explained(folder, name, explained)
     home.send()
     home.close()

@@ -258,7 +258,9 @@ def test_other_networks_have_maps_of_the_parts_that_they_name_and_no_gates(name,
     config = Config(DataConfig(size=40, crop=36), ModelConfig(network=name))
     network = network_of(config)
     reader = Reader(shard_set(tmp_path / "test", [faces(12)], split="test"), SEVEN)
-    settings = ExplainConfig((), network=(name,), batch_size=5, faithfulness_samples=3, methods=("occlusion",))
+    settings = ExplainConfig(
+        (), network=(name,), batch_size=5, faithfulness_samples=3, methods=("occlusion",), references=0
+    )
     found = explain(build(network, (name,)).eval(), network, reader, settings)
     blocks = found.values["blocks"]
     assert all(one["gates"] is None for one in blocks.values())
@@ -291,7 +293,7 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     Checkpoints(tmp_path / "run").save(Snapshot(1, dict(build(network).state_dict()), {}), network)
     sets = [str(shard_set(tmp_path / split, [faces(12, emotions=6)], split=split)) for split in ("val", "test")]
     words = ["explain", str(tmp_path / "run"), "--data", *sets, "--batch-size", "8", "--faithfulness-samples", "3"]
-    words += ["--device", "cpu", "--threads", "1", "--json", str(tmp_path / "all.json")]
+    words += ["--device", "cpu", "--threads", "1", "--json", str(tmp_path / "all.json"), "--reference-samples", "9"]
     assert main([*words, "--methods", "grad-cam", "hirescam"]) == 0
     told = capsys.readouterr()
     assert "share per area" in told.out
@@ -306,6 +308,13 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     maps = {"grad-cam", "hirescam", *CONTROLS}
     assert set(values["regions"]) == {"area", *maps, "grad-cam, random weights", "hirescam, random weights"}
     assert set(values["faithfulness"]) == maps
+    assert list(values["cascade"]) == ["grad-cam", "hirescam"]
+    assert list(values["cascade"]["grad-cam"])[::10] == ["head", "conv"]
+    assert values["references"] == 10
+    claim = values["claims"]["right half over left half"]["all emotions"]
+    assert len(claim["references"]) == 10
+    assert values["verdicts"]["right half over left half"]["all emotions"]["verdict"] == "undecided"
+    assert "right half over left half: undecided (excess" in told.err
     halves = [values["regions"]["uniform"][name]["mean"] for name in ("left half", "right half")]
     assert halves == pytest.approx([0.5, 0.5])
     assert values["blocks"]["stage 1, block 1"]["gates_against"]["drawn-val"]["p"] > 0.05
