@@ -37,7 +37,7 @@ def explain_command(arguments: Arguments) -> None:
     terminal = Terminal()
     with closing(terminal):
         found = explain_run(flags.run, flags.config, sets, terminal.count("batches"))
-    from fer_dist.explain.results import NOT_BELIEVED, claim_lines, is_believed, summary_table
+    from fer_dist.explain.results import NOT_BELIEVED, claim_lines, summary_table
 
     for name, (values, folder) in found.items():
         points = ", ".join(f"{source} of {count:,}" for source, count in values["points"].items())
@@ -48,7 +48,7 @@ def explain_command(arguments: Arguments) -> None:
         terminal.table(*summary_table(values))
         for line in claim_lines(values):
             terminal.say(line)
-        if not all(is_believed(values, method) for method in values["methods"]):
+        if not all(values["believed"].values()):
             terminal.say(NOT_BELIEVED)
         terminal.say(f"written: {folder}")
     if flags.json:

@@ -124,6 +124,24 @@ def over_networks(own: Sequence[float], references: Sequence[float]) -> dict[str
     return _tested(float(np.mean(own)), float(np.mean(references)), error, max(degrees, 1.0)) | {"networks": len(own)}
 
 
+def of_networks(claims: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `claims_of` gives of several seeds of a network on one set, as one: the unit is the network. One: itself.
+
+    All were held against the same networks with random weights.
+    """
+    first, *others = claims
+    if not others:
+        return first
+    return {
+        claim: {
+            emotion: over_networks([one[claim][emotion]["value"] for one in claims], test["references"])
+            for emotion, test in tests.items()
+            if all(emotion in one.get(claim, ()) for one in others)
+        }
+        for claim, tests in first.items()
+    }
+
+
 def _tested(own: float, reference: float, error: float, degrees: float) -> dict[str, Any]:
     excess = own - reference
     t = excess / max(error, 1e-12)
@@ -165,25 +183,27 @@ def decided(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
     """Set -> claim -> emotion -> p and verdict, after Holm's correction over the emotions and sets of each claim.
 
     p: of the smaller side. Verdicts: "shown", "contradicted" (the opposite is), "undecided". All emotions together are
-    one family over the sets, the single ones another. sets: set -> what `claims_of` gives.
+    one family over the sets, the single ones another. That right and wrong images look alike can be contradicted, or
+    undecided: a difference that was not seen is none that is not there.
+    sets: set -> values that `explain` gives, of which `claims` and `right_and_wrong` are read.
     """
-    names = dict.fromkeys(claim for claims in sets.values() for claim in claims)
     found: dict[str, dict[str, dict[str, Any]]] = {one: {} for one in sets}
-    for claim in names:
-        for whole in (True, False):
-            tests = {
-                (one, emotion): test
-                for one, claims in sets.items()
-                for emotion, test in claims.get(claim, {}).items()
-                if (emotion == ALL) == whole
+    for claim in dict.fromkeys(claim for values in sets.values() for claim in values["claims"]):
+        for is_whole in (True, False):
+            ps = {
+                (one, emotion): test["p"]
+                for one, values in sets.items()
+                for emotion, test in values["claims"].get(claim, {}).items()
+                if (emotion == ALL) == is_whole
             }
-            above = holm({repr(key): test["p"] for key, test in tests.items()})
-            below = holm({repr(key): 1 - test["p"] for key, test in tests.items()})
-            for key in tests:
-                up, down = above[repr(key)], below[repr(key)]
+            above, below = holm(ps), holm({key: 1 - p for key, p in ps.items()})
+            for one, emotion in ps:
+                up, down = above[one, emotion], below[one, emotion]
                 verdict = "shown" if up < LEVEL else "contradicted" if down < LEVEL else "undecided"
-                entry = {"p": min(up, down), "verdict": verdict}
-                found[key[0]].setdefault(claim, {})[key[1]] = entry
+                found[one].setdefault(claim, {})[emotion] = {"p": min(up, down), "verdict": verdict}
+    alike = {one: values["right_and_wrong"]["p"] for one, values in sets.items() if values["right_and_wrong"]}
+    for one, p in holm(alike).items():
+        found[one][ALIKE] = {ALL: {"p": p, "verdict": "contradicted" if p < LEVEL else "undecided"}}
     return found
 
 

@@ -226,6 +226,7 @@ class _Look:
         rows, emotions = self.rows, self.network.emotions
         labels, winners = np.concatenate(rows.labels), np.concatenate(rows.winners)
         gates = {name: np.concatenate(found) for name, found in rows.gates.items()}
+        faithful = self._of_faithfulness()
         values: dict[str, Any] = {
             "images": len(labels),
             "did_not_decode": bad,
@@ -248,7 +249,10 @@ class _Look:
             "points": {source: rows.sources.count(source) for source in sorted(set(rows.sources))},
             "regions": self._of_regions(),
             "hidden": self._of_hidden(labels, winners),
-            "faithfulness": self._of_faithfulness(),
+            "faithfulness": faithful,
+            "believed": {
+                name: name in faithful and all(faithful[name]["beats_controls"].values()) for name in self.methods
+            },
             "cascade": self._of_cascade(),
             "references": len(self.references),
             "claims": self._of_claims(labels),

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_dist.explain.maps import Averages
-from fer_dist.explain.regions import ALL_REGIONS, POINTS
+from fer_dist.explain.regions import POINTS
 from fer_dist.scores.figures.canvas import INK, NORMAL, SERIES, SMALL, dress, name_axes, new_figure
-from fer_dist.scores.figures.dots import Marks, Scale, dots_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,18 +76,6 @@ def gates_figure(blocks: dict[str, dict[str, Any]], emotions: Sequence[str], tit
     return figure
 
 
-def hidden_figure(hidden: dict[str, dict[str, Any]], title: str) -> "Figure":
-    """What hiding each region costs, beside the same area elsewhere: falls of p with their 95 % intervals."""
-    regions = [name for name in ALL_REGIONS if name in hidden]
-    own = [hidden[name]["p"] for name in regions]
-    series = [_marks("the region hidden", own)]
-    controls = dict.fromkeys(where for name in regions for where in hidden[name]["more_than"])
-    for where in controls:
-        found = [hidden[name]["more_than"].get(where, {}).get("p") for name in regions]
-        series.append(_marks(f"more than {where}", found))
-    return dots_figure(regions, series, Scale("fall of p", reference=0), title)
-
-
 def points_sheet(points: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64], str]], title: str) -> "Figure":
     """Crops with the five points from which their regions follow, so that a person can see whether they are right."""
     columns = 8
@@ -107,11 +94,6 @@ def points_sheet(points: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64], 
         style: Any = {"color": colour, "marker": marker, "markersize": 3, "markeredgecolor": "white"}
         figure.axes[0].plot(places[:, 0], places[:, 1], linestyle="none", markeredgewidth=0.4, **style)
     return figure
-
-
-def _marks(name: str, found: Sequence[dict[str, Any] | None]) -> Marks:
-    values = [None if one is None else one["mean"] for one in found]
-    return Marks(name, values, [None if one is None else one["interval"] for one in found])
 
 
 Cells = Sequence["NDArray[np.uint8] | None"]

@@ -4,49 +4,72 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fer_dist.explain.claims import ALIKE, ALL, LEVEL
+from fer_dist.explain.claims import ALIKE, ALL
 from fer_dist.explain.explain import Explained
-from fer_dist.explain.figures import averages_figure, gates_figure, hidden_figure, maps_figure, points_sheet
-from fer_dist.explain.maps import GROUPS, RIGHT
-from fer_dist.scores.figures.canvas import save_figure
+from fer_dist.explain.figures import averages_figure, gates_figure, maps_figure, points_sheet
+from fer_dist.explain.maps import GROUPS
+from fer_dist.scores.figures.canvas import figure_pixels, fix_layout, save_figure
+from fer_dist.scores.figures.hidden import hidden_figure
 from fer_dist.storage.writing import write_atomically
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FOLDER = "explain"
+PAGE_WIDTH = 1000
+"""Pixels of a figure on a page, at most."""
 
 
-def save_explained(run_folder: Path, name: str, found: Explained) -> list[Path]:
-    """Write what was found of a set. name: "<dataset>-<split>". Returns the files, without the suffixes of figures."""
+def save_explained(run_folder: Path, name: str, found: Explained) -> None:
+    """Write what was found of a set. name: "<dataset>-<split>"."""
     folder = run_folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    values = found.values
-    written = [folder / f"{name}.json"]
-    write_atomically(written[0], json.dumps(values, indent=1, allow_nan=False).encode() + b"\n")
-    for table, (header, rows) in tables(values).items():
-        path = folder / f"{name}-{table}.csv"
+    write_atomically(folder / f"{name}.json", json.dumps(found.values, indent=1, allow_nan=False).encode() + b"\n")
+    for table, (header, rows) in tables(found.values).items():
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows([header, *rows])
-        write_atomically(path, lines.getvalue().encode())
-        written.append(path)
-    emotions, title = values["emotions"], f"{run_folder.name} on {name}"
-    blocks = [block for block, facts in values["blocks"].items() if facts["shape"]]
-    figures = {}
-    if blocks:
-        for group in GROUPS:
-            short = "right" if group == RIGHT else "misclassified"
-            figures[f"maps-{short}"] = maps_figure(found.averages, group, emotions, blocks, f"{title}: {group}")
-            figures[f"averages-{short}"] = averages_figure(found.averages, group, emotions, blocks, f"{title}: {group}")
-    if found.gates:
-        figures["gates"] = gates_figure(values["blocks"], emotions, title)
-    for fill, hidden in values["hidden"].items():
-        figures[f"hidden-{fill}"] = hidden_figure(hidden, f"{title}, hidden by {fill}")
-    if found.points:
-        figures["points"] = points_sheet(found.points, f"{title}: where the regions are taken to be")
-    for figure, drawn in figures.items():
+        write_atomically(folder / f"{name}-{table}.csv", lines.getvalue().encode())
+    for figure, drawn in figures(f"{run_folder.name} on {name}", found).items():
         save_figure(drawn, folder / f"{name}-{figure}")
-        written.append(folder / f"{name}-{figure}")
-    return written
+
+
+def figures(title: str, found: Explained) -> dict[str, "Figure"]:
+    """Name -> figure, of those that a set has."""
+    values, drawn = found.values, {}
+    blocks = [block for block, facts in values["blocks"].items() if facts["shape"]]
+    if blocks:
+        for group, short in zip(GROUPS, ("right", "misclassified"), strict=True):
+            named = (values["emotions"], blocks, f"{title}: {group}")
+            drawn[f"maps-{short}"] = maps_figure(found.averages, group, *named)
+            drawn[f"averages-{short}"] = averages_figure(found.averages, group, *named)
+    if found.gates:
+        drawn["gates"] = gates_figure(values["blocks"], values["emotions"], title)
+    for fill, hidden in values["hidden"].items():
+        drawn[f"hidden-{fill}"] = hidden_figure(hidden, f"{title}, hidden by {fill}")
+    if found.points:
+        drawn["points"] = points_sheet(found.points, f"{title}: where the regions are taken to be")
+    return drawn
+
+
+PAGE_FIGURES = "maps-right", "maps-misclassified", "points"
+"""Which a page shows: the study's, and where the regions are."""
+
+
+def page_images(title: str, found: Explained) -> dict[str, bytes]:
+    """Name -> JPEG of those figures, small enough for a page."""
+    from PIL import Image
+
+    from fer_dist.data.images import jpeg_bytes
+
+    images = {}
+    for name, drawn in figures(title, found).items():
+        if name in PAGE_FIGURES:
+            image = Image.fromarray(figure_pixels(fix_layout(drawn)))
+            image.thumbnail((PAGE_WIDTH, PAGE_WIDTH))
+            images[name] = jpeg_bytes(image, 70)
+    return images
 
 
 def tables(values: dict[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]]]:
@@ -125,7 +148,7 @@ NOT_BELIEVED = "* does not beat its controls in every measure of faithfulness; d
 def summary_table(values: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """For the terminal: each region's share by each method, and what hiding it costs."""
     methods = values["methods"]
-    marks = {method: "" if is_believed(values, method) else " *" for method in methods}
+    marks = {method: "" if values["believed"][method] else " *" for method in methods}
     first: dict[str, Any] = next(iter(values["hidden"].values()), {})
     rows = []
     for region, one in first.items():
@@ -151,19 +174,13 @@ def claim_lines(values: dict[str, Any]) -> list[str]:
         found.append(line + (f"; of single emotions in {', '.join(emotions)}" if emotions else ""))
     alike = values["right_and_wrong"]
     if alike:
-        where = f"{alike['block']}, {alike['region']}"
-        verdict = "contradicted" if alike["p"] < LEVEL else "undecided"
+        verdict, where = values["verdicts"][ALIKE][ALL], f"{alike['block']}, {alike['region']}"
         found.append(
-            f"{ALIKE}: {verdict} (largest difference of a share {100 * alike['difference']:+.1f} points, in {where}, "
-            f"p {alike['p']:.2g}; none is above {100 * alike['at_most']:.1f})"
+            f"{ALIKE}: {verdict['verdict']} (of {alike['images']['right']:,} and {alike['images']['wrong']:,}; largest "
+            f"difference of a share {100 * alike['difference']:+.1f} points, in {where}, p {verdict['p']:.2g}; none is "
+            f"above {100 * alike['at_most']:.1f})"
         )
     return found
-
-
-def is_believed(values: dict[str, Any], method: str) -> bool:
-    """Whether a method beats its controls in every measure of faithfulness; not known is not."""
-    found = values["faithfulness"].get(method)
-    return bool(found) and all(found["beats_controls"].values())
 
 
 def _points(found: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ def explain_run(
             between = gates_between(gates, found[other].gates[block], config.seed)
             for one, against in ((name, other), (other, name)):
                 found[one].values["blocks"][block].setdefault("gates_against", {})[against] = between
-    verdicts = decided({name: explained.values["claims"] for name, explained in found.items()})
+    verdicts = decided({name: explained.values for name, explained in found.items()})
     for name, explained in found.items():
         explained.values["verdicts"] = verdicts[name]
         save_explained(folder, name, explained)

@@ -57,6 +57,7 @@ class Result:
     detail:         as detail.detail gives it; None: not measured. The same holds of the two that follow.
     without_copies: scores without the images that an audit found in the training set as well.
     robustness:     as robustness.robustness gives it.
+    explained:      as explain.explain gives it, with the verdicts of explain.claims.decided.
     against_own:    accuracy here less that on the model's own set, as compare.separate(here, own) gives it.
     """
 
@@ -67,6 +68,7 @@ class Result:
     detail: dict[str, Value] | None = None
     without_copies: dict[str, Value] | None = None
     robustness: dict[str, Value] | None = None
+    explained: dict[str, Value] | None = None
     against_own: dict[str, Value] | None = None
 
     @property
@@ -178,7 +180,7 @@ class Study:
     variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
     crop_rules:   "<dataset>-<split>" -> how its faces were cut, in words; a set of which nobody knows is not there.
     seconds:      duration of the whole study.
-    maps:         paths of PNG figures of feature maps, relative to the report's folder.
+    maps:         paths of PNG or JPEG figures of feature maps, relative to the report's folder.
     """
 
     title: str

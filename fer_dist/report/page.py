@@ -47,10 +47,11 @@ NO_PAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """An image of where a network looks, as a page holds it. data: base64 of a PNG."""
+    """An image of where a network looks, as a page holds it. data: base64; kind: png or jpeg."""
 
     data: str
     text: str
+    kind: str
 
 
 def write_report(path: str | Path, study: Study, images: bool = True) -> None:
@@ -114,7 +115,7 @@ def _page(study: Study, found: list[Section], folder: Path, images: bool = True)
         results=[section for section in found if not section.is_background],
         background=[section for section in found if section.is_background],
         glossary=glossary(all_texts(found)),
-        maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps],
+        maps=[_feature_map(inside(folder, name, STUDY)) for name in study.maps] if images else [],
         faces=_faces(study, folder) if images else {},
         shapes=SHAPES,
         script=markupsafe.Markup(script),
@@ -149,6 +150,7 @@ def _feature_map(path: Path) -> FeatureMap:
         content = read_regular(path, MOST_MAP_BYTES)
     except OSError as error:
         raise InputError(f"{path}: the figure of a feature map cannot be read ({error.strerror})") from None
-    if not content.startswith(PNG_START):
-        raise InputError(f"{path}: not a PNG; the figures of feature maps are PNG files")
-    return FeatureMap(base64.b64encode(content).decode(), path.stem.replace("-", " ").replace("_", " "))
+    kinds = [kind for kind, start in (("png", PNG_START), ("jpeg", JPEG_START)) if content.startswith(start)]
+    if not kinds:
+        raise InputError(f"{path}: neither PNG nor JPEG, as the figures of feature maps are")
+    return FeatureMap(base64.b64encode(content).decode(), path.stem.replace("-", " ").replace("_", " "), kinds[0])

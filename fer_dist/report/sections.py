@@ -6,6 +6,15 @@ from itertools import chain
 
 from fer_dist.report import plots, sentences, tables
 from fer_dist.report.differences import gap_tests, transfers
+from fer_dist.report.explained import (
+    claim_sentences,
+    claims_table,
+    emotion_claims_table,
+    hidden_figures,
+    method_sentences,
+    methods_table,
+    regions_tables,
+)
 from fer_dist.report.findings import Gallery, Result, Study, first_models
 from fer_dist.report.overview import best_table, overview_figures
 from fer_dist.report.plots import PageFigure
@@ -20,7 +29,7 @@ class Section:
     """name: its anchor. introduction: what is shown, for a paragraph; sentences: what was found, for a list.
 
     more: figures of further seeds; folded: tables that few look up. A page folds both away, and where is_folded
-    the tables as well.
+    the tables as well. maps: paths of images that stand beside the report.
     """
 
     name: str
@@ -32,15 +41,17 @@ class Section:
     more: tuple[PageFigure, ...] = ()
     folded: tuple[Table, ...] = ()
     galleries: tuple[Gallery, ...] = ()
+    maps: tuple[str, ...] = ()
     is_folded: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.sentences or self.tables or self.figures or self.more or self.folded or self.galleries)
+        shown = (self.sentences, self.tables, self.figures, self.more, self.folded, self.galleries, self.maps)
+        return not any(shown)
 
     @property
     def is_background(self) -> bool:
-        """Whether it comes after what was found here, the feature maps among it."""
+        """Whether it comes after what was found here."""
         return self.name in BACKGROUND
 
 
@@ -64,7 +75,7 @@ def sections(study: Study) -> list[Section]:
         _calibration,
     )
     background = (_published, _training, _data, _models)
-    found = [make(study, first) for make in (*results, _groups, _duplicates, _robustness, *background)]
+    found = [make(study, first) for make in (*results, _groups, _duplicates, _robustness, _explained, *background)]
     return _distinct([section for section in found if not section.is_empty])
 
 
@@ -224,6 +235,31 @@ def _robustness(study: Study, first: list[Result]) -> Section:
     found = (*_said(sentences.corruption_sentence, first), *_said(sentences.occlusion_sentence, first))
     drawn, shown = tuple(plots.corruption_figures(first)), _filled(tables.robustness_table(first))
     return Section("robustness", "Corruptions and occlusions", introduction, found, shown, drawn)
+
+
+def _explained(study: Study, first: list[Result]) -> Section:
+    introduction = (
+        "What the published study concludes of its feature maps, as tests that can come out false. A region counts "
+        "where the network knows less with it hidden than with as much of the image hidden elsewhere; what the same "
+        "network shows with random weights is taken off, for that is the geometry of faces. An attribution method is "
+        "believed where it beats six maps that know nothing of the network."
+    )
+    found = (*claim_sentences(first), *method_sentences(first))
+    shown = (*_filled(claims_table(first)), *regions_tables(first))
+    folded = (*_filled(emotion_claims_table(first)), *_filled(methods_table(first)))
+    drawn = tuple(hidden_figures(first))
+    return Section(
+        "maps",
+        "Where the network looks",
+        introduction if found else "",
+        found,
+        shown,
+        drawn,
+        (),
+        folded,
+        (),
+        study.maps,
+    )
 
 
 def _duplicates(study: Study, first: list[Result]) -> Section:

@@ -1,9 +1,9 @@
 """Models against each other: on one set or two, with one seed or several; and a table without some of its images."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -218,12 +218,16 @@ def paired_over_seeds(firsts: Sequence[Predictions], seconds: Sequence[Predictio
     }
 
 
-def holm(ps: dict[str, float]) -> dict[str, float]:
+Name = TypeVar("Name", bound=Hashable)
+
+
+def holm(ps: Mapping[Name, float]) -> dict[Name, float]:
     """p of each test, adjusted for there being several: below 0.05 of any that shows nothing in one family of twenty.
 
     Source: Holm 1979.
     """
-    adjusted, most = {}, 0.0
+    adjusted: dict[Name, float] = {}
+    most = 0.0
     for rank, name in enumerate(sorted(ps, key=lambda name: ps[name])):
         most = max(most, min(1.0, (len(ps) - rank) * ps[name]))
         adjusted[name] = most

@@ -12,6 +12,7 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import counted
+from fer_dist.explain.claims import decided, of_networks
 from fer_dist.report.findings import Comparison, Gain, Gallery, Model, Ranking, Result, Seeds, Study
 from fer_dist.runs.curves import began_at, load_curves
 from fer_dist.scores.compare import over_seeds
@@ -52,10 +53,13 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
     setup, plan = running.setup, running.setup.plan
     records = [running.records.read(key) for key in running.jobs]
     datasets = {name: manifest.dataset for (name, _), manifest in setup.manifests.items()}
+    explained = _explained(running)
     return Study(
         title=plan.title,
         models=tuple(_model(running, model) for model in setup.models),
-        results=tuple(_result(running, model, data) for model, data in setup.evaluations),
+        results=tuple(
+            _result(running, model, data, explained.get((model.name, data))) for model, data in setup.evaluations
+        ),
         comparisons=tuple(
             Comparison(one, other, dataset, "test", found["paired"])
             for one, other, dataset, found in _pairs(running, "compare")
@@ -78,6 +82,12 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         ),
         rankings=tuple(_rankings(running)),
         galleries=tuple(_galleries(running)),
+        maps=tuple(
+            path
+            for job in running.jobs.values()
+            if job.kind == "explain"
+            for path in running.records.read(job.key)["files"]
+        ),
         seconds=sum(record.get("seconds", 0.0) for record in records),
     )
 
@@ -158,7 +168,7 @@ def _departures(config: Config) -> tuple[str, ...]:
     )
 
 
-def _result(running: "Running", model: PlannedModel, data: str) -> Result:
+def _result(running: "Running", model: PlannedModel, data: str, explained: dict[str, Any] | None) -> Result:
     manifest = running.setup.manifests[data, "test"]
     scored = running.found("evaluate", model.name, data)
     measured = running.found("measures", model.name, data)
@@ -174,7 +184,29 @@ def _result(running: "Running", model: PlannedModel, data: str) -> Result:
         without_copies=measured.get("without_copies"),
         against_own=measured.get("against_own"),
         robustness=running.records.read(robust[0].key)["robustness"] if robust else None,
+        explained=explained,
     )
+
+
+def _explained(running: "Running") -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, data) -> where it looks there, and what was decided over its sets and the seeds of its training."""
+    found = {
+        (job.model, job.data): running.records.read(job.key)["explained"]
+        for job in running.jobs.values()
+        if job.kind == "explain"
+    }
+    whole: dict[tuple[str, str], dict[str, Any]] = {}
+    for model in running.setup.models:
+        seeds = seeds_of(running.setup.plan, model.training)
+        names = [model_name(running.setup.plan, model.training, seed) for seed in seeds]
+        own = {
+            data: values | {"claims": of_networks([found[one, data]["claims"] for one in names])}
+            for (name, data), values in found.items()
+            if name == model.name
+        }
+        verdicts = decided(own)
+        whole |= {(model.name, data): values | {"verdicts": verdicts[data]} for data, values in own.items()}
+    return whole
 
 
 def _pairs(running: "Running", kind: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:

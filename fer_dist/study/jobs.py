@@ -22,7 +22,7 @@ from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
     "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds",
-    "ranking", "gallery", "report",
+    "ranking", "gallery", "explain", "report",
 ]  # fmt: skip
 
 BY_CONTENT = {
@@ -89,6 +89,9 @@ SOURCES: dict[Kind, Sources] = {
     "ranking": Sources(("scores.compare", "evaluate.results"), ("study.measuring",)),
     "gallery": Sources(
         ("study.gallery", "data.loading.loader", "runs.checkpoint", "evaluate.results"), ("study.measuring",)
+    ),
+    "explain": Sources(
+        ("explain.explain", "explain.results", "data.loading.loader", "runs.checkpoint"), ("study.measuring",)
     ),
     "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
@@ -192,6 +195,11 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
         sampled = {"samples": plan.robustness.samples, "seed": RobustnessSettings.seed}
         yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
     with_images = {"images": setup.where.images}
+    for (name, _), job in scored.items() if plan.explain.run else ():
+        looked_at = setup.model(name)
+        is_first = looked_at.seed == seeds_of(plan, looked_at.training)[0]
+        content = with_images | {"samples": plan.explain.samples, "methods": plan.explain.methods if is_first else ()}
+        yield _job("explain", job.name.replace("evaluate", "explain", 1), content, (job,), like=job)
     for model, data in first:
         job = scored[model.name, data]
         yield _job("gallery", job.name.replace("evaluate", "examples of", 1), with_images, (job,), like=job)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from fer_dist.config.settings import Config, RobustnessSettings, fixed_decoder
+from fer_dist.config.settings import Config, ExplainConfig, RobustnessSettings, fixed_decoder
 from fer_dist.data.inspection.audit import Found, audit
 from fer_dist.data.inspection.clean import images_to_leave_out
 from fer_dist.data.loading.loader import Placement, open_reader
@@ -28,7 +28,7 @@ from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_see
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import accuracy, confusion, scores
 from fer_dist.scores.table import Predictions
-from fer_dist.storage.writing import file_hash
+from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import predictions_of
 from fer_dist.study.gallery import contents_of, examples, of_data, write_thumbnails
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
@@ -256,6 +256,38 @@ def _gallery(running: Running, job: Job) -> dict[str, Any]:
     return {"gallery": lists, "files": {path: file_hash(setup.out / path) for path in paths}}
 
 
+def _explain(running: Running, job: Job) -> dict[str, Any]:
+    """Where a model looks on a set; with figures, which lie in its run folder, where methods are asked for."""
+    from fer_dist.explain.explain import explain
+    from fer_dist.explain.results import page_images, save_explained
+
+    opened, plan = _open_model(running, job, "test"), running.setup.plan
+    model, data = running.model(job.model), opened.config.data
+    is_first = model.seed == seeds_of(plan, model.training)[0]
+    config = ExplainConfig(
+        (),
+        network=(opened.config.model.network,),
+        samples=plan.explain.samples,
+        methods=plan.explain.methods if is_first else ("none",),
+        threads=running.setup.where.threads,
+        drop_extra=data.drop_extra,
+        on_bad=data.on_bad,
+    )
+    with closing(running.terminal):
+        found = explain(opened.model, opened.network, opened.reader, config, _stopping(running, job))
+    name, files = opened.reader.manifest.name, {}
+    if is_first:
+        save_explained(running.run_folder(job.model), name, found)
+    is_own = job.data == running.setup.data_of(model)
+    if is_first and is_own and running.setup.where.images:
+        for figure, image in page_images(f"{job.model} on {name}", found).items():
+            path = f"maps/{job.key[:16]}/{job.model}-{name}-{figure}.jpg"
+            (running.setup.out / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(running.setup.out / path, image)
+            files[path] = file_hash(running.setup.out / path)
+    return {"explained": found.values, "files": files}
+
+
 def _trained_on(running: Running, data: str) -> str:
     """The first model that is trained on a set."""
     return next(model.name for model in running.setup.models if running.setup.data_of(model) == data)
@@ -271,4 +303,5 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "seeds": _over_seeds,
     "ranking": _ranking,
     "gallery": _gallery,
+    "explain": _explain,
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fer_dist.config.settings import DataConfig
 from fer_dist.errors import InputError, naming
 from fer_dist.storage.paths import OnDisk, PathOrUrl, below
-from fer_dist.study.plan import Comparison, DataSet, Plan, Robustness, Settings, Training
+from fer_dist.study.plan import Comparison, DataSet, Explain, Plan, Robustness, Settings, Training
 from fer_dist.study.plan_file import setting
 
 SET = "--set."
@@ -54,6 +54,15 @@ class PaperConfig:
     robustness_samples: int = Robustness.samples
     """Images of each set for that at most. 0: all."""
 
+    explain: bool = False
+    """Look where the networks look, and test what the published study concludes of it (extra explain)."""
+
+    explain_samples: int = Explain.samples
+    """Images of each set for that at most. 0: all."""
+
+    explain_methods: tuple[str, ...] = Explain.methods
+    """Attribution methods for that, as --methods of fer-dist explain."""
+
     title: str = ""
     """Title of the report. Empty: made of the names of the sets."""
 
@@ -97,6 +106,7 @@ def paper_of(names: dict[str, str], paths: dict[str, str], config: PaperConfig, 
         audit=config.audit,
         leave_out=config.leave_out,
         robustness=Robustness(config.robustness, config.robustness_samples),
+        explain=Explain(config.explain, config.explain_samples, config.explain_methods),
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fer_dist.config.presets import PRESETS
-from fer_dist.config.settings import RayConfig, RobustnessSettings
+from fer_dist.config.settings import ExplainConfig, RayConfig, RobustnessSettings
 from fer_dist.errors import InputError, nearest
+from fer_dist.explain.methods import METHODS
 from fer_dist.storage.paths import OnDisk, PathOrUrl
 
 Settings = dict[str, Any]
@@ -88,6 +89,20 @@ class Robustness:
 
 
 @dataclass(frozen=True)
+class Explain:
+    """Where the networks look: the study's conclusions as tests, attribution beside its controls, feature maps."""
+
+    run: bool = False
+    """Whether to look: each model on each set that it is scored on; further seeds of a training without attribution."""
+
+    samples: int = ExplainConfig.samples
+    """Images of each set at most, the same for every model. 0: all."""
+
+    methods: tuple[str, ...] = ExplainConfig.methods
+    """Attribution methods, as --methods of fer-dist explain; none: conclusions and maps alone."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """A study. Its order on disk, its keys and its report follow from this alone and from what the sets hold."""
 
@@ -138,6 +153,9 @@ class Plan:
 
     robustness: Robustness = field(default_factory=Robustness)
     """How much is lost to noise, blur, weather and occluded parts of the face."""
+
+    explain: Explain = field(default_factory=Explain)
+    """Where the networks look."""
 
     @property
     def training_splits(self) -> tuple[str, ...]:
@@ -245,6 +263,11 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
     yield from _pair_faults(plan)
     if plan.robustness.samples < 0:
         yield Fault("robustness.samples", f"{plan.robustness.samples} is too small; it must be at least 0")
+    if plan.explain.samples < 0:
+        yield Fault("explain.samples", f"{plan.explain.samples} is too small; it must be at least 0")
+    for name in plan.explain.methods:
+        if name != "none":
+            yield from _unknown("explain.methods", name, METHODS, "attribution method")
 
 
 def _training_faults(plan: Plan, where: str, name: str, training: Training) -> Iterator[Fault]:

@@ -28,6 +28,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "training accuracy": ("training_accuracy",),
     "ranking": ("ranking",),
     "gallery": ("gallery",),
+    "explain": ("explained", "files"),
     "report": ("files",),
 }
 """What the record of a job that is done holds, at least."""
@@ -56,6 +57,7 @@ class _Record:
     training_accuracy: dict[str, Value] | None = None
     ranking: dict[str, Value] = field(default_factory=dict)
     gallery: list[Value] = field(default_factory=list)
+    explained: dict[str, Value] = field(default_factory=dict)
     worlds: dict[str, Count] = field(default_factory=dict)
 
 

@@ -14,6 +14,7 @@ from fer_dist.distributed.hardware import HALF, Arithmetic, fastest, weakest
 from fer_dist.distributed.tasks import run_tasks
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import InputError, counted
+from fer_dist.explain.methods import check_captum
 from fer_dist.runs.network import build_for, network_of, shape_differences
 from fer_dist.runs.opening import BYTES_FREE
 from fer_dist.storage.paths import below, settled
@@ -100,6 +101,8 @@ def prepare(plan: Plan, where: StudyConfig, sets: Sets | None = None) -> Setup:
     setup = Setup(plan, where, out, sets, models, configs)
     for model in models:
         _check_model(setup, model)
+    if setup.plan.explain.run and any(name != "none" for name in setup.plan.explain.methods):
+        check_captum()
     _check_disk(setup)
     return setup
 

@@ -8,6 +8,7 @@ import torch
 
 from fer_dist.config.settings import Config, DataConfig, ExplainConfig, ModelConfig
 from fer_dist.explain.claims import (
+    ALIKE,
     ALL,
     EDGES,
     MASKS,
@@ -49,6 +50,10 @@ def guessing(random, images, classes=3):
     return Known(labels, answers, random.normal(size=(images, 4)))
 
 
+def values_of(claims, p=None):
+    return {"set": {"claims": claims, "right_and_wrong": None if p is None else {"p": p}}}
+
+
 def test_what_is_tested_is_the_fall_of_informedness_and_its_variance_is_a_resamplings():
     random = np.random.default_rng(0)
     known = guessing(random, 300)
@@ -77,7 +82,7 @@ def test_what_a_network_goes_by_is_shown_and_its_opposite_contradicted():
     verdicts = {}
     for name, hidden in (("mouth", ("mouth", "nose")), ("eyes", ("eyes",)), ("right", ("right half",))):
         known = knowing(random, 200, hidden)
-        found = decided({"set": claims_of(known, references, EMOTIONS)})["set"]
+        found = decided(values_of(claims_of(known, references, EMOTIONS)))["set"]
         verdicts[name] = {claim: found[claim][ALL]["verdict"] for claim in OF_REGIONS}
     assert verdicts["mouth"] == {
         "mouth and nose over eyes": "shown",
@@ -86,6 +91,8 @@ def test_what_a_network_goes_by_is_shown_and_its_opposite_contradicted():
     }
     assert verdicts["eyes"]["mouth and nose over eyes"] == "contradicted"
     assert verdicts["right"]["right half over left half"] == "shown"
+    assert decided(values_of({}, 0.01))["set"] == {ALIKE: {ALL: {"p": 0.01, "verdict": "contradicted"}}}
+    assert decided(values_of({}, 0.2))["set"][ALIKE][ALL]["verdict"] == "undecided"
 
 
 def test_networks_that_know_nothing_show_a_claim_as_rarely_as_the_level_says():
@@ -93,7 +100,7 @@ def test_networks_that_know_nothing_show_a_claim_as_rarely_as_the_level_says():
     for seed in range(200):
         random = np.random.default_rng(seed)
         found = claims_of(guessing(random, 60), [guessing(random, 60) for _ in range(6)], EMOTIONS)
-        for claim, of in decided({"set": found})["set"].items():
+        for claim, of in decided(values_of(found))["set"].items():
             shown[claim] += any(one["verdict"] == "shown" for one in of.values())
     # Two families of 5 %, the emotions and all together: 20 of 200 expected at most.
     assert max(shown.values()) <= 20, shown

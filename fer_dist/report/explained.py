@@ -1,0 +1,197 @@
+"""Where the networks look, as a report says it: the study's conclusions first, then the numbers they rest on.
+
+Values are those that explain.explain gives of a model and a set, with the verdicts of explain.claims.decided.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fer_dist.report.findings import Result
+from fer_dist.report.numbers import points, signed_points
+from fer_dist.report.plots import PageFigure, file_name, page_figure
+from fer_dist.report.table import Cell, Row, Table, word
+from fer_dist.scores.figures.hidden import hidden_figure
+
+ALL = "all emotions"
+
+SPOKEN = {
+    "mouth and nose over eyes": "mouth and nose count for more than the eyes",
+    "mouth and nose over ears": "mouth and nose count for more than the ears",
+    "right half over left half": "the right half of the image counts for more than the left",
+    "shallow blocks draw edges, deep ones less": "shallow blocks draw edges, deep ones less",
+    "right and wrong images look alike": "maps of right and of wrong images are alike",
+}
+"""Claim -> what the study concludes, as a sentence has it."""
+
+VERDICTS = {"shown": "shown", "contradicted": "contradicted", "undecided": "the data cannot tell"}
+
+ALIKE = "right and wrong images look alike"
+
+
+def claim_sentences(results: Sequence[Result]) -> list[str]:
+    """One for each of the study's conclusions that was tested: on which sets it is shown, contradicted, open."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for result in _with(results):
+        for claim, test in _whole_tests(result):
+            told.setdefault(claim, {}).setdefault(test["verdict"], []).append(f"{result.model} on {result.spoken_set}")
+    return [
+        f"“{SPOKEN[claim].capitalize()}”: "
+        + "; ".join(f"{VERDICTS[verdict]} for {', '.join(by[verdict])}" for verdict in VERDICTS if verdict in by)
+        + "."
+        for claim, by in told.items()
+    ]
+
+
+def method_sentences(results: Sequence[Result]) -> list[str]:
+    """Which attribution methods beat their controls, and which did not and are not to be believed."""
+    found = []
+    for result in _with(results):
+        values: dict[str, Any] = result.explained or {}
+        good = [name for name in values["methods"] if values["believed"][name]]
+        bad = [name for name in values["methods"] if name not in good]
+        start = f"{result.model} on {result.spoken_set}: "
+        if bad:
+            found.append(
+                f"{start}{', '.join(bad)} did not beat every map that knows nothing in every measure of faithfulness "
+                "(marked *); nothing is drawn from what it says of regions."
+            )
+        if good:
+            found.append(f"{start}{', '.join(good)} beat all six maps that know nothing in three measures.")
+    return found
+
+
+def claims_table(results: Sequence[Result]) -> Table:
+    """Each of the study's conclusions on each set, with its effect."""
+    return _claims(
+        "claims",
+        "The study's conclusions as tests. The effect is in points of informedness (0: knows nothing), an excess over "
+        "the same network with random weights and over as much of the image hidden elsewhere; of edges it is in "
+        "correlation, of maps in shares. One-sided p after Holm's correction over the sets.",
+        [(result, claim, ALL, test) for result in _with(results) for claim, test in _whole_tests(result)],
+    )
+
+
+def emotion_claims_table(results: Sequence[Result]) -> Table:
+    """The same for each emotion alone."""
+    return _claims(
+        "claims-by-emotion",
+        "The study's conclusions, emotion by emotion; p after Holm's correction over emotions and sets.",
+        [
+            (result, claim, emotion, test | (result.explained or {})["verdicts"][claim][emotion])
+            for result in _with(results)
+            for claim, tests in (result.explained or {})["claims"].items()
+            for emotion, test in tests.items()
+            if emotion != ALL
+        ],
+    )
+
+
+def regions_tables(results: Sequence[Result]) -> Iterator[Table]:
+    """For each result the regions: what methods give them, and what hiding them costs."""
+    for result in _with(results):
+        values: dict[str, Any] = result.explained or {}
+        methods, shares = values["methods"], values["regions"]
+        hidden: dict[str, Any] = next(iter(values["hidden"].values()), {})
+        rows: list[Row] = []
+        for region, area in shares["area"].items():
+            cells = [word(region), Cell(area["mean"], "part")]
+            for method in methods:
+                mark = "" if values["believed"][method] else " *"
+                cells.append(Cell(f"{shares[method][region]['per_area']:.2f}{mark}", "number"))
+                cells.append(Cell(shares[f"{method}, random weights"][region]["per_area"], "number"))
+            if region in hidden:
+                one = hidden[region]
+                controls = [control["p"] for control in one["more_than"].values()]
+                cells += [_fall(one["p"]), *([_fall(controls[0])] if controls else [word("")])]
+            rows.append(tuple(cells))
+        by_method = [column for name in methods for column in (f"{name}, share per area", "its random weights")]
+        yield Table(
+            file_name("regions", result),
+            f"Regions, {result.model} on {result.set_name}, placed by {_sources(values)}. Share per area: 1 where a "
+            "region gets as much as its size. Fall: points of p that hiding costs, with 95 % intervals.",
+            ("region", "area", *by_method, "fall of p", "more than elsewhere"),
+            tuple(rows),
+        )
+
+
+def methods_table(results: Sequence[Result]) -> Table:
+    """Each method beside its controls, and how soon its maps change as the network's weights are drawn anew."""
+    rows: list[Row] = []
+    for result in _with(results):
+        values: dict[str, Any] = result.explained or {}
+        for name, facts in values["faithfulness"].items():
+            measures = [Cell(one["mean"], "number", note=_ends(one)) for one in facts["measures"].values()]
+            steps = list(values["cascade"].get(name, {}).values())
+            ends = [Cell(one["mean"], "number") for one in (steps[0], steps[-1])] if steps else [word(""), word("")]
+            verdict = "" if facts["beats_controls"] is None else "yes" if values["believed"][name] else "no"
+            rows.append((word(name), word(result.model), word(result.set_name), *measures, word(verdict), *ends))
+    return Table(
+        "attribution",
+        "Attribution methods beside maps that know nothing: deletion (less is better), insertion and correlation (more "
+        "is better); and how far a method's maps still correlate with themselves once the head, and once all weights, "
+        "are drawn anew.",
+        ("map", "model", "set", "deletion", "insertion", "correlation", "beats all", "head anew", "all anew"),
+        tuple(rows),
+    )
+
+
+def hidden_figures(results: Sequence[Result]) -> Iterator[PageFigure]:
+    """For each result what hiding each region costs, beside the same area elsewhere."""
+    for result in _with(results):
+        for fill, hidden in (result.explained or {})["hidden"].items():
+            title = f"{result.model} on {result.set_name}, hidden by {fill}"
+            said = ", ".join(f"{name} {signed_points(one['p']['mean'])}" for name, one in hidden.items())
+            yield page_figure(
+                file_name(f"hidden-{fill}", result),
+                hidden_figure(hidden, title),
+                f"Fall of p, in points, where a region is hidden, {title}: {said}.",
+                "What hiding a region costs the predicted emotion, beside as much of the image elsewhere.",
+            )
+
+
+def _with(results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if result.explained]
+
+
+def _whole_tests(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each claim with its test over all emotions and what was decided."""
+    values: dict[str, Any] = result.explained or {}
+    for claim, tests in values["claims"].items():
+        yield claim, tests[ALL] | values["verdicts"][claim][ALL]
+    alike = values["right_and_wrong"]
+    if alike:
+        note = f"{alike['block']}, {alike['region']}; none above {points(alike['at_most'])}"
+        yield ALIKE, {"excess": alike["difference"], "note": note} | values["verdicts"][ALIKE][ALL]
+
+
+def _claims(name: str, caption: str, tests: Sequence[tuple[Result, str, str, dict[str, Any]]]) -> Table:
+    rows = [
+        (
+            word(SPOKEN[claim]),
+            word(result.model),
+            word(result.set_name),
+            *([] if emotion == ALL else [word(emotion)]),
+            Cell(test["excess"], "points", test.get("interval"), _note(test)),
+            Cell(test["p"], "probability"),
+            word(VERDICTS[test["verdict"]]),
+        )
+        for result, claim, emotion, test in tests
+    ]
+    by = ("emotion",) if name.endswith("emotion") else ()
+    return Table(name, caption, ("the study says", "model", "set", *by, "effect", "p", "here"), tuple(rows))
+
+
+def _sources(values: dict[str, Any]) -> str:
+    return ", ".join(f"{source} ({count:,})" for source, count in values["points"].items())
+
+
+def _fall(found: dict[str, Any]) -> Cell:
+    return Cell(found["mean"], "points", found["interval"])
+
+
+def _ends(found: dict[str, Any]) -> str:
+    return " to ".join(f"{end:.2f}" for end in found["interval"] or ()).replace("-", "\N{MINUS SIGN}")
+
+
+def _note(test: dict[str, Any]) -> str:
+    return f"over {test['networks']} networks" if "networks" in test else str(test.get("note", ""))
