@@ -27,7 +27,7 @@ from fer_dist.explain.hiding import Fill, Hidden, hide, masks_to_hide, predict_h
 from fer_dist.explain.maps import RIGHT, WRONG, Averages, Example, edges_of, group_of, min_max, pearson, reduced
 from fer_dist.explain.methods import chosen_methods
 from fer_dist.explain.random_weights import Reference, cascaded, untrained
-from fer_dist.explain.regions import ALL_REGIONS, masks_of, place
+from fer_dist.explain.regions import ALL_REGIONS, HALVES, REGIONS, masks_of, place
 from fer_dist.runs.network import Network
 
 RANDOM_WEIGHTS = "random weights"
@@ -261,14 +261,16 @@ class _Look:
         return Explained(values, self.averages, gates, self.points)
 
     def _of_regions(self) -> dict[str, Any]:
-        """Map -> region -> its share, and that per area: 1 where it gets as much as its size."""
+        """Map -> region -> its share, that per area (1 where it gets as much as its size), and how often it is the
+        first, see `first_of`."""
         areas = np.concatenate(self.rows.areas)
         found: dict[str, Any] = {"area": {name: mean_of(areas[:, at]) for at, name in enumerate(ALL_REGIONS)}}
         for name, parts in self.rows.shares.items():
             shares = np.concatenate(parts)
-            sizes = areas.mean(axis=0).clip(min=1e-12)
+            sizes, first = areas.mean(axis=0).clip(min=1e-12), first_of(shares, areas)
             found[name] = {
-                region: mean_of(shares[:, at]) | {"per_area": float(shares[:, at].mean() / sizes[at])}
+                region: mean_of(shares[:, at])
+                | {"per_area": float(shares[:, at].mean() / sizes[at]), "first": first[at]}
                 for at, region in enumerate(ALL_REGIONS)
             }
         return found
@@ -278,6 +280,7 @@ class _Look:
         p = np.concatenate(self.rows.p)
         is_correct = labels == winners
         found: dict[str, Any] = {}
+        areas = np.concatenate(self.rows.areas)
         falls: dict[tuple[str, str, str], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for (fill, region, where), parts in self.rows.hidden.items():
             now = np.concatenate([part.winners for part in parts])
@@ -291,6 +294,10 @@ class _Look:
                 entry["more_than"][where] = {"p": fall, "accuracy": accuracy}
             else:
                 entry |= {"p": mean_of(falls[fill, region, ""][0]), "accuracy": mean_of(lost)}
+        for fill in self.config.fills:
+            first = first_of(np.stack([falls[fill, name, ""][0] for name in ALL_REGIONS], axis=1), areas)
+            for region, share in zip(ALL_REGIONS, first, strict=True):
+                found[fill][region]["first"] = share
         return found
 
     def _of_cascade(self) -> dict[str, Any]:
@@ -337,6 +344,20 @@ def _shares(maps: Tensor, masks: dict[str, Tensor]) -> NDArray[np.float64]:
     total = maps.sum((1, 2)).clamp(min=1e-20)
     shares = [(maps * masks[region].to(maps.device)).sum((1, 2)) / total for region in ALL_REGIONS]
     return torch.stack(shares, dim=1).double().cpu().numpy()
+
+
+def first_of(shares: NDArray[np.float64], areas: NDArray[np.float64]) -> list[float]:
+    """Of each region, in how many of the images, as a part of 1, it gets the most for its size; a half: of the two.
+
+    shares, areas: float [N, regions], in the order of ALL_REGIONS; the background is no region of a face.
+    """
+    ratios = np.where(areas > 0, shares / np.where(areas > 0, areas, 1), -np.inf)
+    found = np.zeros(len(ALL_REGIONS))
+    for names in (REGIONS, HALVES):
+        at = np.array([ALL_REGIONS.index(name) for name in names])
+        firsts = at[ratios[:, at].argmax(axis=1)][shares[:, at].max(axis=1) > 0]
+        found += np.bincount(firsts, minlength=len(found)) / len(shares)
+    return [float(share) for share in found]
 
 
 def mean_of(values: NDArray[np.float64]) -> dict[str, Any]:

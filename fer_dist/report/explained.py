@@ -6,10 +6,10 @@ Values are those that explain.explain gives of a model and a set, with the verdi
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fer_dist.report.findings import Result
+from fer_dist.report.findings import Result, Study
 from fer_dist.report.numbers import points, signed_points
 from fer_dist.report.plots import PageFigure, file_name, page_figure
-from fer_dist.report.table import Cell, Row, Table, word
+from fer_dist.report.table import Cell, Row, Table, count, part, word
 from fer_dist.scores.figures.hidden import hidden_figure
 
 ALL = "all emotions"
@@ -131,6 +131,25 @@ def methods_table(results: Sequence[Result]) -> Table:
         "is better); and how far a method's maps still correlate with themselves once the head, and once all weights, "
         "are drawn anew.",
         ("map", "model", "set", "deletion", "insertion", "correlation", "beats all", "head anew", "all anew"),
+        tuple(rows),
+    )
+
+
+def planted_table(study: Study) -> Table:
+    """How often each method finds what is known to be there."""
+    rows: list[Row] = []
+    for found in study.planted:
+        start = (word(found["cue"]), part(found["accuracy"]), count(found["images"]))
+        for name, one in found["methods"].items():
+            mark = "" if one["believed"] else " *"
+            rows.append((word(name + mark), *start, part(one["found"]), part(one["random_weights"])))
+        rows.append((word("hiding"), *start, part(found["hiding"]), word("")))
+    return Table(
+        "planted",
+        "Methods on drawn faces whose emotion shows in one part alone: in how many of the test images a method gives "
+        "that part the most for its size (eyes: with the brows; of seven regions, the left half of two). Beside it the "
+        "same method on the network before training.",
+        ("method", "planted in", "accuracy", "images", "finds it", "random weights"),
         tuple(rows),
     )
 

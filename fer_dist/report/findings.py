@@ -180,6 +180,7 @@ class Study:
     variants:     "<dataset>-<split>" -> what of its release the set was built from, as the manifests have it.
     crop_rules:   "<dataset>-<split>" -> how its faces were cut, in words; a set of which nobody knows is not there.
     seconds:      duration of the whole study.
+    planted:      how often methods find the part of a drawn face in which alone the emotion shows, as study.planted.
     maps:         paths of PNG or JPEG figures of feature maps, relative to the report's folder.
     """
 
@@ -196,6 +197,7 @@ class Study:
     seeds: tuple[Seeds, ...] = ()
     seconds: Number | None = None
     maps: tuple[str, ...] = ()
+    planted: tuple[dict[str, Value], ...] = ()
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
     gains: tuple[Gain, ...] = ()

@@ -13,6 +13,7 @@ from fer_dist.report.explained import (
     hidden_figures,
     method_sentences,
     methods_table,
+    planted_table,
     regions_tables,
 )
 from fer_dist.report.findings import Gallery, Result, Study, first_models
@@ -245,7 +246,7 @@ def _explained(study: Study, first: list[Result]) -> Section:
         "believed where it beats six maps that know nothing of the network."
     )
     found = (*claim_sentences(first), *method_sentences(first))
-    shown = (*_filled(claims_table(first)), *regions_tables(first))
+    shown = (*_filled(claims_table(first)), *_filled(planted_table(study)), *regions_tables(first))
     folded = (*_filled(emotion_claims_table(first)), *_filled(methods_table(first)))
     drawn = tuple(hidden_figures(first))
     return Section(

@@ -82,6 +82,9 @@ def findings(running: "Running", commands: tuple[str, ...]) -> Study:
         ),
         rankings=tuple(_rankings(running)),
         galleries=tuple(_galleries(running)),
+        planted=tuple(
+            running.records.read(job.key)["planted"] for job in running.jobs.values() if job.kind == "planted"
+        ),
         maps=tuple(
             path
             for job in running.jobs.values()

@@ -22,7 +22,7 @@ from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
     "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds",
-    "ranking", "gallery", "explain", "report",
+    "ranking", "gallery", "explain", "planted", "report",
 ]  # fmt: skip
 
 BY_CONTENT = {
@@ -53,6 +53,10 @@ the best hangs on the scores, though: see "best by"."""
 TRAINING_IMAGES = 1_000
 """Images of its training set that a network is asked about in the end: a 95 % interval of at most 3.1 points to each
 side."""
+
+
+PLANTED = {"mouth": ("mouth",), "eyes": ("eyes", "brows"), "left": ("left half",)}
+"""Cue of drawn faces -> the regions where alone the emotion shows."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ SOURCES: dict[Kind, Sources] = {
     "explain": Sources(
         ("explain.explain", "explain.results", "data.loading.loader", "runs.checkpoint"), ("study.measuring",)
     ),
+    "planted": Sources(("study.planted",)),
     "report": Sources(("study.gathering", "report.page", "data.shards.manifest"), less=CHANGES_NO_RESULT),
 }
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work. after: keys of the jobs whose results it needs; other: the model that is compared with."""
+    """One piece of work. after: keys of the jobs whose results it needs; other: the model that is compared with, or
+    what is drawn."""
 
     kind: Kind
     name: str
@@ -213,6 +219,10 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
         home = scored.get((job.model, setup.data_of(setup.model(job.model))), job)
         needed = (job, *audits) if home is job else (job, home, *audits)
         yield _job("measures", job.name.replace("evaluate", "measures of", 1), split_by, needed, like=job)
+    if plan.explain.run and plan.explain.planted and set(plan.explain.methods) - {"none"}:
+        content = {"images": plan.explain.planted, "methods": plan.explain.methods}
+        for cue in PLANTED:
+            yield _job("planted", f"planted cue, {cue}", content | {"cue": cue}, other=cue)
     for pair in plan.comparisons:
         for seed in seeds_of(plan, pair.with_model):
             names = [model_name(plan, name, seed) for name in (pair.with_model, pair.without_model)]

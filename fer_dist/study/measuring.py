@@ -258,6 +258,7 @@ def _gallery(running: Running, job: Job) -> dict[str, Any]:
 
 def _explain(running: Running, job: Job) -> dict[str, Any]:
     """Where a model looks on a set; with figures, which lie in its run folder, where methods are asked for."""
+    from fer_dist.explain.claims import decided
     from fer_dist.explain.explain import explain
     from fer_dist.explain.results import page_images, save_explained
 
@@ -276,6 +277,8 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
     with closing(running.terminal):
         found = explain(opened.model, opened.network, opened.reader, config, _stopping(running, job))
     name, files = opened.reader.manifest.name, {}
+    # On this set alone; the report decides over all of them.
+    found.values["verdicts"] = decided({name: found.values})[name]
     if is_first:
         save_explained(running.run_folder(job.model), name, found)
     is_own = job.data == running.setup.data_of(model)
@@ -286,6 +289,13 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
             write_atomically(running.setup.out / path, image)
             files[path] = file_hash(running.setup.out / path)
     return {"explained": found.values, "files": files}
+
+
+def _planted(running: Running, job: Job) -> dict[str, Any]:
+    from fer_dist.study.planted import planted
+
+    with closing(running.terminal):
+        return planted(running, job)
 
 
 def _trained_on(running: Running, data: str) -> str:
@@ -304,4 +314,5 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "ranking": _ranking,
     "gallery": _gallery,
     "explain": _explain,
+    "planted": _planted,
 }

@@ -101,6 +101,10 @@ class Explain:
     methods: tuple[str, ...] = ExplainConfig.methods
     """Attribution methods, as --methods of fer-dist explain; none: conclusions and maps alone."""
 
+    planted: int = 3000
+    """Faces to draw for each of three networks, in which the emotion shows in one part alone: how often each method
+    finds that part. 0: methods are not tried on them."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -263,8 +267,9 @@ def faults_of(plan: Plan) -> Iterator[Fault]:
     yield from _pair_faults(plan)
     if plan.robustness.samples < 0:
         yield Fault("robustness.samples", f"{plan.robustness.samples} is too small; it must be at least 0")
-    if plan.explain.samples < 0:
-        yield Fault("explain.samples", f"{plan.explain.samples} is too small; it must be at least 0")
+    for name in ("samples", "planted"):
+        if getattr(plan.explain, name) < 0:
+            yield Fault(f"explain.{name}", f"{getattr(plan.explain, name)} is too small; it must be at least 0")
     for name in plan.explain.methods:
         if name != "none":
             yield from _unknown("explain.methods", name, METHODS, "attribution method")

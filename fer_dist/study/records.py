@@ -29,6 +29,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "ranking": ("ranking",),
     "gallery": ("gallery",),
     "explain": ("explained", "files"),
+    "planted": ("planted",),
     "report": ("files",),
 }
 """What the record of a job that is done holds, at least."""
@@ -58,6 +59,7 @@ class _Record:
     ranking: dict[str, Value] = field(default_factory=dict)
     gallery: list[Value] = field(default_factory=list)
     explained: dict[str, Value] = field(default_factory=dict)
+    planted: dict[str, Value] = field(default_factory=dict)
     worlds: dict[str, Count] = field(default_factory=dict)
 
 

@@ -23,7 +23,9 @@ from fer_dist.explain.claims import (
     over_networks,
     right_and_wrong,
 )
+from fer_dist.explain.explain import first_of
 from fer_dist.explain.random_weights import cascaded, untrained
+from fer_dist.explain.regions import ALL_REGIONS
 from fer_dist.runs.network import build, network_of
 
 EMOTIONS = ("anger", "fear", "joy")
@@ -162,3 +164,16 @@ def test_a_cascade_draws_the_head_first_and_ends_at_the_network_with_random_weig
     assert torch.equal(kept["stages.3.0.conv1.weight"], fresh.state_dict()["stages.3.0.conv1.weight"])
     torch.testing.assert_close(steps["conv"](crops), fresh(crops))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_first_region_of_an_image_is_the_one_that_gets_the_most_for_its_size():
+    shares = np.zeros((4, len(ALL_REGIONS)))
+    areas = np.full_like(shares, 0.1)
+    at = ALL_REGIONS.index
+    areas[:, at("mouth")], areas[:, at("background")] = 0.05, 0.01
+    shares[:3, at("mouth")], shares[:3, at("eyes")], shares[:3, at("background")] = 0.2, 0.3, 0.9
+    shares[2, at("eyes")] = 0.5
+    shares[:2, at("left half")] = 0.1
+    # The last image's map is zero everywhere, as is the third's in both halves.
+    found = dict(zip(ALL_REGIONS, first_of(shares, areas), strict=True))
+    assert {name: value for name, value in found.items() if value} == {"mouth": 0.5, "eyes": 0.25, "left half": 0.5}
