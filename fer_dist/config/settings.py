@@ -428,6 +428,10 @@ class ExplainConfig:
     """Images whose maps are held against what the network does when their pixels are hidden. Each takes 14 passes for
     each method and each of six controls."""
 
+    points: Literal["auto", "template"] = "auto"
+    """What the regions of a face are placed by. auto: the landmarks of the set, else five points that the detector of
+    shards build --detect finds (extra faces), else, as template does for all, a template for aligned faces."""
+
     references: int = 10
     """Networks with random weights against which the study's conclusions are held. 0: the conclusions are left out."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.config.settings import DataConfig, ExplainConfig
+from fer_dist.data.faces.detect import has_detector
 from fer_dist.data.images import opened
 from fer_dist.data.loading.loader import Batch, Placement, evaluation_loader
 from fer_dist.data.loading.order import cut
@@ -27,7 +28,7 @@ from fer_dist.explain.hiding import Fill, Hidden, hide, masks_to_hide, predict_h
 from fer_dist.explain.maps import RIGHT, WRONG, Averages, Example, edges_of, group_of, min_max, pearson, reduced
 from fer_dist.explain.methods import chosen_methods
 from fer_dist.explain.random_weights import Reference, cascaded, untrained
-from fer_dist.explain.regions import ALL_REGIONS, HALVES, REGIONS, masks_of, place
+from fer_dist.explain.regions import ALL_REGIONS, HALVES, REGIONS, detect_points, masks_of, place
 from fer_dist.runs.network import Network
 
 RANDOM_WEIGHTS = "random weights"
@@ -114,6 +115,7 @@ class _Look:
         self.blocks = blocks_of(model)
         self.mask = mask_of(network, reader).to(next(model.parameters()).device)
         self.methods = {name: attribution_of(name, model, self.blocks) for name in chosen_methods(config)}
+        self.detector = detect_points if config.points == "auto" and has_detector() else None
         self.references: list[Reference] = []
         self.untrained: dict[str, Attribution] = {}
         self.cascade: list[tuple[str, dict[str, Attribution]]] = []
@@ -158,8 +160,8 @@ class _Look:
 
     def _regions(self, batch: Batch, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
         facts = self.reader.facts(batch.positions)
-        sides = [opened(content.tobytes()).size for content in batch.samples.content]
-        placed = place(facts, sides, self.network.size, self.network.crop)
+        images = [opened(content.tobytes()) for content in batch.samples.content]
+        placed = place(facts, images, self.network.size, self.network.crop, self.detector)
         self.rows.sources += placed.sources
         for at in range(min(len(pixels), SHEET - len(self.points))):
             self.points.append((pixels[at], placed.points[at], batch.samples.keys[at]))

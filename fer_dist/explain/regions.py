@@ -5,16 +5,17 @@ eyes, down in units of the distance from the eyes to the mouth. So five points p
 B images, H and W of the crop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-PointSource = Literal["landmarks", "template"]
+PointSource = Literal["landmarks", "detector", "template"]
 
 POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
 """Left and right are the image's, not the person's."""
@@ -55,23 +56,42 @@ class Placed:
     sources: tuple[PointSource, ...]
 
 
-def place(facts: Sequence[dict[str, Any]], sides: Sequence[tuple[int, int]], size: int, crop: int) -> Placed:
-    """The five points of each image in its crop.
+Detector = Callable[[Image.Image], NDArray[np.float64] | None]
+"""From an image of a face to its five points, [5, 2] in its pixels; None: it finds none."""
 
-    facts: what the json of each image says, with `landmarks` in pixels of the stored image where there are any. sides:
-    width and height of the stored images. size, crop: as the network's, which resizes to size and cuts the centre.
+
+def place(
+    facts: Sequence[dict[str, Any]],
+    images: Sequence[Image.Image],
+    size: int,
+    crop: int,
+    detector: Detector | None = None,
+) -> Placed:
+    """The five points of each image in its crop: by its landmarks, else by the detector, else by the template.
+
+    facts: what the json of each image says, with `landmarks` in pixels of the stored image where there are any. images:
+    as stored. size, crop: as the network's, which resizes to size and cuts the centre.
     """
-    found, sources = [], []
-    for fact, (width, height) in zip(facts, sides, strict=True):
-        five = five_points(fact.get("landmarks"))
-        if five is None:
-            found.append(np.array(TEMPLATE) * size)
-        else:
-            found.append(five * (size / width, size / height))
-        sources.append("template" if five is None else "landmarks")
+    found: list[NDArray[np.float64]] = []
+    sources: list[PointSource] = []
+    for fact, image in zip(facts, images, strict=True):
+        five, source = five_points(fact.get("landmarks")), "landmarks"
+        if five is None and detector:
+            five, source = detector(image), "detector"
+        found.append(np.array(TEMPLATE) * size if five is None else five * (size / image.width, size / image.height))
+        sources.append("template" if five is None else source)  # type: ignore[arg-type]
     margin = (size - crop) // 2
-    points = np.array(found).reshape(-1, 5, 2) - margin
-    return Placed(points, tuple(sources))  # type: ignore[arg-type]
+    return Placed(np.array(found).reshape(-1, 5, 2) - margin, tuple(sources))
+
+
+def detect_points(image: Image.Image) -> NDArray[np.float64] | None:
+    """The five points of the face that fills an image, as `shards build --detect` finds them; see data.faces."""
+    from fer_dist.data.faces.crop import square_of
+    from fer_dist.data.faces.detect import look_at
+
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    found = look_at(image.convert("RGB"), square_of(box), box)
+    return found[1].points if found else None
 
 
 def five_points(landmarks: Any) -> NDArray[np.float64] | None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from support.faces import faces, shard_set
 from support.own_networks import InParts, Small
+from support.scenes import astronaut, needs_detector
 from torch import nn
 
 from fer_dist.cli.commands import main
@@ -24,7 +26,7 @@ from fer_dist.explain.faithfulness import beaten, correlation, deletion_and_inse
 from fer_dist.explain.gates import f_ratios, gate_measures, gates_between
 from fer_dist.explain.hiding import FILLS, hide
 from fer_dist.explain.maps import RIGHT, WRONG, Averages, Example, group_of, min_max, reduced
-from fer_dist.explain.regions import ALL_REGIONS, TEMPLATE, elsewhere, five_points, masks_of, place
+from fer_dist.explain.regions import ALL_REGIONS, TEMPLATE, detect_points, elsewhere, five_points, masks_of, place
 from fer_dist.model import SEResNet18
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
 from fer_dist.runs.network import build, network_of
@@ -195,10 +197,24 @@ def test_points_come_from_landmarks_where_there_are_any_and_left_is_the_images()
     assert five_points(many.tolist()).tolist() == [[30, 35], [70, 35], [50, 58], [36, 80], [64, 80]]
     for wrong in (None, [], [[1, 2]] * 5, [[1, "x"]] * 5, [[float("nan"), 1]] * 5, 3):
         assert five_points(wrong) is None
-    placed = place([{"landmarks": five}, {}], [(200, 100), (10, 10)], size=64, crop=56)
-    assert placed.sources == ("landmarks", "template")
+    images = [Image.new("L", size) for size in ((200, 100), (10, 10), (50, 100))]
+    own = np.array(five) / 2
+    facts = [{"landmarks": five}, {}, {}]
+    placed = place(facts, images, 64, 56, lambda image: own if image.width == 50 else None)
+    assert placed.sources == ("landmarks", "template", "detector")
+    assert placed.points[2, 0].tolist() == pytest.approx([35 * 64 / 50 - 4, 17.5 * 64 / 100 - 4])
     assert placed.points[0, 0].tolist() == pytest.approx([30 * 64 / 200 - 4, 35 * 64 / 100 - 4])
     assert placed.points[1, 0].tolist() == pytest.approx([TEMPLATE[0][0] * 64 - 4, TEMPLATE[0][1] * 64 - 4])
+
+
+def test_the_detector_finds_the_points_of_a_face_that_fills_its_image_also_where_it_is_small_and_grey():
+    needs_detector()
+    face = astronaut().crop((165, 50, 290, 175))
+    eyes = np.array([[203.5 - 165, 100.5 - 50], [246.5 - 165, 103.0 - 50]])
+    for side in (125, 48):
+        found = detect_points(face.resize((side, side)).convert("L"))
+        np.testing.assert_allclose(found[:2] * 125 / side, eyes, atol=8)
+    assert detect_points(Image.new("RGB", (48, 48))) is None
 
 
 def test_controls_know_nothing_of_the_network_and_are_of_the_image_or_of_its_place_alone(crops):

