@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.faces import tree, wait_for
+from support.page import Page
 from support.runs import command, counted_openings, environment
 from support.studies import found, measured, paper, three_sets, traced, uncounted, whole
 
@@ -37,6 +38,7 @@ from fer_dist.study.setup import prepare
 from fer_dist.study.training import record_training
 from fer_dist.train.start import start
 
+VERDICTS = "shown", "contradicted", "undecided"
 A, B, AB = "synthetic_wild", "synthetic_lab", "synthetic_wild-to-synthetic_lab"
 
 
@@ -320,6 +322,7 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
         f"data: {{faces: {{shards: {sets / 'a'}}}}}\ntrainings: {{faces: {{data: faces}}}}\nseeds: [0, 7]\n"
         "preset: demo\nset: {data.size: 24, data.crop: 20, train.batch_size: 20, train.epochs: 1, train.lr: 1e-1}\n"
         "parity: no\ncheckpoint: best\nrobustness: {run: yes, samples: 10}\n"
+        "explain: {run: yes, samples: 40, planted: 0}\n"
     )
     with traced() as ran:
         assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
@@ -337,6 +340,40 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
     assert [result["robustness"] and result["robustness"]["samples"] for result in study["results"]] == [10, None]
     # Nobody looked for copies.
     assert [result["without_copies"] for result in study["results"]] == [None, None]
+    explained = [result["explained"] for result in study["results"]]
+    assert [values["methods"] for values in explained] == [["grad-cam"], []]
+    tested = explained[0]["claims"]["right half over left half"]["all emotions"]
+    assert tested["networks"] == 2
+    assert explained[0]["verdicts"]["right half over left half"]["all emotions"]["verdict"] in VERDICTS
+    page = Page((out / "report.html").read_text())
+    assert [alt.partition(" on ")[0] for alt in page.values("img", "alt") if alt.startswith("Feature maps")] == [
+        "Feature maps: faces seed0 synthetic wild test maps right",
+        "Feature maps: faces seed0 synthetic wild test maps misclassified",
+        "Feature maps: faces seed0 synthetic wild test points",
+    ]
+    assert (out / "runs" / "faces-seed0" / "explain" / "synthetic_wild-test.json").is_file()
+
+
+@pytest.mark.slow
+def test_methods_are_tried_on_faces_whose_emotion_shows_in_one_part_alone(sets, tmp_path):
+    out, plan = tmp_path / "out", tmp_path / "mine.yaml"
+    plan.write_text(
+        f"data: {{faces: {{shards: {sets / 'a'}}}}}\ntrainings: {{faces: {{data: faces}}}}\npreset: demo\n"
+        "set: {data.size: 24, data.crop: 20, train.batch_size: 20, train.epochs: 1}\nparity: no\n"
+        "explain: {run: yes, samples: 20, planted: 3000, methods: [grad-cam, integrated-gradients]}\n"
+    )
+    with traced() as ran:
+        assert main(["study", str(plan), "--out", str(out), "--threads", "1", "--device", "cpu"]) == 0
+    assert not any(uncounted(ran).values()), uncounted(ran)
+    planted = {one["cue"]: one for one in found(out)["planted"]}
+    assert set(planted) == {"mouth", "eyes", "left"}
+    for cue in ("mouth", "eyes"):
+        method = planted[cue]["methods"]["integrated-gradients"]
+        assert method["found"] > 0.5
+        assert planted[cue]["hiding"] > 0.5
+        assert max(method["random_weights"], *planted[cue]["controls"].values()) < method["found"] - 0.2
+    page = Page((out / "report.html").read_text())
+    assert "planted in" in " ".join(page.text)
 
 
 def test_a_study_on_all_of_train_needs_no_validation_split_to_its_end(sets, tmp_path, monkeypatch):
