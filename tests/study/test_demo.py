@@ -6,12 +6,14 @@ import pytest
 
 from fer_dist.cli.commands import main
 from fer_dist.evaluate.results import load_scores
+from fer_dist.study import demo as demo_module
 
 SMALL = ["--wild-count", "160", "--lab-count", "160", "--test-count", "60"]
 
 
-def test_the_demo_ends_with_a_report_and_started_again_does_only_what_is_missing(tmp_path, capsys):
+def test_the_demo_ends_with_a_report_and_started_again_does_only_what_is_missing(tmp_path, capsys, monkeypatch):
     out = tmp_path / "demo"
+    monkeypatch.setattr(demo_module, "EPOCHS", {name: {"train.epochs": 3} for name in demo_module.EPOCHS})
     assert main(["demo", "--out", str(out), *SMALL]) == 0
     text = capsys.readouterr().err
     assert f"tensorboard --logdir {out / 'runs'}" in text
