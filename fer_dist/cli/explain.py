@@ -2,11 +2,15 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output, PathOrUrl
+
+if TYPE_CHECKING:
+    from fer_dist.explain.explain import Explained
 
 
 def explain_command(arguments: Arguments) -> None:
@@ -27,6 +31,9 @@ def explain_command(arguments: Arguments) -> None:
         json: Output = ""
         """File for all numbers as JSON as well."""
 
+        html: Output = ""
+        """File for a page of all that was found as well; its tables and figures are put beside it."""
+
     flags = parse(Explain, arguments, "explain")
     from fer_dist.explain.given import open_given
 
@@ -36,10 +43,11 @@ def explain_command(arguments: Arguments) -> None:
 
     terminal = Terminal()
     with closing(terminal):
-        found = explain_run(flags.run, flags.config, sets, terminal.count("batches"))
+        found = explain_run(flags.run, flags.config, sets, terminal)
     from fer_dist.explain.results import NOT_BELIEVED, claim_lines, summary_table
 
-    for name, (values, folder) in found.items():
+    for name, explained in found.sets.items():
+        values = explained.values
         points = ", ".join(f"{source} of {count:,}" for source, count in values["points"].items())
         accuracy = f"{100 * values['accuracy']:.1f} %"
         terminal.say(f"{name}: {values['images']:,} images, accuracy {accuracy}; regions by {points}")
@@ -50,6 +58,35 @@ def explain_command(arguments: Arguments) -> None:
             terminal.say(line)
         if not all(values["believed"].values()):
             terminal.say(NOT_BELIEVED)
-        terminal.say(f"written: {folder}")
+        terminal.say(f"written: {found.folder}")
     if flags.json:
-        write_json(flags.json, {name: values for name, (values, _) in found.items()})
+        write_json(flags.json, {name: explained.values for name, explained in found.sets.items()})
+    if flags.html:
+        terminal.say(f"page: {_write_page(Path(flags.html), flags.run, found.sets)}")
+
+
+def _write_page(path: Path, run: str, found: "dict[str, Explained]") -> Path:
+    """The report of one run: what was found of it, and its accuracy on the images that were looked at."""
+    import numpy as np
+
+    from fer_dist.explain.results import page_images
+    from fer_dist.report.findings import Model, Result, Study
+    from fer_dist.report.page import write_report
+    from fer_dist.scores.intervals import wilson
+    from fer_dist.storage.writing import write_atomically
+
+    name, results, maps = Path(run.rstrip("/")).name, [], []
+    for one, explained in found.items():
+        values, (dataset, _, split) = explained.values, one.rpartition("-")
+        count = np.array(float(values["images"]))
+        ends = [float(end) for end in wilson(values["accuracy"] * count, count)]
+        scores = {"samples": values["images"], "accuracy": values["accuracy"], "accuracy_interval": ends}
+        results.append(Result(name, dataset, scores, split, explained=values))
+        for figure, image in page_images(f"{name} on {one}", explained).items():
+            place = path.parent / "maps" / f"{name}-{one}-{figure}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, image)
+            maps.append(f"maps/{place.name}")
+    title = f"Where {name} looks"
+    write_report(path, Study(title, (Model(name, ""),), tuple(results), maps=tuple(maps)))
+    return path

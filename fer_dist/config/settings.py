@@ -456,6 +456,9 @@ class ExplainConfig:
     on_bad: Literal["stop", "skip"] = "stop"
     """An image that does not decode: stop, or skip."""
 
+    ray: RayConfig = field(default_factory=RayConfig)
+    """Where it runs: here, or each set as a task on Ray."""
+
     cache: OnDisk = ""
     """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
 

@@ -1,6 +1,7 @@
 """What an explanation is given, looked at without torch, which takes seconds to import: a wrong path is answered at
 once."""
 
+from fer_dist.config.checks import check_ray
 from fer_dist.config.settings import ExplainConfig
 from fer_dist.data.loading.shard_set import ShardSet, each_split, open_set
 from fer_dist.errors import InputError, naming
@@ -23,6 +24,7 @@ def open_given(run: str, config: ExplainConfig) -> list[ShardSet]:
             raise InputError(f"{flag} {value} is too small; it must be at least {fewest}")
     if chosen_methods(config):
         check_captum()
+    check_ray(config.ray)
     for name in config.network:
         check_architecture(name, "--network")
     find_run(run)

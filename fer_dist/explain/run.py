@@ -1,9 +1,9 @@
-"""A run explained on its sets: each looked at, what was found written into the run folder."""
+"""A run explained on its sets, here or as Ray tasks: each looked at, what was found written into the run folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from fer_dist.config.settings import ExplainConfig
 from fer_dist.data.loading.loader import open_reader
@@ -13,39 +13,87 @@ from fer_dist.evaluate.results import results_folder
 from fer_dist.explain.claims import decided
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
-from fer_dist.explain.results import FOLDER, save_explained
+from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
+from fer_dist.progress import Progress, Tally, counting
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import entered
 from fer_dist.runs.network import on_device
+from fer_dist.scores.figures.canvas import figure_pixels, fix_layout
+from fer_dist.storage.paths import settled
 
 
-def explain_run(
-    run: str,
-    config: ExplainConfig,
-    sets: Sequence[ShardSet],
-    progress: Callable[[int, int | None], None] | None = None,
-) -> dict[str, tuple[dict[str, Any], Path]]:
-    """Look where a run's network looks, on each set. Returns "<dataset>-<split>" -> the numbers and their folder.
+@dataclass(frozen=True)
+class RunExplained:
+    """sets: "<dataset>-<split>" -> what was found. folder: where it was written."""
+
+    sets: dict[str, Explained]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Task:
+    run: str
+    config: ExplainConfig
+    shards: ShardSet
+
+
+def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show: Progress) -> RunExplained:
+    """Look where a run's network looks, on each set; with ray.workers each set is a task, which gives the same bytes.
 
     Raises InputError where the model or a set does not fit, before the first is looked at.
     """
     home = entered(run)
-    network, model = load_model(home, config.checkpoint, config.network)
-    readers = [open_reader(found, network.emotions, config.reading, "--data") for found in sets]
-    model = on_device(model, pick_device(config.device))
-    folder = results_folder(home.path)
-    found: dict[str, Explained] = {}
-    for reader in readers:
-        found[reader.manifest.name] = explain(model, network, reader, config, progress)
+    network, _ = load_model(home, config.checkpoint, config.network)
+    for shards in sets:
+        open_reader(shards, network.emotions, config.reading, "--data")
+    if config.ray.workers:
+        explained = _on_ray(run, config, sets, show)
+    else:
+        device = pick_device(config.device).type
+        count = counting(show, "batches")
+        explained = [explain_set(_Task(run, config, shards), device, count) for shards in sets]
+    found = dict(zip((shards.manifest.name for shards in sets), explained, strict=True))
     for name, other in combinations(found, 2):
         for block, gates in found[name].gates.items():
             between = gates_between(gates, found[other].gates[block], config.seed)
             for one, against in ((name, other), (other, name)):
                 found[one].values["blocks"][block].setdefault("gates_against", {})[against] = between
-    verdicts = decided({name: explained.values for name, explained in found.items()})
-    for name, explained in found.items():
-        explained.values["verdicts"] = verdicts[name]
-        save_explained(folder, name, explained)
+    verdicts = decided({name: one.values for name, one in found.items()})
+    folder = results_folder(home.path)
+    for name, of_set in found.items():
+        of_set.values["verdicts"] = verdicts[name]
+        save_explained(folder, name, of_set)
+        if home.path.is_dir():
+            _show_in_tensorboard(folder, name, of_set)
     home.send()
     home.close()
-    return {name: (explained.values, folder / FOLDER) for name, explained in found.items()}
+    return RunExplained(found, folder / FOLDER)
+
+
+def explain_set(task: _Task, device: str, progress: Tally | None = None) -> Explained:
+    """One set, here or as a task. device: cpu or cuda."""
+    home = entered(task.run)
+    network, model = load_model(home, task.config.checkpoint, task.config.network)
+    reader = open_reader(task.shards, network.emotions, task.config.reading, "--data")
+    found = explain(on_device(model, pick_device(device)), network, reader, task.config, progress)
+    home.close()
+    return found
+
+
+def _on_ray(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show: Progress) -> list[Explained]:
+    from fer_dist.distributed.cluster import Group
+    from fer_dist.distributed.tasks import run_tasks
+
+    config = replace(settled(config), threads=config.threads or int(config.ray.cpus_per_worker))
+    task = settled(_Task(run, config, sets[0]))
+    group = Group(replace(config.ray, min_workers=1), config.device)
+    return run_tasks(explain_set, [replace(task, shards=shards) for shards in sets], group, show)
+
+
+def _show_in_tensorboard(folder: Path, name: str, found: Explained) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder), filename_suffix=".explain") as writer:
+        for kind, drawn in figures(f"{folder.name} on {name}", found).items():
+            if kind in PAGE_FIGURES:
+                writer.add_image(f"explain/{name}/{kind}", figure_pixels(fix_layout(drawn)), 0, dataformats="HWC")

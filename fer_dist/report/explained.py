@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fer_dist.report.findings import Result, Study
-from fer_dist.report.numbers import points, signed_points
+from fer_dist.report.numbers import signed_points
 from fer_dist.report.plots import PageFigure, file_name, page_figure
 from fer_dist.report.table import Cell, Row, Table, count, part, word
 from fer_dist.scores.figures.hidden import hidden_figure
@@ -23,7 +23,8 @@ SPOKEN = {
 }
 """Claim -> what the study concludes, as a sentence has it."""
 
-VERDICTS = {"shown": "shown", "contradicted": "contradicted", "undecided": "the data cannot tell"}
+VERDICTS = {"shown": "shown", "contradicted": "contradicted", "undecided": "not shown"}
+"""Contradicted: the opposite is shown. Not shown: the data cannot tell."""
 
 ALIKE = "right and wrong images look alike"
 
@@ -66,7 +67,8 @@ def claims_table(results: Sequence[Result]) -> Table:
         "claims",
         "The study's conclusions as tests. The effect is in points of informedness (0: knows nothing), an excess over "
         "the same network with random weights and over as much of the image hidden elsewhere; of edges it is in "
-        "correlation, of maps in shares. One-sided p after Holm's correction over the sets.",
+        "hundredths of correlation, of maps in points of a share. One-sided p after Holm's correction over the sets. "
+        '"Contradicted": the opposite is shown.',
         [(result, claim, ALL, test) for result in _with(results) for claim, test in _whole_tests(result)],
     )
 
@@ -102,7 +104,7 @@ def regions_tables(results: Sequence[Result]) -> Iterator[Table]:
             if region in hidden:
                 one = hidden[region]
                 controls = [control["p"] for control in one["more_than"].values()]
-                cells += [_fall(one["p"]), *([_fall(controls[0])] if controls else [word("")])]
+                cells += [_fall(one["p"]), _fall(controls[0]) if controls else Cell(None, "points")]
             rows.append(tuple(cells))
         by_method = [column for name in methods for column in (f"{name}, share per area", "its random weights")]
         yield Table(
@@ -158,13 +160,13 @@ def hidden_figures(results: Sequence[Result]) -> Iterator[PageFigure]:
     """For each result what hiding each region costs, beside the same area elsewhere."""
     for result in _with(results):
         for fill, hidden in (result.explained or {})["hidden"].items():
-            title = f"{result.model} on {result.set_name}, hidden by {fill}"
+            title = f"{result.model} on {result.set_name}"
             said = ", ".join(f"{name} {signed_points(one['p']['mean'])}" for name, one in hidden.items())
             yield page_figure(
                 file_name(f"hidden-{fill}", result),
                 hidden_figure(hidden, title),
-                f"Fall of p, in points, where a region is hidden, {title}: {said}.",
-                "What hiding a region costs the predicted emotion, beside as much of the image elsewhere.",
+                f"Fall of p, in points, where a region is hidden by {fill}, {title}: {said}.",
+                f"What hiding a region (by {fill}) costs the predicted emotion, beside as much of the image elsewhere.",
             )
 
 
@@ -179,7 +181,7 @@ def _whole_tests(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
         yield claim, tests[ALL] | values["verdicts"][claim][ALL]
     alike = values["right_and_wrong"]
     if alike:
-        note = f"{alike['block']}, {alike['region']}; none above {points(alike['at_most'])}"
+        note = f"{alike['region']}, {alike['block']}"
         yield ALIKE, {"excess": alike["difference"], "note": note} | values["verdicts"][ALIKE][ALL]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from support.faces import faces, shard_set
 from support.own_networks import InParts, Small
 from support.scenes import astronaut, needs_detector
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from fer_dist.cli.commands import main
@@ -303,6 +304,12 @@ def test_the_untrained_network_is_the_same_each_time_and_leaves_torchs_generator
     assert InParts(7).parts()[0]
 
 
+def shown(run):
+    """The tags of the images in TensorBoard."""
+    events = EventAccumulator(str(run)).Reload()
+    return set(events.Tags()["images"])
+
+
 def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, capsys):
     network = network_of(Config(DataConfig(size=40, crop=36), ModelConfig(width=16)))
     torch.manual_seed(0)
@@ -310,7 +317,16 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     sets = [str(shard_set(tmp_path / split, [faces(12, emotions=6)], split=split)) for split in ("val", "test")]
     words = ["explain", str(tmp_path / "run"), "--data", *sets, "--batch-size", "8", "--faithfulness-samples", "3"]
     words += ["--device", "cpu", "--threads", "1", "--json", str(tmp_path / "all.json"), "--reference-samples", "9"]
+    words += ["--html", str(tmp_path / "page.html")]
     assert main([*words, "--methods", "grad-cam", "hirescam"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Where the network looks" in page
+    assert page.count('src="data:image/jpeg;base64') == 6
+    assert shown(tmp_path / "run") == {
+        f"explain/drawn-{split}/{name}"
+        for split in ("val", "test")
+        for name in ("maps-right", "maps-misclassified", "points")
+    }
     told = capsys.readouterr()
     assert "share per area" in told.out
     assert "regions by template of 12" in told.err

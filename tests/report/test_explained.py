@@ -1,0 +1,124 @@
+"""Where the networks look, as the report says it: sentences, tables and the page, of values that are made here."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.page import Page, rendered
+from support.small_studies import crossed
+
+from fer_dist.explain.claims import ALIKE as ALIKE_CLAIM
+from fer_dist.explain.claims import ALL as ALL_EMOTIONS
+from fer_dist.explain.claims import EDGES, OF_REGIONS, Measured, against, decided
+from fer_dist.report import explained as explained_module
+from fer_dist.report.explained import claim_sentences, claims_table, method_sentences, planted_table, regions_tables
+from fer_dist.report.sections import sections
+
+
+def mean(value):
+    return {"mean": value, "interval": [value - 0.01, value + 0.01]}
+
+
+def values_of(excess, believed=True):
+    """What an explanation gives, with an excess of 10 points here for the mouth, and one method."""
+    regions = ("mouth", "eyes", "left half", "right half")
+    tests = {ALL_EMOTIONS: against(Measured(excess, 1e-4), [0.01, -0.01, 0.0, 0.005])}
+    values = {
+        "methods": ["grad-cam"],
+        "believed": {"grad-cam": believed},
+        "points": {"template": 12},
+        "regions": {
+            "area": {name: mean(0.25) for name in regions},
+            **{
+                name: {region: mean(0.3) | {"per_area": 1.2, "first": 0.5} for region in regions}
+                for name in ("grad-cam", "grad-cam, random weights", "uniform")
+            },
+        },
+        "hidden": {
+            "mean": {
+                name: {"p": mean(0.2), "more_than": {"at a random place": {"p": mean(0.1)}} if name == "mouth" else {}}
+                for name in regions
+            }
+        },
+        "faithfulness": {
+            name: {
+                "measures": {measure: mean(0.4) for measure in ("deletion", "insertion", "correlation")},
+                "beats_controls": {"deletion": believed} if name == "grad-cam" else None,
+            }
+            for name in ("grad-cam", "uniform")
+        },
+        "cascade": {"grad-cam": {"head": mean(0.6), "conv": mean(0.1)}},
+        "claims": {"mouth and nose over eyes": tests | {"fear": tests[ALL_EMOTIONS]}},
+        "right_and_wrong": {
+            "p": 0.3, "block": "stage 1, block 1", "region": "ears", "difference": 0.02, "at_most": 0.05,
+            "images": {"right": 3, "wrong": 4},
+        },
+    }  # fmt: skip
+    return values | {"verdicts": decided({"set": values})["set"]}
+
+
+@pytest.fixture(scope="module")
+def study():
+    plain = crossed(850, 510)
+    first, second = plain.results
+    planted = {
+        "cue": "mouth", "images": 400, "accuracy": 0.6, "hiding": 0.9, "controls": {"uniform": 0.2},
+        "methods": {"grad-cam": {"found": 0.7, "random_weights": 0.1, "believed": False}},
+    }  # fmt: skip
+    found = (replace(first, explained=values_of(0.4)), replace(second, explained=values_of(-0.4, believed=False)))
+    return replace(plain, results=found, planted=(planted,))
+
+
+def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
+    mouth, alike = claim_sentences(study.results)
+    assert mouth == (
+        "“Mouth and nose count for more than the eyes”: shown for wild on wild; contradicted for wild on lab."
+    )
+    assert alike == "“Maps of right and of wrong images are alike”: not shown for wild on wild, wild on lab."
+    believed, not_believed = method_sentences(study.results)
+    assert believed == "wild on wild: grad-cam beat all six maps that know nothing in three measures."
+    assert not_believed.startswith("wild on lab: grad-cam did not beat every map")
+
+
+def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_marked(study):
+    rows = claims_table(study.results).rows
+    assert [row[0].text for row in rows[:2]] == [
+        explained_module.SPOKEN[name] for name in ("mouth and nose over eyes", ALIKE_CLAIM)
+    ]
+    assert [row[3].text for row in rows] == ["+39.9", "+2.0", "\N{MINUS SIGN}40.1", "+2.0"]
+    assert rows[1][3].note == "ears, stage 1, block 1"
+    own, other = regions_tables(study.results)
+    assert [own.rows[0][2].text, other.rows[0][2].text] == ["1.20", "1.20 *"]
+    assert own.rows[0][-1].text == "+10.0"
+    assert own.rows[1][-1].text == "–"
+    assert [cell.text for cell in planted_table(study).rows[0]] == [
+        "grad-cam *",
+        "mouth",
+        "60.0 %",
+        "400",
+        "70.0 %",
+        "10.0 %",
+    ]
+
+
+def test_several_seeds_are_told_as_networks():
+    test = values_of(0.4)["claims"]["mouth and nose over eyes"][ALL_EMOTIONS] | {"networks": 3, "verdict": "shown"}
+    assert explained_module._note(test) == "over 3 networks"
+
+
+def test_the_page_has_a_section_with_all_of_it_and_none_where_nobody_looked(study):
+    (section,) = [one for one in sections(study) if one.name == "maps"]
+    assert [table.name for table in (*section.tables, *section.folded)] == [
+        "claims", "planted", "regions-wild-wild-test", "regions-wild-lab-test", "claims-by-emotion", "attribution",
+    ]  # fmt: skip
+    text = " ".join(Page(rendered(study)).text)
+    assert "Where the network looks" in text
+    assert "not shown" in text
+    assert "maps" not in [one.name for one in sections(crossed(850, 510))]
+
+
+def test_the_report_knows_every_claim_that_an_explanation_tests():
+    assert set(explained_module.SPOKEN) == {*OF_REGIONS, EDGES, ALIKE_CLAIM}
+    assert explained_module.ALL == ALL_EMOTIONS
+    assert explained_module.ALIKE == ALIKE_CLAIM
+    assert np.isfinite(values_of(0.1)["claims"]["mouth and nose over eyes"][ALL_EMOTIONS]["p"])
