@@ -1,4 +1,4 @@
-"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate.
+"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate, export.
 
 The commands do their work with these functions. Nothing heavy is imported before one of them is called; nothing is
 printed unless `show` is given, as `show=Terminal()`. What the caller can mend is an InputError, whose message names
@@ -12,7 +12,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_dist.config.settings import Config, DataConfig, EvaluateConfig
+from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExportConfig
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Message, Progress, Scalars, Terminal, counting
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from fer_dist.data.loading.loader import Loader
     from fer_dist.data.shards.manifest import Manifest
+    from fer_dist.deploy.quantise import Cost
     from fer_dist.scores.table import Predictions
 
 __all__ = (
     "Config",
     "Evaluation",
+    "Export",
     "Faces",
     "InputError",
     "Message",
@@ -36,6 +38,7 @@ __all__ = (
     "WorkError",
     "build_shards",
     "evaluate",
+    "export",
     "open_shards",
     "quiet",
     "train",
@@ -315,6 +318,52 @@ def evaluate(
 
     found = evaluate(config, counting(show, "evaluations"), show, opened)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that agrees with its run.
+
+    path:       of the file. checked: over how many images of what, in words. outputs: logits or probabilities.
+    difference: the largest between what the file and the run say of an image.
+    others:     images with another emotion, since their two largest logits lie closer than 1e-4, in words.
+    int8:       with int8=True, the file in integers. costs: of each set, float32, int8 (accuracies from 0 to 1),
+                difference, interval (95 %), differing (images with another emotion) and images.
+    """
+
+    path: Path
+    checked: str
+    outputs: str
+    difference: float
+    others: tuple[str, ...]
+    int8: Path | None = None
+    costs: "tuple[Cost, ...]" = ()
+
+
+def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
+    """Write a network as one file, ONNX or torch.export's, and hold it against the run over sets or drawn faces.
+
+    run:      run folder, as `Training.folder`, also at a URL, or a .safetensors file.
+    show:     called with the images that were looked at.
+    settings: flags of `fer-dist export --help` by name: format="pt2", data="shards/test", softmax=True, out=...
+    Raises InputError where the run, a set or the extra is missing or does not fit; WorkError where torch cannot follow
+    the network, and where the file's outputs differ by more than 1e-4.
+    """
+    from fer_dist.config.named import checked
+    from fer_dist.deploy.given import open_given
+    from fer_dist.storage.paths import settled
+
+    if "data" in settings:
+        settings["data"] = _texts(settings["data"])
+    config = settled(ExportConfig(**checked(ExportConfig, settings)))
+    # Before torch is imported.
+    sets, calibration = open_given(fspath(run), config)
+    from fer_dist.deploy.export import export_run
+
+    found = export_run(fspath(run), config, sets, calibration, counting(show, "images"))
+    agreed = found.found
+    others = tuple(map(str, agreed.others))
+    return Export(found.path, found.checked, found.outputs, agreed.difference, others, found.int8, found.costs)
 
 
 def _texts(places: Place | Sequence[Place]) -> tuple[str, ...]:

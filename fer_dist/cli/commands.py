@@ -12,6 +12,7 @@ from fer_dist.bench.commands import BENCHES, bench
 from fer_dist.cli.completion import SHELLS, completion
 from fer_dist.cli.evaluate import evaluate_command
 from fer_dist.cli.explain import explain_command
+from fer_dist.cli.export import export_command
 from fer_dist.cli.shards import SHARD_COMMANDS, shards
 from fer_dist.cli.study import STUDY_COMMANDS, study_command
 from fer_dist.cli.train import presets, train_command
@@ -88,6 +89,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("PRESET: train a network; the same as python -m fer_dist.train", train_command, presets),
     "evaluate": Command("score every model on every set", evaluate_command),
     "explain": Command("where a network looks: feature maps, gates, regions, beside their controls", explain_command),
+    "export": Command("RUN: write it as an ONNX or .pt2 file that agrees with it", export_command),
     "study": Command(
         "PLAN: train, evaluate across datasets, transfer, report; paper is the published one",
         study_command,

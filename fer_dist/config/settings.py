@@ -343,7 +343,8 @@ class EvaluateConfig:
     """Which models on which sets."""
 
     models: tuple[PathOrUrl, ...]
-    """Run folders, also at URLs, or .safetensors files (their results then go beside them)."""
+    """Run folders, also at URLs, or files: .safetensors (their results then go beside them), and .onnx, also of others
+    (theirs go to FILE.scores)."""
 
     data: tuple[PathOrUrl, ...]
     """Sets of shards: folders, patterns in one, manifests, or any of these at a URL, as for --data.train; or folders
@@ -354,6 +355,29 @@ class EvaluateConfig:
 
     network: tuple[str, ...] = ()
     """Networks of your own that models name, as package.module:function. A file alone has nothing imported."""
+
+    labels: str = ""
+    """Of ONNX files of others, as the next six: the classes in the order of the outputs, as anger,fear,happiness. Files
+    of fer-dist export say all of this themselves."""
+
+    input_size: int = 0
+    """Side of its input in pixels, to which the whole image is resized. 0: as its file says."""
+
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    """Colours of its input, in their order."""
+
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    """Axes of its input: [batch, channels, height, width], or the channels last."""
+
+    mean: tuple[float, ...] = ()
+    """Subtracted from each channel after scaling to 0..1, in the order red, green, blue; one number is for all. 0 where
+    nothing is subtracted."""
+
+    std: tuple[float, ...] = ()
+    """Divides each channel after that. 1 for inputs from 0 to 1, 0.003921569 (1/255) for inputs from 0 to 255."""
+
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What it gives: probabilities where a softmax is its last step."""
 
     batch_size: int = 256
     """Images that go through the network at once. The scores do not depend on it."""
@@ -458,6 +482,62 @@ class ExplainConfig:
 
     ray: RayConfig = field(default_factory=RayConfig)
     """Where it runs: here, or each set as a task on Ray."""
+
+    cache: OnDisk = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
+
+    @property
+    def reading(self) -> DataConfig:
+        """As settings of reading."""
+        return DataConfig(drop_extra=self.drop_extra, on_bad=self.on_bad, cache=self.cache, cache_gb=self.cache_gb)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How a network is handed on, and what its file is held against."""
+
+    format: Literal["onnx", "pt2"] = "onnx"
+    """onnx, for onnxruntime and many others (extra export), or pt2, torch.export's own, which holds pickles: load only
+    one that you trust."""
+
+    out: OnDisk = ""
+    """File to write. Empty: RUN/export/NAME.onnx, or .pt2; of a .safetensors file beside it."""
+
+    data: tuple[PathOrUrl, ...] = ()
+    """Sets of shards over which the file is held against the run, as for --data of evaluate. None: drawn faces."""
+
+    softmax: bool = False
+    """The file gives probabilities, in place of logits."""
+
+    int8: bool = False
+    """Of onnx: a second file in 8-bit integers, by onnxruntime's static quantisation, and what that costs on --data."""
+
+    calibration: PathOrUrl = ""
+    """With int8: a set of shards, train or val, whose images give the ranges of the integers."""
+
+    calibration_samples: int = 512
+    """Images of it, at most: those whose keys have the smallest hashes. 0: all."""
+
+    checkpoint: str = "last"
+    """Which checkpoint: last, best, or a step."""
+
+    network: tuple[str, ...] = ()
+    """A network of your own that the model names, as package.module:function. A file alone has nothing imported."""
+
+    batch_size: int = 64
+    """Images at once while the file is held against the run."""
+
+    threads: int = 0
+    """Threads that decode. 0: one for each core, at most 8."""
+
+    drop_extra: bool = False
+    """Leave out images of emotions that the model does not have, instead of stopping."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """An image that does not decode: stop, or skip."""
 
     cache: OnDisk = ""
     """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""

@@ -18,10 +18,11 @@ from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.data.shards.crop_rule import difference
 from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
+from fer_dist.evaluate.pairs import open_model
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
 from fer_dist.evaluate.results import check_can_save, predictions_path, results_folder, save_evaluation, scored
 from fer_dist.progress import Message, Progress, Scalars
-from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.checkpoint import Checkpoints
 from fer_dist.runs.curves import add_scores
 from fer_dist.runs.folder import RunFolder, entered
 from fer_dist.runs.network import Network, on_device
@@ -62,7 +63,7 @@ def evaluate(
     """
     sets = opened or open_given(config)
     homes = [entered(path) for path in config.models]
-    models = [(home, *load_model(home, config.checkpoint, config.network)) for home in homes]
+    models = [(home, *open_model(home, config)) for home in homes]
     # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.
     steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
     readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
@@ -106,7 +107,7 @@ class Part:
 
 def predict_part(part: Part, device: str) -> Predicted:
     """What a Ray task runs, on cpu or cuda. Raises InputError and WorkError as `evaluate` does."""
-    network, model = load_model(part.model, part.config.checkpoint, part.config.network)
+    network, model = open_model(entered(part.model), part.config)
     reader = _open_set(part.config, part.data, network)
     picked = pick_device(device)
     return _predict_set(part.config, (network, on_device(model, picked)), reader, picked, part.batches)

@@ -10,8 +10,8 @@ from fer_dist.data.shards.crop_rule import NO_BOX
 from fer_dist.data.shards.leave_out import check_named
 from fer_dist.data.shards.selection import listed
 from fer_dist.errors import InputError, naming
-from fer_dist.runs.architecture import check_architecture
-from fer_dist.runs.folder import find_run
+from fer_dist.runs.architecture import check_architecture, check_onnx
+from fer_dist.runs.folder import ONNX, find_run
 from fer_dist.storage.paths import shown
 
 
@@ -28,8 +28,11 @@ def open_given(config: EvaluateConfig) -> list[ShardSet]:
     check_ray(config.ray)
     for name in config.network:
         check_architecture(name, "--network")
-    for model in config.models:
-        find_run(model)
+    are_onnx = [find_run(model).path.suffix == ONNX for model in config.models]
+    if any(are_onnx):
+        check_onnx(config.models[are_onnx.index(True)])
+    elif config.labels:
+        raise InputError("--labels: is for ONNX files of others, and --models names none")
     with naming("--data"):
         sets = [open_set(place, config.reading) for place in config.data]
     names = [found.manifest.name for found in sets]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fer_dist.data.loading.reader import Reader
 from fer_dist.errors import InputError
-from fer_dist.runs.folder import SCORES, RunFolder
+from fer_dist.runs.folder import ONNX, SCORES, RunFolder
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions, check_keys
 from fer_dist.storage.untrusted import Value, read_regular, record
@@ -35,7 +35,12 @@ LONGEST_TEXT = 500
 
 
 def results_folder(model: Path) -> Path:
-    """Where the results of a model go: its run folder, or that of its .safetensors file."""
+    """Where the results of a model go: its run folder, that of its .safetensors file, or beside an ONNX file.
+
+    ONNX files, as of several peers, may lie in one folder.
+    """
+    if model.suffix == ONNX and not model.is_dir():
+        return model.with_name(f"{model.name}.scores")
     return model if model.is_dir() else model.parent
 
 

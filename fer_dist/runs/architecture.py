@@ -48,6 +48,13 @@ def check_architecture(name: str, flag: str) -> None:
         raise InputError(f"{flag} {name}: no module {top} here; {_WHERE}")
 
 
+def check_onnx(what: str, more: tuple[str, ...] = ()) -> None:
+    """Raises InputError where a library of the extra export is missing. what: that needs it; more: beside the usual."""
+    missing = [name for name in ("onnx", "onnxruntime", *more) if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{what}: needs {', '.join(missing)}, not installed here; pip install 'fer-dist[export]'")
+
+
 def is_own(name: str) -> bool:
     """Whether a name is that of a user's own network: package.module:function."""
     return len(name) <= LONGEST and not name.startswith(TIMM) and _OWN.fullmatch(name) is not None

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,12 +22,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from fer_dist.data.emotions import fault_of_names
 from fer_dist.errors import InputError, WorkError, naming
-from fer_dist.runs.architecture import is_of_timm, is_own
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
 from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, as_text, parsed
-from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_described, check_weights
+from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_described, check_weights, described
 from fer_dist.storage.untrusted import Count, Number, Value, read_or_nothing, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
@@ -252,7 +250,7 @@ def load_model(
     source = f"{path}: not a model of fer_dist"
     try:
         with safe_open(path, framework="pt") as file:
-            network = _described((file.metadata() or {}).get("network", ""), source)
+            network = described((file.metadata() or {}).get("network", ""), source)
             names = file.keys()
             check_described(network, {name: list(file.get_slice(name).get_shape()) for name in names}, source)
             tensors = {name: file.get_tensor(name) for name in names}
@@ -269,22 +267,6 @@ def load_model(
         if not model(torch.ones(1, 3, side, side)).isfinite().all():
             raise InputError(f"{path}: its weights give no numbers; take another --checkpoint, or train it again")
     return network, model
-
-
-def _described(text: str, source: str) -> Network:
-    """The description in a file's metadata."""
-    unknown = set(record(dict[str, Any], text, source, WRITTEN_BY_US)) - {item.name for item in fields(Network)}
-    if unknown:
-        raise InputError(f"{source} that this version knows: it has {', '.join(sorted(unknown))[:80]}; use a newer one")
-    network = record(Network, text, source, WRITTEN_BY_US)
-    if not (network.is_ours or is_of_timm(network.architecture) or is_own(network.architecture)):
-        lacks = f"its architecture is {network.architecture[:80]!r}, which this version lacks"
-        raise InputError(f"{source}: {lacks}; {WRITTEN_BY_US}")
-    if network.crop > network.size or len(set(network.emotions)) < len(network.emotions):
-        raise InputError(f"{source}: its crop is larger than its size, or an emotion comes twice; {WRITTEN_BY_US}")
-    if fault := fault_of_names(network.emotions):
-        raise InputError(f"{source}: its classes: {fault}; {WRITTEN_BY_US}")
-    return network
 
 
 def _by_score(entry: Entry) -> tuple[float, int]:

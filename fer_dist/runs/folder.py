@@ -25,8 +25,12 @@ LIST = f"{CHECKPOINTS}/list.json"
 OWNER = f"{CHECKPOINTS}/owner"
 LEDGER = "ledger"
 SCORES = "scores.json"
-RESULTS = {"predictions", "figures", "robustness", SCORES}
-"""What an evaluation leaves in a run folder."""
+ONNX = ".onnx"
+"""Ending of a file that find_run finds beside .safetensors."""
+
+EXPORT = "export"
+RESULTS = {"predictions", "figures", "robustness", EXPORT, SCORES}
+"""What an evaluation or an export leaves in a run folder."""
 
 
 class RunFolder:
@@ -313,7 +317,7 @@ def check_can_write(folder: RunFolder) -> None:
 
 
 def find_run(address: str) -> RunFolder:
-    """The folder of a run, or a .safetensors file, that is to be read; nothing of it is fetched.
+    """The folder of a run, or a file of weights, that is to be read; nothing of it is fetched.
 
     Raises InputError where there is none, or it has no checkpoint.
     """

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import torch
@@ -10,12 +10,12 @@ from annotated_types import Interval, Len
 from torch import Tensor, nn
 
 from fer_dist.config.settings import Config
-from fer_dist.data.emotions import model_classes
+from fer_dist.data.emotions import fault_of_names, model_classes
 from fer_dist.data.shards.crop_rule import CropRule
 from fer_dist.errors import InputError
 from fer_dist.model import SEResNet18
-from fer_dist.runs.architecture import LONGEST, OURS, TIMM, own_maker
-from fer_dist.storage.untrusted import Count, Number
+from fer_dist.runs.architecture import LONGEST, OURS, TIMM, is_of_timm, is_own, own_maker
+from fer_dist.storage.untrusted import Count, Number, record
 
 OURS_IN_FILES = "se-resnet-18"
 
@@ -95,6 +95,22 @@ def _of_timm(name: str, classes: int, crop: int) -> nn.Module:
     more: dict[str, Any] = {"img_size": crop} if is_fixed else {}
     made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **more)
     return made
+
+
+def described(text: str, source: str) -> Network:
+    """The description in a file's metadata. Raises InputError, which begins with source, where it is none."""
+    unknown = set(record(dict[str, Any], text, source, WRITTEN_BY_US)) - {item.name for item in fields(Network)}
+    if unknown:
+        raise InputError(f"{source} that this version knows: it has {', '.join(sorted(unknown))[:80]}; use a newer one")
+    network = record(Network, text, source, WRITTEN_BY_US)
+    if not (network.is_ours or is_of_timm(network.architecture) or is_own(network.architecture)):
+        lacks = f"its architecture is {network.architecture[:80]!r}, which this version lacks"
+        raise InputError(f"{source}: {lacks}; {WRITTEN_BY_US}")
+    if network.crop > network.size or len(set(network.emotions)) < len(network.emotions):
+        raise InputError(f"{source}: its crop is larger than its size, or an emotion comes twice; {WRITTEN_BY_US}")
+    if fault := fault_of_names(network.emotions):
+        raise InputError(f"{source}: its classes: {fault}; {WRITTEN_BY_US}")
+    return network
 
 
 def check_described(network: Network, shapes: Mapping[str, list[int]], source: str) -> None:

@@ -129,6 +129,7 @@ def all_flags() -> frozenset[str]:
         ("train", "paper"),
         ("evaluate",),
         ("explain",),
+        ("export",),
         ("study", "paper"),
         ("study", "report"),
         ("doctor",),

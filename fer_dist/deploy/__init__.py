@@ -1,0 +1,1 @@
+"""A trained network in use: predicts, and is exported. May import evaluate and below."""
