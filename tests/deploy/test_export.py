@@ -1,6 +1,8 @@
 """A network that is handed on as a file says what the run says: ONNX, torch.export's, integers; a wrong one is seen."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from support.faces import faces, shard_set
 from support.runs import arguments, drawn_shards
 from torch import Tensor, nn
 
@@ -109,6 +112,52 @@ def test_probabilities_of_an_onnx_file_are_scored_as_the_run(tmp_path, shards):
     assert found.checked == "64 drawn faces, no photographs"
     ours, theirs = api.evaluate([run, found.path], shards / "test", device="cpu", threads=1)
     np.testing.assert_allclose(theirs.predictions.probabilities, ours.predictions.probabilities, atol=TOLERANCE)
+
+
+ALONE = """
+import runpy, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in {"numpy", "PIL", "onnxruntime"} | sys.stdlib_module_names:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_script_of_30_lines_with_numpy_pillow_and_onnxruntime_alone_says_what_evaluate_says(exported, tmp_path):
+    script = Path(__file__).parents[2] / "launch" / "onnx_faces.py"
+    assert len(script.read_text().splitlines()) <= 40
+    # Smaller than the input, as large, and larger.
+    members = {side: faces(6, side=side, form="JPEG") for side in (16, 24, 60)}
+    jpgs = {}
+    for side, made in members.items():
+        for index, face in enumerate(made):
+            jpgs[f"{side}-{index}"] = tmp_path / f"{side}-{index}.jpg"
+            jpgs[f"{side}-{index}"].write_bytes(face.members["jpg"])
+    named = [replace(face, key=f"{side}-{index}") for side in members for index, face in enumerate(members[side])]
+    shards = shard_set(tmp_path / "test", [named], split="test")
+    ended = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(script), str(exported.path), *map(str, jpgs.values())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    (scored,) = api.evaluate(exported.path, shards, device="cpu", threads=1)
+    table = scored.predictions
+    rows = dict(zip(table.keys, table.probabilities, strict=True))
+    for line in lines:
+        name = Path(line.pop("image")).stem
+        assert tuple(line) == table.emotions
+        # What the script's page states. Where nothing is resized, only rounding differs.
+        tolerance = 1e-5 if name.startswith("24-") else 0.02
+        np.testing.assert_allclose(list(line.values()), rows[name], atol=tolerance)
+    assert len(lines) == len(rows)
 
 
 def test_a_file_that_says_something_else_gets_no_name(run, exported, monkeypatch, capsys):
