@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fer_dist.data.loading.loader import Loader
     from fer_dist.data.shards.manifest import Manifest
     from fer_dist.deploy.quantise import Cost
+    from fer_dist.report.card import File
     from fer_dist.scores.table import Predictions
 
 __all__ = (
@@ -262,6 +263,8 @@ def train(
     from fer_dist.train.start import start
 
     folder = start(found, preset, resume, show, opened=opened)
+    if launched().rank == 0:
+        _write_card(folder, "last", show)
     validation = (opened or {}).get(found.data.val)
     known = scores_of(run_folder(found)) if validation else {}
     return Training(folder, known.get(validation.manifest.name, {}) if validation else {})
@@ -317,6 +320,8 @@ def evaluate(
     from fer_dist.evaluate.evaluate import evaluate
 
     found = evaluate(config, counting(show, "evaluations"), show, opened)
+    for name in names:
+        _write_card(name, config.checkpoint, show)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
 
 
@@ -363,7 +368,43 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
     found = export_run(fspath(run), config, sets, calibration, counting(show, "images"))
     agreed = found.found
     others = tuple(map(str, agreed.others))
+    from fer_dist.deploy.quantise import costs_table
+    from fer_dist.report.card import File
+
+    costs = costs_table(found.costs) if found.costs else ([], [])
+    about = File(found.path.name, found.checked, found.outputs, agreed.difference, costs)
+    _write_card(fspath(run), config.checkpoint, show, (found.path, about))
     return Export(found.path, found.checked, found.outputs, agreed.difference, others, found.int8, found.costs)
+
+
+def _write_card(run: str, checkpoint: str, show: Progress, export: "tuple[Path, File] | None" = None) -> None:
+    """Write the card of a run into its folder, or that of an export beside it. A README of a person's own stays."""
+    from fer_dist.evaluate.known import known_of
+    from fer_dist.report.card import OURS, card
+    from fer_dist.runs.folder import CARD, entered
+    from fer_dist.storage.untrusted import read_or_nothing
+    from fer_dist.storage.writing import write_atomically
+
+    home = entered(run)
+    if export:
+        target = export[0].with_name(f"{export[0].name}.md")
+    elif home.path.is_dir():
+        target = home.path / CARD
+    else:
+        return
+    written = read_or_nothing(target, len(OURS) + (1 << 20))
+    if written and not written.startswith(OURS.encode()):
+        show(Message(f"note: {target} is no card of fer_dist, and stays as it is"))
+        return
+    try:
+        text = card(known_of(home, checkpoint), export and export[1])
+    except InputError as error:
+        # What was asked for is done; a file beside it is damaged.
+        show(Message(f"note: no card is written: {error}"))
+        return
+    write_atomically(target, text.encode())
+    home.send()
+    home.close()
 
 
 def _texts(places: Place | Sequence[Place]) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ from typing import Annotated
 
 from fer_dist import __version__
 from fer_dist.bench.commands import BENCHES, bench
+from fer_dist.cli.cite import cite_command
 from fer_dist.cli.completion import SHELLS, completion
 from fer_dist.cli.evaluate import evaluate_command
 from fer_dist.cli.explain import explain_command
 from fer_dist.cli.export import export_command
+from fer_dist.cli.runs import runs_command
 from fer_dist.cli.shards import SHARD_COMMANDS, shards
 from fer_dist.cli.study import STUDY_COMMANDS, study_command
 from fer_dist.cli.train import presets, train_command
@@ -90,6 +92,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("score every model on every set", evaluate_command),
     "explain": Command("where a network looks: feature maps, gates, regions, beside their controls", explain_command),
     "export": Command("RUN: write it as an ONNX or .pt2 file that agrees with it", export_command),
+    "cite": Command("RUN: a paragraph of methods and a BibTeX entry, from its files", cite_command),
+    "runs": Command("ROOT: list the runs there, also in a store: how far each came, what it scored", runs_command),
     "study": Command(
         "PLAN: train, evaluate across datasets, transfer, report; paper is the published one",
         study_command,

@@ -269,6 +269,16 @@ def load_model(
     return network, model
 
 
+def description_of(path: Path) -> Network:
+    """What a file of weights says of its network, which is not built. Raises InputError where it is none of ours."""
+    source = f"{path}: not a model of fer_dist"
+    try:
+        with safe_open(path, framework="pt") as file:
+            return described((file.metadata() or {}).get("network", ""), source)
+    except SAFETENSORS_ERRORS as error:
+        raise InputError(f"{source} ({error}); {WRITTEN_BY_US}") from None
+
+
 def _by_score(entry: Entry) -> tuple[float, int]:
     """Higher is better; of equal scores the earlier checkpoint."""
     return (entry.score if entry.score is not None else float("-inf"), -entry.step)

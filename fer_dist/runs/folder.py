@@ -29,7 +29,8 @@ ONNX = ".onnx"
 """Ending of a file that find_run finds beside .safetensors."""
 
 EXPORT = "export"
-RESULTS = {"predictions", "figures", "robustness", EXPORT, SCORES}
+CARD = "README.md"
+RESULTS = {"predictions", "figures", "robustness", EXPORT, CARD, SCORES}
 """What an evaluation or an export leaves in a run folder."""
 
 

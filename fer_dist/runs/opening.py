@@ -60,7 +60,7 @@ def going_on(config: Config) -> Config:
     """The configuration with the lanes and the block of the run that stands in its folder, where it sets none."""
     folder = run_folder(config)
     try:
-        known = _kept_in(folder)
+        known = kept_in(folder)
     except (OSError, WorkError):
         # What is wrong with the folder is said where it is checked.
         return config
@@ -94,7 +94,7 @@ def check_run_folder(config: Config, sets: dict[str, dict[str, Any]], resume: bo
 
 
 def _check_content(config: Config, sets: dict[str, dict[str, Any]], folder: RunFolder, resume: bool) -> None:
-    known = _kept_in(folder)
+    known = kept_in(folder)
     if known:
         found = differences(known.config, config)
         if known.sets is not None:
@@ -153,7 +153,7 @@ def choices_kept(config: Config) -> dict[str, Any]:
     """What the run in the folder has chosen, by the names of the settings; nothing where there is no run yet."""
     folder = run_folder(config)
     try:
-        known = _kept_in(folder)
+        known = kept_in(folder)
     except (OSError, WorkError) as error:
         raise InputError(f"--run.root: {error}") from None
     return choices_of(known.config) if known else {}
@@ -196,20 +196,26 @@ def load_config(folder: Path) -> Config:
 
 
 @dataclass(frozen=True)
-class _HeldSet:
-    """What a set held, as a run's configuration keeps it."""
+class HeldSet:
+    """What a set held, as a run's configuration keeps it.
+
+    name, variant: of the dataset and its split, and what of its release it was built from; empty in older runs.
+    """
 
     hash: str
     samples: Count
     counts: dict[str, Count]
+    name: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What config.json says of a run that counts when it goes on."""
+class Kept:
+    """What config.json says of a run that counts when it goes on, and its preset."""
 
     config: Config
-    sets: dict[str, _HeldSet] | None = None
+    sets: dict[str, HeldSet] | None = None
+    preset: str = ""
     leave_out_sha256: str = ""
     deepspeed_config_sha256: str = ""
     pretrained_sha256: str = ""
@@ -223,13 +229,16 @@ class _Named:
     config: dict[str, dict[str, Any]]
 
 
-def _kept_in(folder: RunFolder) -> _Kept | None:
-    """As `_kept`; None where there is no run yet. Raises what reading the folder raises."""
+def kept_in(folder: RunFolder) -> Kept | None:
+    """What config.json of a run says; None where there is no run yet.
+
+    Raises InputError where it is none, and what reading the folder raises.
+    """
     content = folder.read(CONFIG)
     return None if content is None else _kept(content, f"{folder.address}/{CONFIG}")
 
 
-def _kept(content: bytes, path: str) -> _Kept:
+def _kept(content: bytes, path: str) -> Kept:
     """Raises InputError where a field is missing or of another type, or a setting is not known here."""
     source = f"{path}: not the configuration of a run"
     settings = record(_Named, content, source, REMEDY).config
@@ -242,7 +251,7 @@ def _kept(content: bytes, path: str) -> _Kept:
         whole = json.loads(content)
         whole["config"]["train"]["compile"] = "on" if was_switch else "off"
         content = json.dumps(whole).encode()
-    kept = record(_Kept, content, source, REMEDY)
+    kept = record(Kept, content, source, REMEDY)
     data, train = kept.config.data, kept.config.train
     if min(data.threads, data.lanes, data.block, train.threads) < 0:
         raise InputError(f"{source}: threads, lanes or block below 0; {REMEDY}")

@@ -40,11 +40,17 @@ class Inputs:
         return f"--data.val {val.name}: {told}" if val and told else ""
 
     def sets(self) -> dict[str, dict[str, Any]]:
-        """What the sets hold, wherever they lie, as config.json keeps it: train and val -> hash, samples, counts."""
+        """What the sets hold, wherever they lie, as config.json keeps it: train and val -> hash, samples, counts ..."""
         readers = {"train": self.reader, "val": self.validation}
         manifests = {name: reader.manifest for name, reader in readers.items() if reader}
         return {
-            name: {"hash": manifest.content_hash(), "samples": manifest.samples, "counts": manifest.counts}
+            name: {
+                "hash": manifest.content_hash(),
+                "samples": manifest.samples,
+                "counts": manifest.counts,
+                "name": manifest.name,
+                "variant": str(manifest.built.get("variant", "")),
+            }
             for name, manifest in manifests.items()
         }
 

@@ -130,6 +130,8 @@ def all_flags() -> frozenset[str]:
         ("evaluate",),
         ("explain",),
         ("export",),
+        ("cite",),
+        ("runs",),
         ("study", "paper"),
         ("study", "report"),
         ("doctor",),

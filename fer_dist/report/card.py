@@ -1,0 +1,283 @@
+"""What is known of a run -> a model card: Markdown, with the model-index block that hubs read. Measures nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from fer_dist import __version__
+from fer_dist.config.settings import Config
+from fer_dist.data.shards.crop_rule import NO_BOX, RELEASE
+from fer_dist.data.sources.terms import terms_of
+from fer_dist.evaluate.known import Known
+from fer_dist.progress import Cells
+from fer_dist.report.numbers import duration, percent, span
+from fer_dist.runs.network import Network
+
+HUB_MEASURES = {
+    "accuracy": "accuracy", "mean_over_classes": "balanced_accuracy", "macro_f1": "f1",
+    "expected_calibration_error": "expected_calibration_error",
+}  # fmt: skip
+"""Name in scores.json -> type of a metric in the model-index."""
+
+RECIPE = {
+    "train.epochs": "epochs", "train.batch_size": "images a step", "train.lr": "learning rate",
+    "train.schedule": "schedule", "train.weight_decay": "weight decay", "train.label_smoothing": "label smoothing",
+    "train.loss": "loss", "data.views": "crops of an image", "data.rotate_degrees": "rotated by up to, degrees",
+    "data.flip": "mirrored", "train.precision": "precision", "train.seed": "seed",
+}  # fmt: skip
+"""Setting -> how a card calls it."""
+
+PARTS = ("eyes", "nose", "mouth")
+
+USES = """\
+It gives an image of a face one word for what the face shows, in the sense of its training labels. What a face shows is
+not what a person feels. It must not be used:
+
+- to judge people: in hiring, at work, in schools, by police or courts, at borders, for insurance or credit, in
+  medicine; the EU's AI Act forbids inferring emotions at work and in education, but for medical and safety reasons;
+- to watch people who have not agreed to it, or to tell lies, intentions, health or character from a face;
+- on faces unlike those of its data (children, other cuts, side views, masks, other cameras) before it was scored there;
+- for more than the terms of its training data allow: they may bind what is derived from the images, these weights too.
+"""
+
+
+OURS = "---\nlibrary_name: fer_dist\n"
+"""How a card begins, by which it is told from what a person wrote."""
+
+
+@dataclass(frozen=True)
+class File:
+    """An export that a card is of. name: of the file; checked, outputs, difference: as it was held against the run.
+
+    costs: of integers, header and rows; empty without.
+    """
+
+    name: str
+    checked: str
+    outputs: str
+    difference: float
+    costs: Cells = field(default_factory=lambda: ([], []))
+
+
+def card(known: Known, file: File | None = None) -> str:
+    """The Markdown of a run's card. The same files of a run give the same text."""
+    parts = [
+        f"# {_plain(known.name)}\n\n{_summary(known)}",
+        *([f"## The file\n\n{_file(file)}"] if file else []),
+        f"## What it must not be used for\n\n{USES}",
+        f"## Scores\n\n{''.join(_scores(known))}",
+        f"## Calibration\n\n{_calibration(known)}",
+        f"## Corruptions and occlusions\n\n{_robustness(known)}",
+        f"## Data\n\n{''.join(_data(known))}",
+        f"## Duplicates\n\n{_duplicates(known)}",
+        f"## Faces\n\n{_faces(known.network)}",
+        f"## Recipe\n\n{''.join(_recipe(known))}",
+    ]
+    return f"---\n{_index(known)}---\n\n" + "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def architecture(network: Network) -> str:
+    """In words."""
+    return f"an SE-ResNet-18 of width {network.width}" if network.is_ours else network.architecture
+
+
+def _file(file: File) -> str:
+    told = (
+        f"{_plain(file.name)} gives {file.outputs}. Over {_plain(file.checked)} they differ from the run's by at most "
+        f"{file.difference:.2g}. Its metadata say what it takes, in which order, and how images are prepared.\n"
+    )
+    header, rows = file.costs
+    return f"{told}\nThe same in 8-bit integers:\n\n{_table(header, rows)}" if rows else told
+
+
+def _index(known: Known) -> str:
+    """The block that hubs read. Source: Hugging Face's model cards, model-index."""
+    results = []
+    for name, scores in known.scores.items():
+        dataset, _, split = name.rpartition("-")
+        metrics = [
+            {"type": kind, "name": kind.replace("_", " "), "value": round(scores[measure], 6)}
+            for measure, kind in HUB_MEASURES.items()
+            if scores.get(measure) is not None
+        ]
+        task = {"type": "image-classification", "name": "facial emotion recognition"}
+        results.append({"task": task, "dataset": {"type": dataset, "name": name, "split": split}, "metrics": metrics})
+    content: dict[str, Any] = {
+        "library_name": "fer_dist",
+        "pipeline_tag": "image-classification",
+        "tags": ["facial-emotion-recognition"],
+    }
+    if trained := _trained_on(known):
+        content["datasets"] = [trained]
+    if results:
+        content["model-index"] = [{"name": known.name, "results": results}]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _trained_on(known: Known) -> str:
+    """The dataset; empty where that is not known."""
+    return known.sets["train"].name.rpartition("-")[0] if "train" in known.sets else ""
+
+
+def _summary(known: Known) -> str:
+    emotions = ", ".join(map(_plain, known.network.emotions))
+    trained = _trained_on(known)
+    on = f", trained on {_plain(trained)}" if trained else ""
+    when = f" Begun {known.began} UTC, {duration(known.seconds)} of training." if known.began else ""
+    return (
+        f"This is {_plain(architecture(known.network))}{on}, for images of single faces. Classes, in the order of its "
+        f"outputs: {emotions}.{when} Made with fer_dist {__version__}.\n"
+    )
+
+
+def _scores(known: Known) -> Iterator[str]:
+    if not known.scores:
+        yield "It has not been scored: fer-dist evaluate does.\n"
+        return
+    header = ["set", "images", "accuracy", "95 %", "balanced accuracy", "macro F1", "classes that the set lacks"]
+    rows = []
+    for name, scores in known.scores.items():
+        numbers = [percent(scores.get(measure)) for measure in ("mean_over_classes", "macro_f1")]
+        masked = ", ".join(scores.get("masked", ())) or "none"
+        interval = span(scores["accuracy_interval"])
+        rows.append([name, f"{scores['samples']:,}", percent(scores["accuracy"]), interval, *numbers, masked])
+    yield _table(header, rows)
+    yield "\nIntervals are of 95 %, over images, or over people where the set names them. A val set was looked at"
+    yield " during training; a test set was not. Balanced accuracy is the mean of the recalls.\n"
+    for name, classes in known.by_class.items():
+        yield f"\n### By emotion, {_plain(name)}\n\n"
+        header = ["emotion", "images", "recall", "95 %", "precision", "95 %", "F1", "95 %"]
+        yield _table(header, [[emotion, f"{one['images']:,}", *_of_class(one)] for emotion, one in classes.items()])
+    for name, attributes in known.by_attribute.items():
+        for attribute, found in attributes.items():
+            yield f"\n### By {_plain(attribute)}, {_plain(name)}\n\n"
+            rows = [
+                [group, f"{one['samples']:,}", percent(one["accuracy"]), span(one["accuracy_interval"])]
+                for group, one in found["groups"].items()
+            ]
+            yield _table([attribute, "images", "accuracy", "95 %"], rows)
+            if gap := found["gap"]:
+                best, worst = map(_plain, gap["groups"])
+                yield f"\nLargest gap: {best} over {worst}, {percent(gap['accuracy'])} ({span(gap['interval'])}).\n"
+    if not any(known.by_attribute.values()):
+        yield "\nNo set names groups of people (gender, age, ...): how it differs between them is not known.\n"
+
+
+def _of_class(one: dict[str, Any]) -> Iterator[str]:
+    for measure in ("recall", "precision", "f1"):
+        yield percent(one[measure])
+        yield span(one[f"{measure}_interval"]) if one[f"{measure}_interval"] else "–"
+
+
+def _calibration(known: Known) -> str:
+    name = "expected_calibration_error"
+    rows = [
+        [one, *(percent(scores.get(key)) for key in (name, f"{name}_floor", f"{name}_debiased"))]
+        for one, scores in known.scores.items()
+    ]
+    if not rows:
+        return "Not measured.\n"
+    table = _table(["set", "expected calibration error", "that chance alone gives", "less that"], rows)
+    return f"{table}\nHow far its confidence is from the share of right answers. Nothing was fitted after training.\n"
+
+
+def _robustness(known: Known) -> str:
+    if not known.robustness:
+        return "Not measured: fer-dist evaluate --robustness does.\n"
+    rows = []
+    for name, values in known.robustness.items():
+        regions = values["regions"]
+        drops = [percent(regions[part]["drop"]) if part in regions else "–" for part in PARTS]
+        clean, corrupted = percent(1 - values["clean"]), percent(values["mean_corruption_error"])
+        rows.append([name, f"{values['samples']:,}", clean, corrupted, *drops])
+    header = ["set", "images", "error", "error under corruptions"]
+    return _table([*header, *(f"lost without the {part}" for part in PARTS)], rows)
+
+
+def _data(known: Known) -> Iterator[str]:
+    if not known.sets:
+        yield "Not known: the weights came without their run.\n"
+        return
+    rows = []
+    for role, held in known.sets.items():
+        counts = ", ".join(f"{emotion} {count:,}" for emotion, count in held.counts.items())
+        names = held.name or "not known", held.variant or "not known"
+        rows.append([role, *names, f"{held.samples:,}", counts, held.hash])
+    yield _table(["role", "set", "built from", "images", "of each emotion", "sha256 of the manifest's content"], rows)
+    if used := known.network.counts:
+        yield f"\nOf the training set {sum(used.values()):,} images were used.\n"
+    if trained := _trained_on(known):
+        yield f"\nTerms of {_plain(trained)}, as its source states them: {terms_of(trained)}.\n"
+    yield "\nThe labels are what annotators saw, or actors were asked for; they err, and differ between cultures.\n"
+
+
+def _duplicates(known: Known) -> str:
+    listed = known.config.data.leave_out if known.config else ""
+    used = sum((known.network.counts or {}).values())
+    held = known.sets["train"].samples if "train" in known.sets else 0
+    lines = []
+    if listed:
+        lines.append(f"A list of images to leave out was given to training: {held - used:,} of {held:,} were left out.")
+    else:
+        lines.append("No list of duplicates was given to training: images of a test set may have copies among those")
+        lines.append("that it was trained on, and its scores be too high for it. fer-dist shards audit finds them.")
+    for name, scores in known.scores.items():
+        if scores.get("left_out"):
+            lines.append(f"The scores of {_plain(name)} are without {scores['left_out']:,} images of a list.")
+    return "\n".join(lines) + "\n"
+
+
+def _faces(network: Network) -> str:
+    rule = network.crop_rule
+    words = f"How the faces of its training set were cut out: {rule or 'not known'}. " + (
+        f"The image is resized to {network.size} x {network.size} pixels, and its centre of {network.crop} x "
+        f"{network.crop} is seen, as RGB from 0 to 1, less mean {_numbers(network.mean)}, divided by std "
+        f"{_numbers(network.std)}."
+    )
+    if rule and rule.box not in (NO_BOX, RELEASE):
+        return f"{words} The boxes are those of {rule.box.partition(' ')[0]}, a detector trained on WIDER FACE.\n"
+    if rule is None:
+        return f"{words} Whether a detector had a part in it is not known.\n"
+    return (
+        f"{words} No detector had a part in it; the one that fer_dist brings, CenterFace, was trained on WIDER FACE.\n"
+    )
+
+
+def _recipe(known: Known) -> Iterator[str]:
+    rows = [["weights, sha256", known.weights_sha256]]
+    if known.run:
+        rows += [["run", known.run], ["step", f"{known.step:,}"]]
+    if known.config:
+        rows.append(["preset", known.preset or "–"])
+        rows += [[spoken, _spoken(known.config, name)] for name, spoken in RECIPE.items()]
+        start = known.config.train.init_from or known.config.model.pretrained
+        rows.append(["first weights", "of another network" if start else "drawn at random"])
+    yield _table(["what", "value"], rows)
+    yield "\nAll settings stand in the run's config.json.\n" if known.config else ""
+
+
+def _spoken(config: Config, setting: str) -> str:
+    section, _, name = setting.partition(".")
+    value = getattr(getattr(config, section), name)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(_plain(cell) for cell in line)} |\n" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Words of others as words, and not as Markdown or HTML."""
+    line = " ".join(str(text).split())
+    for sign in "\\`*_[]<>|#":
+        line = line.replace(sign, f"\\{sign}")
+    return line
