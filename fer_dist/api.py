@@ -43,6 +43,7 @@ __all__ = (
     "open_shards",
     "quiet",
     "train",
+    "write_card",
 )
 
 Place = str | PathLike[str]
@@ -264,7 +265,7 @@ def train(
 
     folder = start(found, preset, resume, show, opened=opened)
     if launched().rank == 0:
-        _write_card(folder, "last", show)
+        write_card(folder, show=show)
     validation = (opened or {}).get(found.data.val)
     known = scores_of(run_folder(found)) if validation else {}
     return Training(folder, known.get(validation.manifest.name, {}) if validation else {})
@@ -321,7 +322,7 @@ def evaluate(
 
     found = evaluate(config, counting(show, "evaluations"), show, opened)
     for name in names:
-        _write_card(name, config.checkpoint, show)
+        write_card(name, checkpoint=config.checkpoint, show=show)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
 
 
@@ -373,19 +374,27 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
 
     costs = costs_table(found.costs) if found.costs else ([], [])
     about = File(found.path.name, found.checked, found.outputs, agreed.difference, costs)
-    _write_card(fspath(run), config.checkpoint, show, (found.path, about))
+    write_card(run, checkpoint=config.checkpoint, show=show, export=(found.path, about))
     return Export(found.path, found.checked, found.outputs, agreed.difference, others, found.int8, found.costs)
 
 
-def _write_card(run: str, checkpoint: str, show: Progress, export: "tuple[Path, File] | None" = None) -> None:
-    """Write the card of a run into its folder, or that of an export beside it. A README of a person's own stays."""
+def write_card(
+    run: Place, *, checkpoint: str = "last", show: Progress = quiet, export: "tuple[Path, File] | None" = None
+) -> None:
+    """Write the model card of a run, as README.md into its folder, from the files that are there.
+
+    `train`, `evaluate` and `export` do so themselves. A README that a person wrote stays, with a note; so does the card
+    of a run whose files are damaged. A file of weights alone gets none.
+    export: a file that was made of the run, and what is known of it; its card then lies beside it.
+    Raises InputError where there is no such run.
+    """
     from fer_dist.evaluate.known import known_of
     from fer_dist.report.card import OURS, card
     from fer_dist.runs.folder import CARD, entered
     from fer_dist.storage.untrusted import read_or_nothing
     from fer_dist.storage.writing import write_atomically
 
-    home = entered(run)
+    home = entered(fspath(run))
     if export:
         target = export[0].with_name(f"{export[0].name}.md")
     elif home.path.is_dir():

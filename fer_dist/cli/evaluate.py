@@ -55,6 +55,9 @@ def evaluate_command(arguments: Arguments) -> None:
 
         if flags.robustness:
             measured = evaluate_robustness(config, robustness, terminal.count("perturbed batches"))
+            for model in config.models:
+                # That of the evaluation says that this was not measured.
+                api.write_card(model, checkpoint=config.checkpoint, show=terminal)
         if flags.crops:
             costs = evaluate_crops(config, crop_settings, terminal.count("batches of other crops"))
     for line in _left_out(results):

@@ -62,13 +62,17 @@ def with_facts(proto: Any, facts: Facts) -> bytes:
 
 
 def write_pt2(path: Path, model: nn.Module, crop: int, facts: Facts) -> Answers:
-    """As `write_onnx`, torch.export's format. It holds pickles: only what this very call has written is loaded."""
+    """As `write_onnx`, torch.export's format. It holds pickles: only what this very call has made is loaded."""
     with _quietly(path):
         program = torch.export.export(model, (_example(crop),), dynamic_shapes=(_any_batch(),))
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
-        torch.export.save(program, path, extra_files={METADATA: json.dumps(facts)})
-        return torch.export.load(path).module()
+        made = io.BytesIO()
+        torch.export.save(program, made, extra_files={METADATA: json.dumps(facts)})
+        write_atomically(path, made.getvalue())
+        # Not from the path, where another's file could stand by now.
+        made.seek(0)
+        return torch.export.load(made).module()
 
 
 WRITERS = {"onnx": write_onnx, "pt2": write_pt2}

@@ -212,3 +212,15 @@ def test_a_device_that_a_model_is_asked_for_is_that_of_its_input(tmp_path):
     model = OnnxModule(saved(tmp_path / "x.onnx", ["n", 3, SIDE, SIDE]).read_bytes(), "x", network)
     assert next(model.parameters()).device == torch.device("cpu")
     assert model(torch.zeros(0, 3, SIDE, SIDE)).shape == (0, 7)
+
+
+def test_a_task_on_ray_scores_an_onnx_file_as_here(shards, tmp_path):
+    from fer_dist.config.settings import EvaluateConfig
+    from fer_dist.evaluate.evaluate import Part, predict_part
+
+    path = saved(tmp_path / "peer.onnx", ["batch", 3, SIDE, SIDE])
+    given = {"labels": ",".join(SEVEN), "mean": (0.0,), "std": (1.0,), "threads": 1, "batch_size": 4}
+    config = EvaluateConfig((str(path),), (str(shards),), **given)
+    table, bad = predict_part(Part(config, str(path), str(shards), range(1, 3)), "cpu")
+    assert not bad
+    np.testing.assert_array_equal(table.probabilities, probabilities(path, shards, batch_size=4)[4:])
