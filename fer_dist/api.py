@@ -265,7 +265,7 @@ def train(
 
     folder = start(found, preset, resume, show, opened=opened)
     if launched().rank == 0:
-        write_card(folder, show=show)
+        _also_card(folder, "last", show)
     validation = (opened or {}).get(found.data.val)
     known = scores_of(run_folder(found)) if validation else {}
     return Training(folder, known.get(validation.manifest.name, {}) if validation else {})
@@ -322,7 +322,7 @@ def evaluate(
 
     found = evaluate(config, counting(show, "evaluations"), show, opened)
     for name in names:
-        write_card(name, checkpoint=config.checkpoint, show=show)
+        _also_card(name, config.checkpoint, show)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
 
 
@@ -372,48 +372,38 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
     from fer_dist.deploy.quantise import costs_table
     from fer_dist.report.card import File
 
-    costs = costs_table(found.costs) if found.costs else ([], [])
-    about = File(found.path.name, found.checked, found.outputs, agreed.difference, costs)
-    write_card(run, checkpoint=config.checkpoint, show=show, export=(found.path, about))
+    costs = costs_table(found.costs) if found.costs else None
+    about = File(found.path, found.checked, found.outputs, agreed.difference, costs)
+    _also_card(run, config.checkpoint, show, about)
     return Export(found.path, found.checked, found.outputs, agreed.difference, others, found.int8, found.costs)
 
 
-def write_card(
-    run: Place, *, checkpoint: str = "last", show: Progress = quiet, export: "tuple[Path, File] | None" = None
-) -> None:
+def write_card(run: Place, *, checkpoint: str = "last", show: Progress = quiet) -> None:
     """Write the model card of a run, as README.md into its folder, from the files that are there.
 
-    `train`, `evaluate` and `export` do so themselves. A README that a person wrote stays, with a note; so does the card
-    of a run whose files are damaged. A file of weights alone gets none.
-    export: a file that was made of the run, and what is known of it; its card then lies beside it.
-    Raises InputError where there is no such run.
+    `train` and `evaluate` do so themselves. A README that a person wrote stays, with a note. A file of weights alone
+    gets none. Raises InputError where there is no such run, or a file of it is damaged.
     """
-    from fer_dist.evaluate.known import known_of
-    from fer_dist.report.card import OURS, card
-    from fer_dist.runs.folder import CARD, entered
-    from fer_dist.storage.untrusted import read_or_nothing
-    from fer_dist.storage.writing import write_atomically
+    _save_card(run, checkpoint, show)
+
+
+def _also_card(run: Place, checkpoint: str, show: Progress, file: "File | None" = None) -> None:
+    """The card beside what was asked for, which is done whether or not there can be one."""
+    try:
+        _save_card(run, checkpoint, show, file)
+    except (InputError, WorkError) as error:
+        show(Message(f"note: no card is written: {error}"))
+
+
+def _save_card(run: Place, checkpoint: str, show: Progress, file: "File | None" = None) -> None:
+    from fer_dist.report.card import save_card
+    from fer_dist.runs.folder import entered
 
     home = entered(fspath(run))
-    if export:
-        target = export[0].with_name(f"{export[0].name}.md")
-    elif home.path.is_dir():
-        target = home.path / CARD
-    else:
-        return
-    written = read_or_nothing(target, len(OURS) + (1 << 20))
-    if written and not written.startswith(OURS.encode()):
-        show(Message(f"note: {target} is no card of fer_dist, and stays as it is"))
-        return
-    try:
-        text = card(known_of(home, checkpoint), export and export[1])
-    except InputError as error:
-        # What was asked for is done; a file beside it is damaged.
-        show(Message(f"note: no card is written: {error}"))
-        return
-    write_atomically(target, text.encode())
-    home.send()
-    home.close()
+    if file or home.path.is_dir():
+        save_card(home, show, checkpoint, file)
+        home.send()
+        home.close()
 
 
 def _texts(places: Place | Sequence[Place]) -> tuple[str, ...]:

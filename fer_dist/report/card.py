@@ -1,7 +1,8 @@
 """What is known of a run -> a model card: Markdown, with the model-index block that hubs read. Measures nothing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,10 +11,13 @@ from fer_dist import __version__
 from fer_dist.config.settings import Config
 from fer_dist.data.shards.crop_rule import NO_BOX, RELEASE
 from fer_dist.data.sources.terms import terms_of
-from fer_dist.evaluate.known import Known
-from fer_dist.progress import Cells
+from fer_dist.evaluate.known import Known, known_of
+from fer_dist.progress import Cells, Message, Progress
 from fer_dist.report.numbers import duration, percent, span
+from fer_dist.runs.folder import CARD, RunFolder
 from fer_dist.runs.network import Network
+from fer_dist.storage.untrusted import read_or_nothing
+from fer_dist.storage.writing import write_atomically
 
 HUB_MEASURES = {
     "accuracy": "accuracy", "mean_over_classes": "balanced_accuracy", "macro_f1": "f1",
@@ -46,19 +50,35 @@ not what a person feels. It must not be used:
 OURS = "---\nlibrary_name: fer_dist\n"
 """How a card begins, by which it is told from what a person wrote."""
 
+MOST_BYTES = 16 << 20
+"""Of a card: that of a run with three sets has 10 kB."""
+
 
 @dataclass(frozen=True)
 class File:
-    """An export that a card is of. name: of the file; checked, outputs, difference: as it was held against the run.
+    """An export that a card is of. path: of the file; checked, outputs, difference: as it was held against the run.
 
-    costs: of integers, header and rows; empty without.
+    costs: of integers, header and rows; None without.
     """
 
-    name: str
+    path: Path
     checked: str
     outputs: str
     difference: float
-    costs: Cells = field(default_factory=lambda: ([], []))
+    costs: Cells | None = None
+
+
+def save_card(home: RunFolder, show: Progress, which: str = "last", file: File | None = None) -> None:
+    """Write the card of a run that was entered into its folder, or that of an export of it beside this one.
+
+    A README that a person wrote stays, which is shown. Raises InputError where a file of the run is damaged.
+    """
+    target = file.path.with_name(f"{file.path.name}.md") if file else home.path / CARD
+    written = read_or_nothing(target, MOST_BYTES)
+    if written and not written.startswith(OURS.encode()):
+        show(Message(f"note: {target} is no card of fer_dist, and stays as it is"))
+        return
+    write_atomically(target, card(known_of(home, which), file).encode())
 
 
 def card(known: Known, file: File | None = None) -> str:
@@ -85,11 +105,10 @@ def architecture(network: Network) -> str:
 
 def _file(file: File) -> str:
     told = (
-        f"{_plain(file.name)} gives {file.outputs}. Over {_plain(file.checked)} they differ from the run's by at most "
-        f"{file.difference:.2g}. Its metadata say what it takes, in which order, and how images are prepared.\n"
+        f"{_plain(file.path.name)} gives {file.outputs}. Over {_plain(file.checked)} they differ from the run's by at "
+        f"most {file.difference:.2g}. Its metadata say what it takes, in which order, and how images are prepared.\n"
     )
-    header, rows = file.costs
-    return f"{told}\nThe same in 8-bit integers:\n\n{_table(header, rows)}" if rows else told
+    return f"{told}\nThe same in 8-bit integers:\n\n{_table(*file.costs)}" if file.costs else told
 
 
 def _index(known: Known) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 from fer_dist.config.settings import fixed_decoder
 from fer_dist.errors import InputError, counted
 from fer_dist.progress import Terminal
+from fer_dist.report.card import save_card
 from fer_dist.report.numbers import duration
 from fer_dist.report.page import NO_PAGE, REPORT, STUDY, write_report
+from fer_dist.runs.folder import RunFolder
 from fer_dist.storage.paths import shown
 from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import evaluate_jobs
@@ -134,6 +136,8 @@ def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
             f"{running.records.folder}: records hold values that make no page ({said}); remove those of another hand, "
             "and start the study again"
         ) from error
+    for model in running.setup.models:
+        save_card(RunFolder(str(running.run_folder(model.name))), running.terminal, running.setup.plan.checkpoint)
     files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
     finish(running, job, {"files": files, "seconds": time.monotonic() - began})
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from support.faces import faces, shard_set
 
+from fer_dist import api
 from fer_dist.cli.commands import main
 from fer_dist.train import start
 
@@ -22,6 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run, that a training ends with at once."""
     folder = tmp_path / "runs" / "first"
     monkeypatch.setattr(start, "start", lambda *given, **named: str(folder))
+    monkeypatch.setattr(api, "_also_card", lambda *given: None)
     return folder
 
 

@@ -89,10 +89,11 @@ def test_layout_and_order_of_channels_are_what_the_flags_say(shards, pixels, tmp
     )
 
 
-def test_a_grey_network_of_one_image_at_a_time_gets_grey_images_from_0_to_255(shards, pixels, tmp_path):
-    path = saved(tmp_path / "grey.onnx", [1, 1, SIDE, SIDE], scale=1 / 255)
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_grey_network_of_so_many_images_at_a_time_gets_grey_ones_from_0_to_255(at_once, shards, pixels, tmp_path):
+    path = saved(tmp_path / "grey.onnx", [at_once, 1, SIDE, SIDE], scale=1 / 255)
     grey = np.einsum("nchw,c->nhw", pixels, np.array([0.299, 0.587, 0.114], np.float32))
-    found = probabilities(path, shards, channels="grey", std=(1 / 255,), batch_size=4)
+    found = probabilities(path, shards, channels="grey", std=(1 / 255,), batch_size=6)
     np.testing.assert_allclose(found, expected(grey), atol=1e-5)
 
 
