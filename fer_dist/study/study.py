@@ -59,6 +59,9 @@ def study(
             measure(running, job)
         if missing:
             _report(running, jobs[-1], commands)
+            # No job: they hang on nothing that the jobs do not, and nothing hangs on them.
+            for model in setup.models:
+                save_card(RunFolder(str(running.run_folder(model.name))), terminal, setup.plan.checkpoint)
     return setup.out / REPORT
 
 
@@ -136,8 +139,6 @@ def _report(running: Running, job: Job, commands: tuple[str, ...]) -> None:
             f"{running.records.folder}: records hold values that make no page ({said}); remove those of another hand, "
             "and start the study again"
         ) from error
-    for model in running.setup.models:
-        save_card(RunFolder(str(running.run_folder(model.name))), running.terminal, running.setup.plan.checkpoint)
     files = {name: file_hash(out / name) for name in (STUDY, REPORT)}
     finish(running, job, {"files": files, "seconds": time.monotonic() - began})
 

@@ -410,3 +410,11 @@ def test_a_validation_split_that_is_a_test_split_is_refused_before_anything_is_w
     assert main(arguments) == 2
     assert "is a test split" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_each_run_of_a_study_has_a_card_of_its_scores(finished):
+    study = from_json((finished / "study.json").read_bytes())
+    cards = sorted(finished.rglob("README.md"))
+    assert len(cards) == len(study.models)
+    sets = {result.set_name for result in study.results}
+    assert all(name.replace("_", "\\_") in card.read_text() for card in cards for name in sets)
