@@ -381,8 +381,9 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
 def write_card(run: Place, *, checkpoint: str = "last", show: Progress = quiet) -> None:
     """Write the model card of a run, as README.md into its folder, from the files that are there.
 
-    `train` and `evaluate` do so themselves. A README that a person wrote stays, with a note. A file of weights alone
-    gets none. Raises InputError where there is no such run, or a file of it is damaged.
+    run:        its folder, also at a URL; a file of weights alone gets no card. checkpoint: whose weights are named.
+    show:       called with a note where a README that a person wrote stays.
+    `train` and `evaluate` do so themselves. Raises InputError where there is no such run, or a file of it is damaged.
     """
     _save_card(run, checkpoint, show)
 
@@ -396,10 +397,11 @@ def _also_card(run: Place, checkpoint: str, show: Progress, file: "File | None" 
 
 
 def _save_card(run: Place, checkpoint: str, show: Progress, file: "File | None" = None) -> None:
-    from fer_dist.report.card import save_card
     from fer_dist.runs.folder import entered
 
     home = entered(fspath(run))
+    from fer_dist.report.card import save_card
+
     if file or home.path.is_dir():
         save_card(home, show, checkpoint, file)
         home.send()

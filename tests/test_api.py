@@ -71,6 +71,9 @@ for wrong in (
     lambda: api.train("demo", data_train="missing"),
     lambda: api.train("demo", data_trian="x"),
     lambda: api.evaluate("missing", "missing"),
+    lambda: api.export("missing"),
+    lambda: api.export(".", formt="pt2"),
+    lambda: api.write_card("missing"),
     lambda: api.open_shards("missing"),
     lambda: api.build_shards("folder", "missing", "out"),
 ):
@@ -104,19 +107,19 @@ def test_help_is_complete():
             assert signature.return_annotation is not inspect.Signature.empty, function
             for parameter in list(signature.parameters.values())[inspect.isclass(thing) :]:
                 assert parameter.annotation is not inspect.Parameter.empty, (function, parameter)
-    for function in (api.build_shards, api.open_shards, api.train, api.evaluate):
+    for function in (api.build_shards, api.open_shards, api.train, api.evaluate, api.export, api.write_card):
         told = inspect.getdoc(function)
         assert "Raises InputError" in told
         for name in inspect.signature(function).parameters:
             assert re.search(rf"\b{name}\b[:,]", told), (function, name)
-    for kind in (api.Faces, api.Training, api.Evaluation):
+    for kind in (api.Faces, api.Training, api.Evaluation, api.Export):
         for name in kind.__dataclass_fields__:
             assert re.search(rf"\b{name}\b[:,]", inspect.getdoc(kind)), (kind, name)
 
 
 def test_the_commands_do_their_work_with_these_functions():
-    uses = {"train": "train", "evaluate": "evaluate", "shards": "build_shards"}
-    below = {"train.start", "evaluate.evaluate.evaluate", "data.build.build.build_shards"}
+    uses = {"train": "train", "evaluate": "evaluate", "export": "export", "shards": "build_shards"}
+    below = {"train.start", "evaluate.evaluate.evaluate", "deploy.export.export_run", "data.build.build.build_shards"}
     for file, function in uses.items():
         text = (PACKAGE / "cli" / f"{file}.py").read_text()
         assert f"api.{function}(" in text
