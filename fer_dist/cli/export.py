@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
+from fer_dist.errors import counted
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output, PathOrUrl
 
@@ -32,7 +33,9 @@ def export_command(arguments: Arguments) -> None:
     terminal = Terminal()
     with closing(terminal):
         found = api.export(flags.run, **vars(flags.config), show=terminal)
-    terminal.say(f"checked on {found.checked}: {found.outputs} differ by at most {found.difference:.2g}")
+    differing = counted(len(found.others), "image") if found.others else "no image"
+    told = f"{found.outputs} differ by at most {found.difference:.2g}, {differing} with another emotion"
+    terminal.say(f"checked on {found.checked}: {told}")
     for other in found.others:
         terminal.say(f"note: another emotion, whose two largest logits are as good as equal: {other}")
     terminal.say(f"written: {found.path}")
