@@ -1,4 +1,4 @@
-"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate, export.
+"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate, predict, export.
 
 The commands do their work with these functions. Nothing heavy is imported before one of them is called; nothing is
 printed unless `show` is given, as `show=Terminal()`. What the caller can mend is an InputError, whose message names
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExportConfig
-from fer_dist.errors import InputError, WorkError
+from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExportConfig, PredictConfig
+from fer_dist.errors import InputError, WorkError, counted
 from fer_dist.progress import Message, Progress, Scalars, Terminal, counting
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from fer_dist.data.loading.loader import Loader
     from fer_dist.data.shards.manifest import Manifest
+    from fer_dist.deploy.answers import Prediction
     from fer_dist.deploy.quantise import Cost
     from fer_dist.report.card import File
     from fer_dist.scores.table import Predictions
@@ -32,6 +34,7 @@ __all__ = (
     "Faces",
     "InputError",
     "Message",
+    "Predicting",
     "Scalars",
     "Shards",
     "Terminal",
@@ -41,6 +44,7 @@ __all__ = (
     "evaluate",
     "export",
     "open_shards",
+    "predict",
     "quiet",
     "train",
     "write_card",
@@ -324,6 +328,83 @@ def evaluate(
     for name in names:
         _also_card(name, config.checkpoint, show)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
+
+
+class Predicting:
+    """Predictions of images, made while they are asked for; they can be asked for once.
+
+    emotions: the network's, in the order of its outputs. Iterating gives one Prediction after the other: file, frame,
+    time, box, score, emotion, probabilities (emotion -> share), entropy, and reason where there is none.
+    """
+
+    def __init__(self, emotions: tuple[str, ...], images: "Iterator[tuple[Prediction, ...]]") -> None:
+        self.emotions = emotions
+        self._images = images
+        self._done = self._faces = 0
+        self._seconds = 0.0
+
+    def __iter__(self) -> "Iterator[Prediction]":
+        for predictions in self.images():
+            yield from predictions
+
+    def images(self) -> "Iterator[tuple[Prediction, ...]]":
+        """The predictions of each image together: one for each face, or one that says why there is none."""
+        begun = monotonic()
+        for predictions in self._images:
+            self._done += 1
+            self._faces += sum(one.emotion is not None for one in predictions)
+            yield predictions
+        self._seconds += monotonic() - begun
+
+    @property
+    def summary(self) -> str:
+        """What was done so far, in a line."""
+        rate = f", {self._done / self._seconds:,.0f} images a second" if self._seconds else ""
+        return f"{counted(self._done, 'image')}, {counted(self._faces, 'face')}{rate}"
+
+
+def predict(
+    run: Place,
+    inputs: Place | Sequence[Place],
+    *,
+    annotate: Place = "",
+    show: Progress = quiet,
+    **settings: Any,
+) -> Predicting:
+    """Say which emotion a network sees in each face of images, one after the other, in memory that does not grow.
+
+    run:      a run folder, as `Training.folder`, also at a URL, or a .safetensors file.
+    inputs:   images, folders, patterns, videos, sets of shards; "-" for a list of paths on standard input.
+    annotate: a folder for the images with boxes and bars drawn on them, contact sheets, and time lines of videos.
+    show:     called with what is done, and with what a person should know.
+    settings: flags of `fer-dist predict --help` by name: checkpoint="best", faces="none", emotions="happy,sad" ...
+              With parts="FOLDER" all work is done before the call returns, and goes on where a killed one stopped.
+    Raises InputError where the run, an input or an extra is missing, or a setting does not fit, before any work. What
+    is bad inside of an input has a prediction with its reason.
+    """
+    from fer_dist.config.named import checked
+    from fer_dist.deploy.opening import open_given
+    from fer_dist.storage.paths import absolute, settled
+
+    config = settled(PredictConfig(**checked(PredictConfig, settings)))
+    # Before torch is imported.
+    given = open_given(absolute(fspath(run)), _texts(inputs), config, fspath(annotate))
+    from fer_dist.deploy.predict import answers, load_trained, remarks
+
+    trained = load_trained(given.run, config)
+    for remark in remarks(trained, given):
+        show(Message(remark))
+    if config.parts:
+        from fer_dist.deploy.parts import make_parts, predictions_in
+
+        paths = make_parts(trained, given, show)
+        return Predicting(trained.network.emotions, predictions_in(paths, trained.network.emotions))
+    answered = answers(trained, given, keep=bool(given.annotate), show=show)
+    if given.annotate:
+        from fer_dist.deploy.annotate import drawn_on
+
+        answered = drawn_on(answered, given.annotate, trained.network.emotions)
+    return Predicting(trained.network.emotions, (one.predictions for one in answered))
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ for wrong in (
     lambda: api.export("missing"),
     lambda: api.export(".", formt="pt2"),
     lambda: api.write_card("missing"),
+    lambda: api.predict("missing", "missing"),
     lambda: api.open_shards("missing"),
     lambda: api.build_shards("folder", "missing", "out"),
 ):
@@ -107,7 +108,15 @@ def test_help_is_complete():
             assert signature.return_annotation is not inspect.Signature.empty, function
             for parameter in list(signature.parameters.values())[inspect.isclass(thing) :]:
                 assert parameter.annotation is not inspect.Parameter.empty, (function, parameter)
-    for function in (api.build_shards, api.open_shards, api.train, api.evaluate, api.export, api.write_card):
+    for function in (
+        api.build_shards,
+        api.open_shards,
+        api.train,
+        api.evaluate,
+        api.export,
+        api.write_card,
+        api.predict,
+    ):
         told = inspect.getdoc(function)
         assert "Raises InputError" in told
         for name in inspect.signature(function).parameters:
@@ -118,8 +127,13 @@ def test_help_is_complete():
 
 
 def test_the_commands_do_their_work_with_these_functions():
-    uses = {"train": "train", "evaluate": "evaluate", "export": "export", "shards": "build_shards"}
-    below = {"train.start", "evaluate.evaluate.evaluate", "deploy.export.export_run", "data.build.build.build_shards"}
+    uses = {
+        "train": "train", "evaluate": "evaluate", "export": "export", "predict": "predict", "shards": "build_shards",
+    }  # fmt: skip
+    below = {
+        "train.start", "evaluate.evaluate.evaluate", "deploy.export.export_run", "deploy.predict.answers",
+        "data.build.build.build_shards",
+    }  # fmt: skip
     for file, function in uses.items():
         text = (PACKAGE / "cli" / f"{file}.py").read_text()
         assert f"api.{function}(" in text

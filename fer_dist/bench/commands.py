@@ -69,6 +69,7 @@ BENCHES = {
         "step": "steps with ddp and deepspeed side by side: time, and bytes of the optimiser",
         "gpu": "[SHARDS]: a GPU's first ten minutes: the card, steps, decoding, pixels, training",
         "threads": "SHARDS: every way to share the cores between decoding and the network, in turn",
+        "predict": "RUN IMAGES: predicting faces beside a plain loop of onnxruntime over the same files",
         "shards": "RAW: building shards beside reading and decoding the same images with Pillow",
         "resize": "RAW: building shards of resized images in one process beside two",
         "near": "SHARDS: near duplicates made of a set's own images, and how many are found",

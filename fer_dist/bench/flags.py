@@ -174,6 +174,25 @@ class ThreadsFlags:
 
 
 @dataclass(frozen=True)
+class PredictFlags:
+    """Predicting images of one face each beside the best plain loop of onnxruntime over the same files, on a CPU."""
+
+    run: Annotated[PathOrUrl, positional()]
+    """Run folder or .safetensors file."""
+
+    images: Annotated[str, positional()]
+    """Folder of images, each of one face."""
+
+    samples: int = 2000
+    """Images that are taken, at most; a quarter of them for the search of the best loop. 0: all."""
+
+    repeats: int = 5
+    """Times that each has its turn; medians are printed."""
+
+    json: Json = ""
+
+
+@dataclass(frozen=True)
 class ShardsFlags:
     """Building a release's shards beside reading and decoding its images with Pillow, in two processes each."""
 

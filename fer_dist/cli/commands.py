@@ -14,6 +14,7 @@ from fer_dist.cli.completion import SHELLS, completion
 from fer_dist.cli.evaluate import evaluate_command
 from fer_dist.cli.explain import explain_command
 from fer_dist.cli.export import export_command
+from fer_dist.cli.predict import predict_command
 from fer_dist.cli.runs import runs_command
 from fer_dist.cli.shards import SHARD_COMMANDS, shards
 from fer_dist.cli.study import STUDY_COMMANDS, study_command
@@ -94,6 +95,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command("RUN: write it as an ONNX or .pt2 file that agrees with it", export_command),
     "cite": Command("RUN: a paragraph of methods and a BibTeX entry, from its files", cite_command),
     "runs": Command("ROOT: list the runs there, also in a store: how far each came, what it scored", runs_command),
+    "predict": Command("which emotion a network sees in the faces of images, folders and video", predict_command),
     "study": Command(
         "PLAN: train, evaluate across datasets, transfer, report; paper is the published one",
         study_command,

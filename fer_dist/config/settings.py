@@ -552,6 +552,69 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class PredictConfig:
+    """What a network says of the faces in images and video, and how they are found."""
+
+    checkpoint: str = "last"
+    """Which checkpoint: last, best, or a step."""
+
+    network: tuple[str, ...] = ()
+    """A network of your own that the model names, as package.module:function. A file alone has nothing imported."""
+
+    faces: str = "auto"
+    """Where the faces are: detect (found and cut as `shards build --detect` does, by the crop rule of the training set;
+    needs the extra faces), none (each image is one face, cut already), or a csv file of boxes with the columns file, x,
+    y, width, height and perhaps frame. auto: none for shards, else detect."""
+
+    smallest_face: int = 24
+    """Where faces are found: those below so many pixels on their longer side count as none."""
+
+    detect_size: int = 640
+    """Where faces are found: pixels of the longer side in which a larger image is looked at."""
+
+    frames_per_second: float = 0.0
+    """Frames of a video that are looked at, in each second of it. 0: all."""
+
+    emotions: str = ""
+    """The only emotions that there can be, with commas between; the others are masked, and the rest sums to 1. Empty:
+    all that the model has."""
+
+    min_confidence: float = 0.0
+    """Probability below which the emotion is `unsure`; the probabilities stay."""
+
+    prior: str = ""
+    """How frequent each emotion is where the images come from: even (the training set's own prior is taken away), or
+    shares as happiness=3,neutral=1, which need not sum to 1. Empty: as in the training set."""
+
+    batch_size: int = 128
+    """Faces that go through the network at once, on a CPU as many times as there are threads."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs. auto: CUDA where there is one."""
+
+    threads: int = 0
+    """Threads that read images and find faces, and as many that decode crops. 0: one for each core, at most 8."""
+
+    parts: OnDisk = ""
+    """Folder for the rows as parquet files: one for 500 images, a video or a shard, each whole. What stands there is
+    not predicted again, so that a prediction that was stopped goes on. Files have absolute paths there."""
+
+    ray: RayConfig = field(default_factory=RayConfig)
+    """Where it runs: here, or as tasks on Ray, which write parts."""
+
+    cache: OnDisk = ""
+    """Folder on a disk of this node for shards that come from a URL. Empty: as --data.cache of training."""
+
+    cache_gb: float = DataConfig.cache_gb
+    """Most gigabytes in that folder."""
+
+    @property
+    def reading(self) -> DataConfig:
+        """As settings of reading."""
+        return DataConfig(on_bad="skip", cache=self.cache, cache_gb=self.cache_gb)
+
+
+@dataclass(frozen=True)
 class RobustnessSettings:
     """How a model is tested on corrupted images and occluded faces."""
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faces import faces, shard_set
+from support.faces import encoded, faces, shard_set, write
+from support.runs import untrained_run
 
-from fer_dist.bench import flags, order, shards
+from fer_dist.bench import flags, order, predict, shards
 from fer_dist.bench.commands import BENCHES, FILES
 from fer_dist.bench.measured import Measured
 from fer_dist.cli.commands import main
@@ -59,6 +60,17 @@ def test_a_build_and_its_measurement_have_one_row(monkeypatch: pytest.MonkeyPatc
         [["1,234", "5", "3.00", "2.00", "1.50"]],
     )
     assert found.figures == {"images": 1234, "repeats": 5, "build_seconds": 3.0, "pillow_seconds": 2.0, "ratio": 1.5}
+
+
+def test_predicting_is_timed_beside_a_plain_loop_that_says_the_same(tmp_path: Path) -> None:
+    for i in range(12):
+        write(tmp_path / "images" / f"{i}.jpg", encoded(i, "JPEG", 24, "RGB"))
+    run = untrained_run(tmp_path / "run")
+    (found,) = predict.measure_predict(flags.PredictFlags(str(run), str(tmp_path / "images"), repeats=2))
+    assert isinstance(found.figures, dict)
+    assert (found.figures["images"], len(found.figures["plain"]), len(found.figures["ours"])) == (12, 2, 2)
+    # Pillow and DALI decode a JPEG alike to a grey level.
+    assert found.figures["difference"] < 0.02
 
 
 @pytest.mark.parametrize(

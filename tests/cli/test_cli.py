@@ -81,6 +81,7 @@ def test_help_calls_what_is_given_by_its_position_by_a_name_and_says_that_it_is_
         "shards audit": "PATH...",
         "bench loader": "SHARDS",
         "study report": "FOLDER",
+        "predict": "RUN INPUT...",
     }.items():
         usage, _, rest = helps[command][1].partition("\n")
         assert [word for word in usage.split() if word in names.split()] == names.split(), command
@@ -94,6 +95,7 @@ def test_help_calls_what_is_given_by_its_position_by_a_name_and_says_that_it_is_
         ([], ["numpy", "tyro", "rich", "PIL"], 0.5),
         (["evaluate"], ["numpy", "rich"], 1.5),
         (["shards", "audit"], [], 1.5),
+        (["predict"], ["numpy", "rich"], 1.5),
     ],
 )
 def test_help_is_there_without_a_wait(words, unwanted, seconds):

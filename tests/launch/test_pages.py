@@ -132,6 +132,7 @@ def all_flags() -> frozenset[str]:
         ("export",),
         ("cite",),
         ("runs",),
+        ("predict",),
         ("study", "paper"),
         ("study", "report"),
         ("doctor",),

@@ -7,15 +7,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from fer_dist.config.settings import Config, DataConfig, ModelConfig
 from fer_dist.data.build.build import BuildOptions, build_shards
 from fer_dist.data.loading import shard_set
 from fer_dist.data.sources.source import open_source
 from fer_dist.runs.checkpoint import Checkpoints, Snapshot
+from fer_dist.runs.network import build, network_of
 
 SMALL = [
     "--data.size", "24", "--data.crop", "20", "--model.width", "16", "--train.batch-size", "24", "--train.epochs", "2",
@@ -33,6 +37,19 @@ def drawn_shards(folder: Path, count: int = 200, test_count: int = 50) -> Path:
 def arguments(shards: Path, root: Path, name: str, *more: str) -> list[str]:
     data = ["--data.train", str(shards / "train"), "--data.val", str(shards / "val")]
     return ["demo", *data, *SMALL, "--run.root", str(root), "--run.name", name, *more]
+
+
+def untrained_run(folder: Path, **facts: Any) -> Path:
+    """A run folder whose one checkpoint has drawn weights. facts: of its network, beside size, crop and width."""
+    config = Config(data=DataConfig(size=24, crop=20), model=ModelConfig(width=16))
+    network = replace(network_of(config), **facts)
+    torch.manual_seed(5)
+    model = build(network)
+    with torch.no_grad():
+        # Answers that differ: without it each probability is near 1 / K.
+        model.get_parameter("head.weight").mul_(40)
+    Checkpoints(folder).save(Snapshot(1, dict(model.state_dict()), {}), network)
+    return folder
 
 
 def newest(checkpoints: Checkpoints) -> Snapshot | None:

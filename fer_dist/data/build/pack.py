@@ -12,14 +12,11 @@ from typing import BinaryIO
 from fer_dist.data.build.listing import name_of, sample_of
 from fer_dist.data.faces.fit import FaceFlags, fitted
 from fer_dist.data.faces.photograph import faces_of
-from fer_dist.data.images import TooLargeError, UnknownRangeError
 from fer_dist.data.shards.manifest import Shard, index_path, save_index
 from fer_dist.data.shards.tar import TarWriter
+from fer_dist.data.sources.reading import UNREAD, reasons
 from fer_dist.data.sources.source import EncodedImage, LeftOutError, Sample, Source
 from fer_dist.storage.writing import replacing, write_atomically
-
-UNREAD = ("no such file", "cannot be read")
-"""Reasons of images that may be there the next time."""
 
 _encode = json.JSONEncoder(sort_keys=True).encode
 
@@ -125,14 +122,8 @@ def _read(task: PackTask, sample: Sample) -> list[EncodedImage]:
 
     Raises LeftOutError with the reason.
     """
-    try:
+    with reasons():
         image = task.source.read(sample)
-    except OSError as error:
-        raise LeftOutError(UNREAD[not isinstance(error, FileNotFoundError)]) from None
-    except (TooLargeError, UnknownRangeError) as error:
-        raise LeftOutError(str(error)) from None
-    except ValueError:
-        raise LeftOutError("does not decode") from None
     facts = sample.facts | image.facts
     if image.original:
         facts["original"] = image.original

@@ -27,7 +27,14 @@ def faces_of(encoded: EncodedImage, flags: FaceFlags) -> list[EncodedImage]:
     Raises LeftOutError where the image does not decode or has no such face.
     """
     with decoding():
-        image = standing(decode(encoded.content))
+        image = decode(encoded.content)
+    return faces_on(image, encoded, flags)
+
+
+def faces_on(image: Image.Image, encoded: EncodedImage, flags: FaceFlags) -> list[EncodedImage]:
+    """The same of an image that is decoded already. encoded: what is known of it; its content is not looked at."""
+    with decoding():
+        image = standing(image)
         image = image if image.mode in ("L", "RGB") else plain(image)
     facts, mended = mend_box(encoded.facts, *image.size)
     if "box" in facts:

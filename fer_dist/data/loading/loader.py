@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from fer_dist.data.images import fault_in, png_bytes
 from fer_dist.data.loading.augment import draw
 from fer_dist.data.loading.order import Order, Positions, sequence
 from fer_dist.data.loading.pipeline import Crops, DecodeError, Graph, Inputs, Trial
-from fer_dist.data.loading.reader import Reader, Samples
+from fer_dist.data.loading.reader import Readable, Reader, Samples
 from fer_dist.data.loading.shard_set import ShardSet, open_set
 from fer_dist.errors import InputError, WorkError, counted
+
+Source = TypeVar("Source", bound=Readable)
 
 NO_IDS = np.zeros(0, dtype=np.uint64)
 
@@ -58,12 +60,12 @@ class Placement:
     threads: int
 
 
-class Loader:
+class Loader(Generic[Source]):
     """Gives the batches of steps `start` to `stop` - 1, and never the same sample twice in an epoch."""
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Source,
         graph: Graph,
         batches: Callable[[], Iterator[tuple[int, int, Positions]]],
         world: int,
@@ -127,6 +129,12 @@ class Loader:
             flat = pixels.flatten(0, 1).permute(0, 3, 1, 2)
             waited = time.perf_counter() - begun
             yield Batch(flight.step, flat, labels, targets, samples, flight.positions, waited)
+
+    def forget(self) -> None:
+        """Forget what is known of single images: for batches that come from no set, none of which comes again."""
+        self.bad.clear()
+        self._good.clear()
+        self._by_cpu.clear()
 
     def _empty(self, flight: "_Flight") -> Batch:
         """A batch of which nothing decodes: the step is taken without an image, for the other ranks take it too."""
@@ -240,7 +248,7 @@ class _Flight:
 
 def training_loader(
     data: DataConfig, reader: Reader, order: Order, placement: Placement, start: int, stop: int
-) -> Loader:
+) -> Loader[Reader]:
     """The augmented batches of optimiser steps start to stop - 1, this rank's lanes of each."""
     share = len(order.share(placement.rank, placement.world)) * order.per_lane
 
@@ -261,22 +269,33 @@ def training_loader(
 
 def evaluation_loader(
     data: DataConfig, reader: Reader, placement: Placement, batch_size: int, parts: list[Positions] | None = None
-) -> Loader:
+) -> Loader[Reader]:
     """The centre crops of a set's images, as they are. parts: the batches; by default this rank's part, once."""
-    data = replace(data, views="centre", decoder=fixed_decoder(data.decoder))
 
     def batches() -> Iterator[tuple[int, int, Positions]]:
         taken = sequence(reader.counts, placement.rank, placement.world, batch_size) if parts is None else parts
         for step, positions in reader.ahead(range(len(taken)), taken.__getitem__):
             yield step, 0, positions
 
+    return centre_loader(data, reader, placement, batch_size, batches)
+
+
+def centre_loader(
+    data: DataConfig,
+    reader: Source,
+    placement: Placement,
+    batch_size: int,
+    batches: Callable[[], Iterator[tuple[int, int, Positions]]],
+) -> Loader[Source]:
+    """The centre crops of images, as they are, in batches of at most that size: of a set, or of what stands for one."""
+    data = replace(data, views="centre", decoder=fixed_decoder(data.decoder))
     graph = Graph(data, False, batch_size, placement.device, placement.half, placement.threads)
     return Loader(reader, graph, batches, placement.world, seed=0)
 
 
 def augmented_loader(
     data: DataConfig, reader: Reader, placement: Placement, parts: list[Positions], seed: int, epoch: int
-) -> Loader:
+) -> Loader[Reader]:
     """These batches of samples as a training with this seed would show them in this epoch, by a fixed decoder."""
     data = replace(data, decoder=fixed_decoder(data.decoder))
 

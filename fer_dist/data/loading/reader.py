@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,23 @@ CHOICE = 0x726F627573740001
 Step = TypeVar("Step")
 
 
+class Origin(Protocol):
+    """Where samples are read from: a tar, or whatever else knows their names."""
+
+    @property
+    def name(self) -> str: ...
+
+    def key(self, position: int) -> str: ...
+
+    def id(self, position: int) -> int: ...
+
+
+class Readable(Protocol):
+    """What a loader reads: a set, or whatever else gives samples by their positions."""
+
+    def read(self, positions: Positions) -> "Samples": ...
+
+
 @dataclass(frozen=True)
 class Samples:
     """The samples of one batch.
@@ -48,14 +65,14 @@ class Samples:
     content: the encoded image of each, uint8, views of the mapped tars.
     labels:  int64 [n], outputs of the model.
     sound:   whether each image may go into a batch untried (see images.py).
-    origins: the tar of each, and its position there.
+    origins: the tar of each, or what stands for one, and its position there.
     targets: float32 [n, K], each row sums to 1; None where soft labels were not asked for.
     """
 
     content: list[NDArray[np.uint8]]
     labels: Integers
     sound: list[bool]
-    origins: list[tuple[OpenedTar, int]]
+    origins: list[tuple[Origin, int]]
     targets: NDArray[np.float32] | None = None
 
     @cached_property
@@ -167,7 +184,8 @@ class Reader:
 
     def read(self, positions: Positions) -> Samples:
         """The samples at these positions. Raises InputError, naming shard and key, where one is not whole."""
-        content, labels, sound, origins, targets = [], [], [], [], []
+        content, labels, sound, targets = [], [], [], []
+        origins: list[tuple[Origin, int]] = []
         for shard, position in zip(positions.shard.tolist(), positions.position.tolist(), strict=True):
             tar = self._tar(shard)
             image, label, is_sound = tar.sample(position)

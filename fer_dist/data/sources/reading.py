@@ -4,30 +4,60 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
 
 from fer_dist.data.images import is_image_name
-from fer_dist.data.sources.source import EncodedImage, LeftOut, Sample
+from fer_dist.data.sources.source import EncodedImage, LeftOut, LeftOutError, Sample
 from fer_dist.errors import InputError
 from fer_dist.storage.folders import files_below, readable
 from fer_dist.storage.untrusted import lines_of, open_regular, open_table, read_regular
 
+UNREAD = ("no such file", "cannot be read")
+"""Reasons of images that may be there the next time."""
+
 
 def read_whole(sample: Sample) -> EncodedImage:
+    """The image file of a sample, as `read_image`."""
+    return read_image(sample.path)
+
+
+def read_image(path: str) -> EncodedImage:
     """The image file itself: JPEG and PNG bytes unchanged, every other format as PNG without loss.
 
     The extension follows the first bytes, so that a PNG under the name .jpg becomes .png.
     Raises OSError where the file cannot be read, ValueError where it does not decode.
     """
-    from fer_dist.data.images import MOST_FILE_BYTES, extension_of, to_png
+    from fer_dist.data.images import MOST_FILE_BYTES
 
-    content = read_regular(sample.path, MOST_FILE_BYTES)
+    return as_stored(read_regular(path, MOST_FILE_BYTES), os.path.basename(path))
+
+
+def as_stored(content: bytes, name: str) -> EncodedImage:
+    """The same of what was read already. name: of its file."""
+    from fer_dist.data.images import extension_of, to_png
+
     extension = extension_of(content)
     if extension:
         return EncodedImage(content, extension)
-    return EncodedImage(to_png(content), "png", original=readable(os.path.basename(sample.path)))
+    return EncodedImage(to_png(content), "png", original=readable(name))
+
+
+@contextmanager
+def reasons() -> Iterator[None]:
+    """What is raised where an image is read, as a LeftOutError with the reason."""
+    from fer_dist.data.images import TooLargeError, UnknownRangeError
+
+    try:
+        yield
+    except OSError as error:
+        raise LeftOutError(UNREAD[not isinstance(error, FileNotFoundError)]) from None
+    except (TooLargeError, UnknownRangeError) as error:
+        raise LeftOutError(str(error)) from None
+    except ValueError:
+        raise LeftOutError("does not decode") from None
 
 
 def clean_key(name: str) -> str:
