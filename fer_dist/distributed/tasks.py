@@ -22,9 +22,10 @@ def run_tasks(
     the kind of its device, cpu or cuda. A task whose worker dies is run again, up to ray.max_failures times. A
     WorkError or an InputError of a task is raised here.
     """
-    import ray
-
     with connected(group, progress) as needs:
+        # Not before: what it reads when it is imported, a cluster of one's own has set.
+        import ray
+
         others = {name: amount for name, amount in needs.items() if name not in ("CPU", "GPU")}
         options = {"num_cpus": needs["CPU"], "num_gpus": needs.get("GPU", 0), "resources": others}
         # Ray ends a process after each task on a GPU, unless it is told: the next would make all on the device anew.

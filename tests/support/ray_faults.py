@@ -17,7 +17,7 @@ from support.runs import environment
 class Background:
     """A command that runs while a test does harm to it. Its output is in a file."""
 
-    def __init__(self, line: list[str], log: Path, **more: str) -> None:
+    def __init__(self, line: list[str], log: Path, **more: str | None) -> None:
         """more: of the environment."""
         self.log = log
         with log.open("w") as stream:
@@ -30,7 +30,7 @@ class Background:
             )
 
     @classmethod
-    def fer_dist(cls, words: list[str], log: Path, **more: str) -> "Background":
+    def fer_dist(cls, words: list[str], log: Path, **more: str | None) -> "Background":
         return cls([sys.executable, "-m", "fer_dist.cli", *words], log, **more)
 
     def text(self) -> str:

@@ -58,10 +58,11 @@ def newest(checkpoints: Checkpoints) -> Snapshot | None:
     return found.snapshot if found else None
 
 
-def environment(**more: str) -> dict[str, str]:
-    """A quiet environment of one thread, without a torchrun or Ray around it."""
+def environment(**more: str | None) -> dict[str, str]:
+    """A quiet environment of one thread, without a torchrun or Ray around it. None: without that variable."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "WORLD_", "RANK", "LOCAL_"))}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"} | more
+    kept |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
+    return {name: value for name, value in (kept | more).items() if value is not None}
 
 
 def command(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
