@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "explain"
-PAGE_WIDTH = 1000
+PAGE_WIDTH = 860
 """Pixels of a figure on a page, at most."""
 
 
@@ -68,7 +68,7 @@ def page_images(title: str, found: Explained) -> dict[str, bytes]:
         if name in PAGE_FIGURES:
             image = Image.fromarray(figure_pixels(fix_layout(drawn)))
             image.thumbnail((PAGE_WIDTH, PAGE_WIDTH))
-            images[name] = jpeg_bytes(image, 70)
+            images[name] = jpeg_bytes(image, 60)
     return images
 
 
