@@ -30,35 +30,34 @@ ALIKE = "right and wrong images look alike"
 
 
 def claim_sentences(results: Sequence[Result]) -> list[str]:
-    """One for each of the study's conclusions that was tested: on which sets it is shown, contradicted, open."""
-    told: dict[str, dict[str, list[str]]] = {}
+    """One for each of the study's conclusions that was tested: where it is shown, contradicted, open."""
+    told: dict[str, dict[str, list[Result]]] = {}
     for result in _with(results):
         for claim, test in _whole_tests(result):
-            told.setdefault(claim, {}).setdefault(test["verdict"], []).append(f"{result.model} on {result.spoken_set}")
+            told.setdefault(claim, {}).setdefault(test["verdict"], []).append(result)
     return [
         f"“{SPOKEN[claim].capitalize()}”: "
-        + "; ".join(f"{VERDICTS[verdict]} for {', '.join(by[verdict])}" for verdict in VERDICTS if verdict in by)
+        + "; ".join(f"{VERDICTS[verdict]} for {_places(by[verdict], results)}" for verdict in VERDICTS if verdict in by)
         + "."
         for claim, by in told.items()
     ]
 
 
 def method_sentences(results: Sequence[Result]) -> list[str]:
-    """Which attribution methods beat their controls, and which did not and are not to be believed."""
-    found = []
+    """Which attribution methods beat their controls where, and where they did not and are not to be believed."""
+    told: dict[tuple[str, bool], list[Result]] = {}
     for result in _with(results):
-        values: dict[str, Any] = result.explained or {}
-        good = [name for name in values["methods"] if values["believed"][name]]
-        bad = [name for name in values["methods"] if name not in good]
-        start = f"{result.model} on {result.spoken_set}: "
-        if bad:
-            found.append(
-                f"{start}{', '.join(bad)} did not beat every map that knows nothing in every measure of faithfulness "
-                "(marked *); nothing is drawn from what it says of regions."
-            )
-        if good:
-            found.append(f"{start}{', '.join(good)} beat all six maps that know nothing in three measures.")
-    return found
+        for name, is_good in (result.explained or {})["believed"].items():
+            told.setdefault((name, is_good), []).append(result)
+    good = "beat all six maps that know nothing in three measures"
+    bad = (
+        "did not beat every map that knows nothing in every measure of faithfulness (marked *), so that nothing is "
+        "drawn from what it says of regions"
+    )
+    return [
+        f"{name[0].upper()}{name[1:]} {good if is_good else bad}: {_places(some, results)}."
+        for (name, is_good), some in told.items()
+    ]
 
 
 def claims_table(results: Sequence[Result]) -> Table:
@@ -97,21 +96,21 @@ def regions_tables(results: Sequence[Result]) -> Iterator[Table]:
         rows: list[Row] = []
         for region, area in shares["area"].items():
             cells = [word(region), Cell(area["mean"], "part")]
-            for method in methods:
-                mark = "" if values["believed"][method] else " *"
-                cells.append(Cell(f"{shares[method][region]['per_area']:.2f}{mark}", "number"))
-                cells.append(Cell(shares[f"{method}, random weights"][region]["per_area"], "number"))
             if region in hidden:
                 one = hidden[region]
                 controls = [control["p"] for control in one["more_than"].values()]
                 cells += [_fall(one["p"]), _fall(controls[0]) if controls else Cell(None, "points")]
+            for method in methods:
+                mark = "" if values["believed"][method] else " *"
+                cells.append(Cell(f"{shares[method][region]['per_area']:.2f}{mark}", "number"))
+                cells.append(Cell(shares[f"{method}, random weights"][region]["per_area"], "number"))
             rows.append(tuple(cells))
         by_method = [column for name in methods for column in (f"{name}, share per area", "its random weights")]
         yield Table(
             file_name("regions", result),
             f"Regions, {result.model} on {result.set_name}, placed by {_sources(values)}. Share per area: 1 where a "
             "region gets as much as its size. Fall: points of p that hiding costs, with 95 % intervals.",
-            ("region", "area", *by_method, "fall of p", "more than elsewhere"),
+            ("region", "area", "fall of p", "more than elsewhere", *by_method),
             tuple(rows),
         )
 
@@ -168,6 +167,14 @@ def hidden_figures(results: Sequence[Result]) -> Iterator[PageFigure]:
                 f"Fall of p, in points, where a region is hidden by {fill}, {title}: {said}.",
                 f"What hiding a region (by {fill}) costs the predicted emotion, beside as much of the image elsewhere.",
             )
+
+
+def _places(some: Sequence[Result], results: Sequence[Result]) -> str:
+    """These results in words: all of them are not named one by one."""
+    count = len(_with(results))
+    if len(some) == count and count > 2:
+        return f"all {count} models on sets"
+    return ", ".join(f"{result.model} on {result.spoken_set}" for result in some)
 
 
 def _with(results: Sequence[Result]) -> list[Result]:

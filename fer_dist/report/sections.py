@@ -246,8 +246,11 @@ def _explained(study: Study, first: list[Result]) -> Section:
         "believed where it beats six maps that know nothing of the network."
     )
     found = (*claim_sentences(first), *method_sentences(first))
-    shown = (*_filled(claims_table(first)), *_filled(planted_table(study)), *regions_tables(first))
-    folded = (*_filled(emotion_claims_table(first)), *_filled(methods_table(first)))
+    trained_on = {model.name: model.trained_on for model in study.models}
+    own = [result for result in first if result.dataset == trained_on[result.model]] or first
+    others = [result for result in first if result not in own]
+    shown = (*_filled(claims_table(first)), *_filled(planted_table(study)), *regions_tables(own))
+    folded = (*_filled(emotion_claims_table(first)), *_filled(methods_table(first)), *regions_tables(others))
     drawn = tuple(hidden_figures(first))
     return Section(
         "maps",

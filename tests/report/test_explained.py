@@ -76,8 +76,11 @@ def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
     )
     assert alike == "“Maps of right and of wrong images are alike”: not shown for wild on wild, wild on lab."
     believed, not_believed = method_sentences(study.results)
-    assert believed == "wild on wild: grad-cam beat all six maps that know nothing in three measures."
-    assert not_believed.startswith("wild on lab: grad-cam did not beat every map")
+    assert believed == "Grad-cam beat all six maps that know nothing in three measures: wild on wild."
+    assert not_believed.startswith("Grad-cam did not beat every map")
+    assert not_believed.endswith("regions: wild on lab.")
+    third = replace(study.results[0], dataset="film")
+    assert claim_sentences((*study.results, third))[1].endswith("alike”: not shown for all 3 models on sets.")
 
 
 def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_marked(study):
@@ -88,9 +91,9 @@ def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_mark
     assert [row[3].text for row in rows] == ["+39.9", "+2.0", "\N{MINUS SIGN}40.1", "+2.0"]
     assert rows[1][3].note == "ears, stage 1, block 1"
     own, other = regions_tables(study.results)
-    assert [own.rows[0][2].text, other.rows[0][2].text] == ["1.20", "1.20 *"]
-    assert own.rows[0][-1].text == "+10.0"
-    assert own.rows[1][-1].text == "–"
+    assert [own.rows[0][4].text, other.rows[0][4].text] == ["1.20", "1.20 *"]
+    assert own.rows[0][3].text == "+10.0"
+    assert own.rows[1][3].text == "–"
     assert [cell.text for cell in planted_table(study).rows[0]] == [
         "grad-cam *",
         "mouth",
@@ -109,7 +112,7 @@ def test_several_seeds_are_told_as_networks():
 def test_the_page_has_a_section_with_all_of_it_and_none_where_nobody_looked(study):
     (section,) = [one for one in sections(study) if one.name == "maps"]
     assert [table.name for table in (*section.tables, *section.folded)] == [
-        "claims", "planted", "regions-wild-wild-test", "regions-wild-lab-test", "claims-by-emotion", "attribution",
+        "claims", "planted", "regions-wild-wild-test", "claims-by-emotion", "attribution", "regions-wild-lab-test",
     ]  # fmt: skip
     text = " ".join(Page(rendered(study)).text)
     assert "Where the network looks" in text
