@@ -1,8 +1,8 @@
 """Predicting images of one face each beside a plain loop of onnxruntime over the same files, decoding included."""
 
 import itertools
+import json
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,7 @@ from fer_dist.bench.flags import PredictFlags
 from fer_dist.bench.measured import Measured, at_least_one, scratch
 from fer_dist.config.settings import PredictConfig
 from fer_dist.data.sources.reading import images_below
+from fer_dist.deploy.formats import INPUT, write_onnx
 from fer_dist.deploy.opening import Given, open_given
 from fer_dist.deploy.predict import Trained, answers, load_trained
 from fer_dist.distributed.hardware import cores
@@ -74,7 +74,8 @@ def bench_predict(flags: PredictFlags) -> PredictTimes:
     counts = sorted({1, cores()})
     with scratch() as folder:
         path = folder / "network.onnx"
-        _export(flags.run, path)
+        network, model = load_model(flags.run)
+        write_onnx(path, model.eval(), network.crop, {"network": json.dumps(asdict(network)), "outputs": "logits"})
         some = names[: max(len(names) // 4, 1)]
         ways = list(itertools.product(BATCHES, counts, (0, *counts)))
         way = max(ways, key=lambda one: _rated(lambda: _plain(path, trained.network, some, one), len(some))[0])
@@ -108,7 +109,7 @@ def _plain(path: Path, network: Network, names: list[str], way: Way) -> NDArray[
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     groups = [names[start : start + batch] for start in range(0, len(names), batch)]
     if not decoding:
-        logits = [session.run(None, {"x": _read(group, network)})[0] for group in groups]
+        logits = [session.run(None, {INPUT: _read(group, network)})[0] for group in groups]
     else:
         logits = []
         with ThreadPoolExecutor(decoding) as pool:
@@ -118,7 +119,7 @@ def _plain(path: Path, network: Network, names: list[str], way: Way) -> NDArray[
                 if ahead < len(groups):
                     flying.append(pool.submit(_read, groups[ahead], network))
                 if images is not None:
-                    logits.append(session.run(None, {"x": images})[0])
+                    logits.append(session.run(None, {INPUT: images})[0])
     powers = np.exp(np.concatenate(logits))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -136,13 +137,3 @@ def _read(names: list[str], network: Network) -> NDArray[np.float32]:
         pixels = np.asarray(image)[start : start + crop, start : start + crop]
         found.append(((pixels - mean) / std).transpose(2, 0, 1))
     return np.stack(found)
-
-
-def _export(run: str, path: Path) -> None:
-    network, model = load_model(run)
-    crop = network.crop
-    with warnings.catch_warnings():
-        # The older way of torch, which needs no package more.
-        warnings.simplefilter("ignore")
-        names = {"input_names": ["x"], "output_names": ["logits"], "dynamic_axes": {"x": {0: "n"}, "logits": {0: "n"}}}
-        torch.onnx.export(model, (torch.zeros(2, 3, crop, crop),), str(path), dynamo=False, **names)  # type: ignore[arg-type]

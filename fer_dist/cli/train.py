@@ -79,4 +79,6 @@ def _ending(config: Config, folder: str) -> Iterator[str]:
     shards = shlex.quote(str(test)) if (test / MANIFEST).is_file() else "SHARDS"
     network = f" --network {config.model.network}" if is_own(config.model.network) else ""
     yield f"evaluate: fer-dist evaluate --models {shlex.quote(folder)} --data {shards}{network}"
+    yield f"explain:  fer-dist explain {shlex.quote(folder)} --data {shards}{network}"
+    yield f"predict:  fer-dist predict {shlex.quote(folder)} IMAGES{network}"
     yield f"curves:   tensorboard --logdir {shlex.quote(folder)}"

@@ -71,9 +71,10 @@ def _boxes(path: str) -> "Boxes":
     from fer_dist.deploy.boxes import load_boxes
 
     with naming("--faces"):
-        if not os.path.exists(on_disk(path, "file")):
+        file = on_disk(path, "file")
+        if not os.path.exists(file):
             raise InputError(f"{path}: give {', '.join(WAYS)}, or a csv file of boxes, which is not there")
-        return load_boxes(path)
+        return load_boxes(file)
 
 
 def _check_extras(named: Sequence[str | Entry], config: PredictConfig) -> None:

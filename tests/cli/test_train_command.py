@@ -32,6 +32,8 @@ def test_a_training_ends_with_the_next_commands(sets, run, capsys):
     assert capsys.readouterr().err.splitlines() == [
         f"done:     {run}",
         f"evaluate: fer-dist evaluate --models {run} --data '{sets}/test'",
+        f"explain:  fer-dist explain {run} --data '{sets}/test'",
+        f"predict:  fer-dist predict {run} IMAGES",
         f"curves:   tensorboard --logdir {run}",
     ]
 
@@ -39,7 +41,7 @@ def test_a_training_ends_with_the_next_commands(sets, run, capsys):
 def test_a_training_without_a_validation_set_warns(sets, run, capsys):
     (sets / "test" / "manifest.json").unlink()
     assert main(["train", "demo", "--data.train", f"{sets}/train"]) == 0
-    warning, done, evaluate, curves = capsys.readouterr().err.splitlines()
+    warning, done, evaluate, _, _, curves = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: no --data.val: no epoch is scored")
     assert "--val-fraction" in warning
     assert evaluate == f"evaluate: fer-dist evaluate --models {run} --data SHARDS"

@@ -23,6 +23,8 @@ FILLED: dict[str, Any] = {
     "training_accuracy": {"images": 1000, "accuracy": 0.5},
     "ranking": {"best": "wild", "pairs": 1, "tests": {}},
     "gallery": [{"kind": "data", "entries": []}],
+    "explained": {"images": 3},
+    "planted": {"cue": "mouth"},
     "files": {},
 }
 
