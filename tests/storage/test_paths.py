@@ -39,6 +39,8 @@ NO_PATHS = {
     "model.emotions", "model.network", "network", "methods", "fills", "run.loggers", "labels", "prior",
     # Of predict: a pattern or - as well as a path, and a word as well as a file, both made whole where they are read.
     "inputs", "faces",
+    # Names of attribution methods.
+    "explain_methods", "explain.methods",
     # Elsewhere a folder.
     "fer-dist bench gpu parts",
     "image_column", "emotion_column", "split_column", "subject_column", "key_column",
