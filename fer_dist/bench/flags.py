@@ -12,7 +12,7 @@ import tyro
 from fer_dist.config.flags import flat, positional
 from fer_dist.config.settings import CacheFlags, Views
 from fer_dist.errors import InputError
-from fer_dist.storage.paths import Output, PathOrUrl
+from fer_dist.storage.paths import OnDisk, Output, PathOrUrl
 
 Json = Annotated[Output, tyro.conf.arg(help="File for the figures as JSON as well.")]
 
@@ -180,7 +180,7 @@ class PredictFlags:
     run: Annotated[PathOrUrl, positional()]
     """Run folder or .safetensors file."""
 
-    images: Annotated[str, positional()]
+    images: Annotated[OnDisk, positional()]
     """Folder of images, each of one face."""
 
     samples: int = 2000
