@@ -1,4 +1,4 @@
-"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate, predict, export.
+"""fer_dist from Python: build shards, read them as batches of tensors, train, evaluate, explain, predict, export.
 
 The commands do their work with these functions. Nothing heavy is imported before one of them is called; nothing is
 printed unless `show` is given, as `show=Terminal()`. What the caller can mend is an InputError, whose message names
@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExportConfig, PredictConfig
+from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from fer_dist.errors import InputError, WorkError, counted
 from fer_dist.progress import Message, Progress, Scalars, Terminal, counting
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fer_dist.data.shards.manifest import Manifest
     from fer_dist.deploy.answers import Prediction
     from fer_dist.deploy.quantise import Cost
+    from fer_dist.explain.run import RunExplained
     from fer_dist.report.card import File
     from fer_dist.scores.table import Predictions
 
@@ -42,6 +43,7 @@ __all__ = (
     "WorkError",
     "build_shards",
     "evaluate",
+    "explain",
     "export",
     "open_shards",
     "predict",
@@ -328,6 +330,28 @@ def evaluate(
     for name in names:
         _also_card(name, config.checkpoint, show)
     return [Evaluation(one.model, one.dataset, one.scores, one.bad, one.table) for one in found]
+
+
+def explain(run: Place, data: Place | Sequence[Place], *, show: Progress = quiet, **settings: Any) -> "RunExplained":
+    """Look where a network looks, on each set: maps, gates, regions, attribution beside its controls, conclusions.
+
+    run:      run folder, as `Training.folder`, also at a URL, or a .safetensors file. explain/ there gets all files.
+    data:     sets as of `open_shards`, or folders of several: OUT for every split.
+    show:     called with what is done.
+    settings: flags of `fer-dist explain --help` by name: samples=200, methods=("grad-cam",), points="template" ...
+    Returns folder, where it was written, and sets: "<dataset>-<split>" -> what was found, with all numbers as `values`.
+    Raises InputError where the run, a set or an extra is missing, or does not fit, before the first is looked at.
+    """
+    from fer_dist.config.named import checked
+    from fer_dist.explain.given import open_given
+    from fer_dist.storage.paths import settled
+
+    config = settled(ExplainConfig(_texts(data), **checked(ExplainConfig, settings, ("data",))))
+    # Before torch is imported.
+    sets = open_given(fspath(run), config)
+    from fer_dist.explain.run import explain_run
+
+    return explain_run(fspath(run), config, sets, show)
 
 
 class Predicting:

@@ -75,6 +75,7 @@ for wrong in (
     lambda: api.export(".", formt="pt2"),
     lambda: api.write_card("missing"),
     lambda: api.predict("missing", "missing"),
+    lambda: api.explain("missing", "missing"),
     lambda: api.open_shards("missing"),
     lambda: api.build_shards("folder", "missing", "out"),
 ):
@@ -116,6 +117,7 @@ def test_help_is_complete():
         api.export,
         api.write_card,
         api.predict,
+        api.explain,
     ):
         told = inspect.getdoc(function)
         assert "Raises InputError" in told
@@ -128,11 +130,12 @@ def test_help_is_complete():
 
 def test_the_commands_do_their_work_with_these_functions():
     uses = {
-        "train": "train", "evaluate": "evaluate", "export": "export", "predict": "predict", "shards": "build_shards",
+        "train": "train", "evaluate": "evaluate", "export": "export", "predict": "predict", "explain": "explain",
+        "shards": "build_shards",
     }  # fmt: skip
     below = {
         "train.start", "evaluate.evaluate.evaluate", "deploy.export.export_run", "deploy.predict.answers",
-        "data.build.build.build_shards",
+        "explain.run.explain_run", "data.build.build.build_shards",
     }  # fmt: skip
     for file, function in uses.items():
         text = (PACKAGE / "cli" / f"{file}.py").read_text()

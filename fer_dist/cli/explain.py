@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output, PathOrUrl
@@ -35,15 +36,9 @@ def explain_command(arguments: Arguments) -> None:
         """File for a page of all that was found as well; its tables and figures are put beside it."""
 
     flags = parse(Explain, arguments, "explain")
-    from fer_dist.explain.given import open_given
-
-    # Before torch is imported.
-    sets = open_given(flags.run, flags.config)
-    from fer_dist.explain.run import explain_run
-
     terminal = Terminal()
     with closing(terminal):
-        found = explain_run(flags.run, flags.config, sets, terminal)
+        found = api.explain(flags.run, show=terminal, **vars(flags.config))
     from fer_dist.explain.results import NOT_BELIEVED, claim_lines, summary_table
 
     for name, explained in found.sets.items():
