@@ -156,6 +156,23 @@ def _tested(own: float, reference: float, error: float, degrees: float) -> dict[
     }
 
 
+WANTED = {
+    "the study's conclusions about regions": "images of two emotions, and three networks with random weights",
+    ALIKE: "right images with p > 0.9 and wrong ones of the same emotion",
+}
+"""What cannot be tested -> what it takes."""
+
+
+def not_tested(values: Mapping[str, Any]) -> list[str]:
+    """A line for what could not be tested on a set. values: as `explain` gives them."""
+    lacking = [not values["claims"], values["right_and_wrong"] is None]
+    return [
+        f"{name}: not tested, for want of {what}"
+        for (name, what), is_it in zip(WANTED.items(), lacking, strict=True)
+        if is_it
+    ]
+
+
 def claims_of(known: Known, references: Sequence[Known], emotions: Sequence[str]) -> dict[str, Any]:
     """Claim -> emotion or ALL -> what `against` gives; p is of this set alone, see `decided`.
 

@@ -180,7 +180,7 @@ def claim_lines(values: dict[str, Any]) -> list[str]:
             f"difference of a share {100 * alike['difference']:+.1f} points, in {where}, p {verdict['p']:.2g}; none is "
             f"above {100 * alike['at_most']:.1f})"
         )
-    return found
+    return found + values["not_tested"]
 
 
 def _points(found: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import pick_device
 from fer_dist.evaluate.results import results_folder
-from fer_dist.explain.claims import decided
+from fer_dist.explain.claims import decided, not_tested
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
@@ -61,7 +61,7 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     verdicts = decided({name: one.values for name, one in found.items()})
     folder = results_folder(home.path)
     for name, of_set in found.items():
-        of_set.values["verdicts"] = verdicts[name]
+        of_set.values |= {"verdicts": verdicts[name], "not_tested": not_tested(of_set.values)}
         save_explained(folder, name, of_set)
         if home.path.is_dir():
             _show_in_tensorboard(folder, name, of_set)

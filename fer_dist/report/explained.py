@@ -40,6 +40,10 @@ def claim_sentences(results: Sequence[Result]) -> list[str]:
         + "; ".join(f"{VERDICTS[verdict]} for {_places(by[verdict], results)}" for verdict in VERDICTS if verdict in by)
         + "."
         for claim, by in told.items()
+    ] + [
+        f"{result.model} on {result.spoken_set}, {line}."
+        for result in _with(results)
+        for line in (result.explained or {})["not_tested"]
     ]
 
 

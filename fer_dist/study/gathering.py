@@ -12,7 +12,7 @@ from fer_dist.config.presets import preset
 from fer_dist.config.settings import MAY_DIFFER, Config, to_json
 from fer_dist.distributed.world import pick_device
 from fer_dist.errors import counted
-from fer_dist.explain.claims import decided, of_networks
+from fer_dist.explain.claims import decided, not_tested, of_networks
 from fer_dist.report.findings import Comparison, Gain, Gallery, Model, Ranking, Result, Seeds, Study
 from fer_dist.runs.curves import began_at, load_curves
 from fer_dist.scores.compare import over_seeds
@@ -208,7 +208,10 @@ def _explained(running: "Running") -> dict[tuple[str, str], dict[str, Any]]:
             if name == model.name
         }
         verdicts = decided(own)
-        whole |= {(model.name, data): values | {"verdicts": verdicts[data]} for data, values in own.items()}
+        whole |= {
+            (model.name, data): values | {"verdicts": verdicts[data], "not_tested": not_tested(values)}
+            for data, values in own.items()
+        }
     return whole
 
 

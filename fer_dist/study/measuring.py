@@ -258,7 +258,7 @@ def _gallery(running: Running, job: Job) -> dict[str, Any]:
 
 def _explain(running: Running, job: Job) -> dict[str, Any]:
     """Where a model looks on a set; with figures, which lie in its run folder, where methods are asked for."""
-    from fer_dist.explain.claims import decided
+    from fer_dist.explain.claims import decided, not_tested
     from fer_dist.explain.explain import explain
     from fer_dist.explain.results import page_images, save_explained
 
@@ -278,7 +278,8 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
         found = explain(opened.model, opened.network, opened.reader, config, _stopping(running, job))
     name, files = opened.reader.manifest.name, {}
     # On this set alone; the report decides over all of them.
-    found.values["verdicts"] = decided({name: found.values})[name]
+    verdicts = decided({name: found.values})[name]
+    found.values |= {"verdicts": verdicts, "not_tested": not_tested(found.values)}
     if is_first:
         save_explained(running.run_folder(job.model), name, found)
     is_own = job.data == running.setup.data_of(model)

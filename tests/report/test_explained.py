@@ -9,7 +9,7 @@ from support.small_studies import crossed
 
 from fer_dist.explain.claims import ALIKE as ALIKE_CLAIM
 from fer_dist.explain.claims import ALL as ALL_EMOTIONS
-from fer_dist.explain.claims import EDGES, OF_REGIONS, Measured, against, decided
+from fer_dist.explain.claims import EDGES, OF_REGIONS, Measured, against, decided, not_tested
 from fer_dist.report import explained as explained_module
 from fer_dist.report.explained import claim_sentences, claims_table, method_sentences, planted_table, regions_tables
 from fer_dist.report.sections import sections
@@ -54,7 +54,7 @@ def values_of(excess, believed=True):
             "images": {"right": 3, "wrong": 4},
         },
     }  # fmt: skip
-    return values | {"verdicts": decided({"set": values})["set"]}
+    return values | {"verdicts": decided({"set": values})["set"], "not_tested": not_tested(values)}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,14 @@ def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
         "“Mouth and nose count for more than the eyes”: shown for wild on wild; contradicted for wild on lab."
     )
     assert alike == "“Maps of right and of wrong images are alike”: not shown for wild on wild, wild on lab."
+    untested = values_of(0.4) | {"claims": {}, "right_and_wrong": None, "verdicts": {}}
+    lone = replace(study.results[0], explained=untested | {"not_tested": not_tested(untested)})
+    assert claim_sentences([lone]) == [
+        "wild on wild, the study's conclusions about regions: not tested, for want of images of two emotions, and "
+        "three networks with random weights.",
+        "wild on wild, right and wrong images look alike: not tested, for want of right images with p > 0.9 and wrong "
+        "ones of the same emotion.",
+    ]
     believed, not_believed = method_sentences(study.results)
     assert believed == "Grad-cam beat all six maps that know nothing in three measures: wild on wild."
     assert not_believed.startswith("Grad-cam did not beat every map")
