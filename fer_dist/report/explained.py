@@ -43,7 +43,7 @@ def claim_sentences(results: Sequence[Result]) -> list[str]:
     ] + [
         f"{result.model} on {result.spoken_set}, {line}."
         for result in _with(results)
-        for line in (result.explained or {})["not_tested"]
+        for line in (result.explained or {}).get("not_tested", ())
     ]
 
 
@@ -200,17 +200,17 @@ def _claims(name: str, caption: str, tests: Sequence[tuple[Result, str, str, dic
     rows = [
         (
             word(SPOKEN[claim]),
+            word(VERDICTS[test["verdict"]]),
             word(result.model),
             word(result.set_name),
             *([] if emotion == ALL else [word(emotion)]),
             Cell(test["excess"], "points", test.get("interval"), _note(test)),
             Cell(test["p"], "probability"),
-            word(VERDICTS[test["verdict"]]),
         )
         for result, claim, emotion, test in tests
     ]
     by = ("emotion",) if name.endswith("emotion") else ()
-    return Table(name, caption, ("the study says", "model", "set", *by, "effect", "p", "here"), tuple(rows))
+    return Table(name, caption, ("the study says", "here", "model", "set", *by, "effect", "p"), tuple(rows))
 
 
 def _sources(values: dict[str, Any]) -> str:

@@ -96,8 +96,9 @@ def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_mark
     assert [row[0].text for row in rows[:2]] == [
         explained_module.SPOKEN[name] for name in ("mouth and nose over eyes", ALIKE_CLAIM)
     ]
-    assert [row[3].text for row in rows] == ["+39.9", "+2.0", "\N{MINUS SIGN}40.1", "+2.0"]
-    assert rows[1][3].note == "ears, stage 1, block 1"
+    assert [row[4].text for row in rows] == ["+39.9", "+2.0", "\N{MINUS SIGN}40.1", "+2.0"]
+    assert [row[1].text for row in rows] == ["shown", "not shown", "contradicted", "not shown"]
+    assert rows[1][4].note == "ears, stage 1, block 1"
     own, other = regions_tables(study.results)
     assert [own.rows[0][4].text, other.rows[0][4].text] == ["1.20", "1.20 *"]
     assert own.rows[0][3].text == "+10.0"
