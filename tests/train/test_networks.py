@@ -48,7 +48,7 @@ def test_a_run_of_another_network_killed_and_resumed_equals_an_uninterrupted_one
     words = ["--model.network", name, "--train.save-every-steps", "3"]
     assert main(["train", *arguments(shards, tmp_path, "whole", *words)]) == 0
     given = f"--network {name}" if name == OWN else ""
-    assert capsys.readouterr().err.rstrip().splitlines()[-2].endswith(f"test {given}".rstrip())
+    assert capsys.readouterr().err.rstrip().splitlines()[-4].endswith(f"test {given}".rstrip())
     line = [sys.executable, "-m", "fer_dist.train", *arguments(shards, tmp_path, "killed", *words)]
     process = subprocess.Popen(line, env=environment(PYTHONPATH="tests"), stderr=subprocess.DEVNULL)
     wait_for(lambda: (tmp_path / "killed" / "checkpoints" / "list.json").exists(), 120)

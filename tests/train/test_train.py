@@ -196,7 +196,7 @@ def test_a_training_in_one_process_opens_each_of_its_sets_once_and_tells_its_sco
         ((name, scores),) = load_scores(tmp_path / "once").items()
         accuracy, balanced = (f"{100 * scores[key]:.2f} %" for key in ("accuracy", "mean_over_classes"))
         end = f"once: accuracy {accuracy}, balanced accuracy {balanced} on {name} after the last epoch"
-        assert said.splitlines()[-4] == end
+        assert said.splitlines()[-6] == end
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(shards, tmp_path, capsys):
