@@ -11,7 +11,7 @@ from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output, PathOrUrl
 
 if TYPE_CHECKING:
-    from fer_dist.explain.explain import Explained
+    from fer_dist.explain.run import RunExplained
 
 
 def explain_command(arguments: Arguments) -> None:
@@ -57,10 +57,10 @@ def explain_command(arguments: Arguments) -> None:
     if flags.json:
         write_json(flags.json, {name: explained.values for name, explained in found.sets.items()})
     if flags.html:
-        terminal.say(f"page: {_write_page(Path(flags.html), flags.run, found.sets)}")
+        terminal.say(f"page: {_write_page(Path(flags.html), flags.run, found)}")
 
 
-def _write_page(path: Path, run: str, found: "dict[str, Explained]") -> Path:
+def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
     """The report of one run: what was found of it, and its accuracy on the images that were looked at."""
     import numpy as np
 
@@ -71,13 +71,13 @@ def _write_page(path: Path, run: str, found: "dict[str, Explained]") -> Path:
     from fer_dist.storage.writing import write_atomically
 
     name, results, maps = Path(run.rstrip("/")).name, [], []
-    for one, explained in found.items():
+    for one, explained in found.sets.items():
         values, (dataset, _, split) = explained.values, one.rpartition("-")
         count = np.array(float(values["images"]))
         ends = [float(end) for end in wilson(values["accuracy"] * count, count)]
         scores = {"samples": values["images"], "accuracy": values["accuracy"], "accuracy_interval": ends}
         results.append(Result(name, dataset, scores, split, explained=values))
-        for figure, image in page_images(f"{name} on {one}", explained).items():
+        for figure, image in page_images(found.figures[one]).items():
             place = path.parent / "maps" / f"{name}-{one}-{figure}.jpg"
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, image)

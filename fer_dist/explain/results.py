@@ -22,8 +22,8 @@ PAGE_WIDTH = 860
 """Pixels of a figure on a page, at most."""
 
 
-def save_explained(run_folder: Path, name: str, found: Explained) -> None:
-    """Write what was found of a set. name: "<dataset>-<split>"."""
+def save_explained(run_folder: Path, name: str, found: Explained, drawn: dict[str, "Figure"]) -> None:
+    """Write what was found of a set. name: "<dataset>-<split>"; drawn: its `figures`."""
     folder = run_folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.json", json.dumps(found.values, indent=1, allow_nan=False).encode() + b"\n")
@@ -31,8 +31,8 @@ def save_explained(run_folder: Path, name: str, found: Explained) -> None:
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows([header, *rows])
         write_atomically(folder / f"{name}-{table}.csv", lines.getvalue().encode())
-    for figure, drawn in figures(f"{run_folder.name} on {name}", found).items():
-        save_figure(drawn, folder / f"{name}-{figure}")
+    for kind, figure in drawn.items():
+        save_figure(figure, folder / f"{name}-{kind}")
 
 
 def figures(title: str, found: Explained) -> dict[str, "Figure"]:
@@ -57,16 +57,16 @@ PAGE_FIGURES = "maps-right", "maps-misclassified", "points"
 """Which a page shows: the study's, and where the regions are."""
 
 
-def page_images(title: str, found: Explained) -> dict[str, bytes]:
-    """Name -> JPEG of those figures, small enough for a page."""
+def page_images(drawn: dict[str, "Figure"]) -> dict[str, bytes]:
+    """Name -> JPEG of those among the `figures` of a set, small enough for a page."""
     from PIL import Image
 
     from fer_dist.data.images import jpeg_bytes
 
     images = {}
-    for name, drawn in figures(title, found).items():
+    for name, figure in drawn.items():
         if name in PAGE_FIGURES:
-            image = Image.fromarray(figure_pixels(fix_layout(drawn)))
+            image = Image.fromarray(figure_pixels(fix_layout(figure)))
             image.thumbnail((PAGE_WIDTH, PAGE_WIDTH))
             images[name] = jpeg_bytes(image, 60)
     return images

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_dist.config.settings import ExplainConfig
 from fer_dist.data.loading.loader import open_reader
@@ -14,20 +15,24 @@ from fer_dist.explain.claims import decided, not_tested
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
-from fer_dist.progress import Progress, Tally, counting
+from fer_dist.progress import Progress, counting
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import entered
 from fer_dist.runs.network import on_device
 from fer_dist.scores.figures.canvas import figure_pixels, fix_layout
 from fer_dist.storage.paths import settled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True)
 class RunExplained:
-    """sets: "<dataset>-<split>" -> what was found. folder: where it was written."""
+    """sets: "<dataset>-<split>" -> what was found. folder: where it was written. figures: of each set, by name."""
 
     sets: dict[str, Explained]
     folder: Path
+    figures: "dict[str, dict[str, Figure]]"
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,13 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     Raises InputError where the model or a set does not fit, before the first is looked at.
     """
     home = entered(run)
-    network, _ = load_model(home, config.checkpoint, config.network)
-    for shards in sets:
-        open_reader(shards, network.emotions, config.reading, "--data")
+    network, model = load_model(home, config.checkpoint, config.network)
+    readers = [open_reader(shards, network.emotions, config.reading, "--data") for shards in sets]
     if config.ray.workers:
         explained = _on_ray(run, config, sets, show)
     else:
-        device = pick_device(config.device).type
-        count = counting(show, "batches")
-        explained = [explain_set(_Task(run, config, shards), device, count) for shards in sets]
+        model, count = on_device(model, pick_device(config.device)), counting(show, "batches")
+        explained = [explain(model, network, reader, config, count) for reader in readers]
     found = dict(zip((shards.manifest.name for shards in sets), explained, strict=True))
     for name, other in combinations(found, 2):
         for block, gates in found[name].gates.items():
@@ -59,23 +62,24 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
             for one, against in ((name, other), (other, name)):
                 found[one].values["blocks"][block].setdefault("gates_against", {})[against] = between
     verdicts = decided({name: one.values for name, one in found.items()})
-    folder = results_folder(home.path)
+    folder, drawn = results_folder(home.path), {}
     for name, of_set in found.items():
         of_set.values |= {"verdicts": verdicts[name], "not_tested": not_tested(of_set.values)}
-        save_explained(folder, name, of_set)
+        drawn[name] = figures(f"{folder.name} on {name}", of_set)
+        save_explained(folder, name, of_set, drawn[name])
         if home.path.is_dir():
-            _show_in_tensorboard(folder, name, of_set)
+            _show_in_tensorboard(folder, name, drawn[name])
     home.send()
     home.close()
-    return RunExplained(found, folder / FOLDER)
+    return RunExplained(found, folder / FOLDER, drawn)
 
 
-def explain_set(task: _Task, device: str, progress: Tally | None = None) -> Explained:
-    """One set, here or as a task. device: cpu or cuda."""
+def explain_set(task: _Task, device: str) -> Explained:
+    """What a Ray task does: one set. device: cpu or cuda."""
     home = entered(task.run)
     network, model = load_model(home, task.config.checkpoint, task.config.network)
     reader = open_reader(task.shards, network.emotions, task.config.reading, "--data")
-    found = explain(on_device(model, pick_device(device)), network, reader, task.config, progress)
+    found = explain(on_device(model, pick_device(device)), network, reader, task.config)
     home.close()
     return found
 
@@ -90,10 +94,10 @@ def _on_ray(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show: Pro
     return run_tasks(explain_set, [replace(task, shards=shards) for shards in sets], group, show)
 
 
-def _show_in_tensorboard(folder: Path, name: str, found: Explained) -> None:
+def _show_in_tensorboard(folder: Path, name: str, drawn: "dict[str, Figure]") -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder), filename_suffix=".explain") as writer:
-        for kind, drawn in figures(f"{folder.name} on {name}", found).items():
+        for kind, figure in drawn.items():
             if kind in PAGE_FIGURES:
-                writer.add_image(f"explain/{name}/{kind}", figure_pixels(fix_layout(drawn)), 0, dataformats="HWC")
+                writer.add_image(f"explain/{name}/{kind}", figure_pixels(fix_layout(figure)), 0, dataformats="HWC")

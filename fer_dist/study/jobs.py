@@ -16,7 +16,7 @@ from fer_dist.config.settings import MAY_DIFFER, Config, RobustnessSettings, to_
 from fer_dist.errors import counted
 from fer_dist.runs.opening import file_hashes
 from fer_dist.storage.writing import file_hash
-from fer_dist.study.plan import Model, model_name, seeds_of
+from fer_dist.study.plan import Model, is_first_seed, model_name, seeds_of
 from fer_dist.study.setup import Setup, config_with_list
 from fer_dist.study.source_hash import reached, source_hash
 
@@ -195,16 +195,15 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
         if setup.has_parity(model):
             name = job.name.replace("evaluate", f"{precision} beside fp32,", 1)
             yield _job("parity", name, {"precision": precision}, (job,), like=job)
-    first = [(model, data) for model, data in own if model.seed == seeds_of(plan, model.training)[0]]
+    first = [(model, data) for model, data in own if is_first_seed(plan, model)]
     for model, data in first if plan.robustness.run else []:
         job = scored[model.name, data]
         sampled = {"samples": plan.robustness.samples, "seed": RobustnessSettings.seed}
         yield _job("robustness", job.name.replace("evaluate", "robustness of", 1), sampled, (job,), like=job)
     with_images = {"images": setup.where.images}
     for (name, _), job in scored.items() if plan.explain.run else ():
-        looked_at = setup.model(name)
-        is_first = looked_at.seed == seeds_of(plan, looked_at.training)[0]
-        content = with_images | {"samples": plan.explain.samples, "methods": plan.explain.methods if is_first else ()}
+        methods = plan.explain.methods if is_first_seed(plan, setup.model(name)) else ()
+        content = with_images | {"samples": plan.explain.samples, "methods": methods}
         yield _job("explain", job.name.replace("evaluate", "explain", 1), content, (job,), like=job)
     for model, data in first:
         job = scored[model.name, data]

@@ -32,7 +32,7 @@ from fer_dist.storage.writing import file_hash, write_atomically
 from fer_dist.study.evaluating import predictions_of
 from fer_dist.study.gallery import contents_of, examples, of_data, write_thumbnails
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
-from fer_dist.study.plan import Model, model_name, seeds_of
+from fer_dist.study.plan import Model, is_first_seed, model_name, seeds_of
 from fer_dist.study.running import Running, finish
 from fer_dist.study.setup import config_with_list
 
@@ -260,11 +260,11 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
     """Where a model looks on a set; with figures, which lie in its run folder, where methods are asked for."""
     from fer_dist.explain.claims import decided, not_tested
     from fer_dist.explain.explain import explain
-    from fer_dist.explain.results import page_images, save_explained
+    from fer_dist.explain.results import figures, page_images, save_explained
 
     opened, plan = _open_model(running, job, "test"), running.setup.plan
     model, data = running.model(job.model), opened.config.data
-    is_first = model.seed == seeds_of(plan, model.training)[0]
+    is_first = is_first_seed(plan, model)
     config = ExplainConfig(
         (),
         network=(opened.config.model.network,),
@@ -280,11 +280,11 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
     # On this set alone; the report decides over all of them.
     verdicts = decided({name: found.values})[name]
     found.values |= {"verdicts": verdicts, "not_tested": not_tested(found.values)}
+    drawn = figures(f"{job.model} on {name}", found) if is_first else {}
     if is_first:
-        save_explained(running.run_folder(job.model), name, found)
-    is_own = job.data == running.setup.data_of(model)
-    if is_first and is_own and running.setup.where.images:
-        for figure, image in page_images(f"{job.model} on {name}", found).items():
+        save_explained(running.run_folder(job.model), name, found, drawn)
+    if job.data == running.setup.data_of(model) and running.setup.where.images:
+        for figure, image in page_images(drawn).items():
             path = f"maps/{job.key[:16]}/{job.model}-{name}-{figure}.jpg"
             (running.setup.out / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(running.setup.out / path, image)

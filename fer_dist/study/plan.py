@@ -213,6 +213,11 @@ def seeds_of(plan: Plan, training: str) -> tuple[int, ...]:
     return plan.trainings[training].seeds or plan.seeds
 
 
+def is_first_seed(plan: Plan, model: Model) -> bool:
+    """Whether a network stands for its training where one of the seeds is enough."""
+    return model.seed == seeds_of(plan, model.training)[0]
+
+
 def model_name(plan: Plan, training: str, seed: int) -> str:
     """A training's own name where it has one seed."""
     return training if len(seeds_of(plan, training)) == 1 else f"{training}-seed{seed}"
