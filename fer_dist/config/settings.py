@@ -72,6 +72,10 @@ class DataConfig:
     leave_out: OnDisk = ""
     """File of images to leave out of train and val, as `fer-dist shards audit --write-clean` writes it."""
 
+    random_labels: bool = False
+    """Train on labels drawn at random, as frequent as the set's: a control, which can learn images by heart alone. For
+    --control of `fer-dist explain`."""
+
     lanes: int = 0
     """Interleaved streams of the epoch's order that each batch draws from; divides the batch size, and at least one for
     each worker. 0: the largest divisor of the batch size that is at most 128; a larger one where that is small, as of a
@@ -450,11 +454,15 @@ class ExplainConfig:
 
     faithfulness_samples: int = 100
     """Images whose maps are held against what the network does when their pixels are hidden. Each takes 14 passes for
-    each method and each of six controls."""
+    each method, each of six controls, and the method on each network beside this one."""
 
     points: Literal["auto", "template"] = "auto"
     """What the regions of a face are placed by. auto: the landmarks of the set, else five points that the detector of
     shards build --detect finds (extra faces), else, as template does for all, a template for aligned faces."""
+
+    control: PathOrUrl = ""
+    """A run of the same network, trained on random labels (--data.random-labels of `fer-dist train`): each method is
+    shown on it as well. Empty: beside the network with random weights alone."""
 
     references: int = 10
     """Networks with random weights against which the study's conclusions are held. 0: the conclusions are left out."""

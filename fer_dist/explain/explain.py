@@ -22,17 +22,14 @@ from fer_dist.evaluate.robustness.measure import to_pixels
 from fer_dist.explain.attribution import CONTROLS, Attribution, attribution_of, control, enlarged
 from fer_dist.explain.blocks import blocks_of, watched
 from fer_dist.explain.claims import MASKS, Known, claims_of, right_and_wrong
+from fer_dist.explain.control_networks import RANDOM_LABELS, RANDOM_WEIGHTS, Reference, cascaded, untrained
 from fer_dist.explain.faithfulness import beaten, correlation, deletion_and_insertion, hidden_scores
 from fer_dist.explain.gates import gate_measures
 from fer_dist.explain.hiding import Fill, Hidden, hide, masks_to_hide, predict_hidden
 from fer_dist.explain.maps import RIGHT, WRONG, Averages, Example, edges_of, group_of, min_max, pearson, reduced
 from fer_dist.explain.methods import chosen_methods
-from fer_dist.explain.random_weights import Reference, cascaded, untrained
 from fer_dist.explain.regions import ALL_REGIONS, HALVES, REGIONS, detect_points, masks_of, place
-from fer_dist.runs.network import Network
-
-RANDOM_WEIGHTS = "random weights"
-"""The network before any training: what a method says of it, it says of the faces' geometry."""
+from fer_dist.runs.network import Network, on_device
 
 
 @dataclass
@@ -69,7 +66,7 @@ class _Rows:
     map_shares: list[NDArray[np.float64]] = field(default_factory=list)
     """[B, blocks * regions]: the shares of each block's map."""
     cascade: dict[tuple[str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
-    """(method, part that was drawn anew last) -> the correlation with the map before."""
+    """(method, part that was drawn anew last, or RANDOM_LABELS) -> the correlation with the network's own map."""
 
 
 CASCADE_IMAGES = 32
@@ -85,9 +82,11 @@ def explain(
     reader: Reader,
     config: ExplainConfig,
     progress: Callable[[int, int | None], None] | None = None,
+    control: nn.Module | None = None,
 ) -> Explained:
     """Look at some images of a set, the same ones for every network. model: on its device, in evaluation mode.
 
+    control: the same network, trained on random labels: each method is shown on it as well.
     Emotions that the set lacks are masked. Float32. Raises InputError where no image decodes, or a method cannot be.
     """
     device = next(model.parameters()).device
@@ -96,7 +95,7 @@ def explain(
     data = evaluation_data(network, DataConfig(on_bad=config.on_bad))
     parts = cut(chosen, config.batch_size)
     loader = evaluation_loader(data, reader, placement, config.batch_size, parts)
-    look = _Look(model, network, reader, config)
+    look = _Look(model, network, reader, config, on_device(control, device) if control else None)
     with evaluating(model):
         for number, batch in enumerate(loader):
             look.take(batch)
@@ -110,17 +109,24 @@ def explain(
 class _Look:
     """One pass over a set."""
 
-    def __init__(self, model: nn.Module, network: Network, reader: Reader, config: ExplainConfig) -> None:
-        self.model, self.network, self.reader, self.config = model, network, reader, config
+    def __init__(
+        self, model: nn.Module, network: Network, reader: Reader, config: ExplainConfig, control: nn.Module | None
+    ) -> None:
+        self.model, self.network, self.reader, self.config, self.control = model, network, reader, config, control
         self.blocks = blocks_of(model)
         self.mask = mask_of(network, reader).to(next(model.parameters()).device)
-        self.methods = {name: attribution_of(name, model, self.blocks) for name in chosen_methods(config)}
+        self.methods = self._methods_on(model)
         self.detector = detect_points if config.points == "auto" and has_detector() else None
         self.references: list[Reference] = []
-        self.untrained: dict[str, Attribution] = {}
+        self.controls: dict[str, dict[str, Attribution]] = {}
+        """RANDOM_WEIGHTS, RANDOM_LABELS -> the methods on that network."""
         self.cascade: list[tuple[str, dict[str, Attribution]]] = []
         self.rows, self.averages = _Rows(), Averages()
         self.points: list[tuple[NDArray[np.uint8], NDArray[np.float64], str]] = []
+
+    def _methods_on(self, model: nn.Module) -> dict[str, Attribution]:
+        blocks = blocks_of(model)
+        return {name: attribution_of(name, model, blocks) for name in chosen_methods(self.config)}
 
     def take(self, batch: Batch) -> None:
         crops, ids = batch.crops.float(), batch.samples.ids
@@ -171,8 +177,8 @@ class _Look:
         if not self.methods:
             return
         maps: dict[str, Tensor] = {name: method(crops, target) for name, method in self.methods.items()}
-        for name, method in self.untrained.items():
-            self._share(f"{name}, {RANDOM_WEIGHTS}", method(crops, target), masks)
+        for other, methods in self.controls.items():
+            maps |= {f"{name}, {other}": method(crops, target) for name, method in methods.items()}
         for name in CONTROLS:
             maps[name] = control(name, crops, ids, self.config.seed)
         for name, found in maps.items():
@@ -183,7 +189,8 @@ class _Look:
             some = {name: found[:count] for name, found in maps.items()}
             self._measure(crops[:count], target[:count], ids[:count], some)
             count = max(min(count, CASCADE_IMAGES - done), 0)
-            for part, methods in self.cascade if count else ():
+            of_labels = [(RANDOM_LABELS, self.controls[RANDOM_LABELS])] if RANDOM_LABELS in self.controls else []
+            for part, methods in [*self.cascade, *of_labels] if count else ():
                 for name, method in methods.items():
                     now = method(crops[:count], target[:count])
                     related = pearson(some[name][:count].flatten(1).T, now.flatten(1).T)
@@ -194,10 +201,11 @@ class _Look:
         config = self.config
         if self.methods:
             fresh = untrained(self.network, crops, config)
-            self.untrained = {name: attribution_of(name, fresh, blocks_of(fresh)) for name in self.methods}
+            self.controls[RANDOM_WEIGHTS] = self._methods_on(fresh)
+            if self.control:
+                self.controls[RANDOM_LABELS] = self._methods_on(self.control)
             for part, partly in cascaded(self.model, fresh, crops):
-                own = blocks_of(partly)
-                self.cascade.append((part, {name: attribution_of(name, partly, own) for name in self.methods}))
+                self.cascade.append((part, self._methods_on(partly)))
         for number in range(config.references):
             self.references.append(Reference(untrained(self.network, crops, config, number + 1), config, self.mask))
 
@@ -303,7 +311,8 @@ class _Look:
         return found
 
     def _of_cascade(self) -> dict[str, Any]:
-        """Method -> part that was drawn anew last, from the head to the input -> the correlation of the maps."""
+        """Method -> part that was drawn anew last, from the head to the input, and RANDOM_LABELS -> the correlation of
+        the maps with the network's own."""
         found: dict[str, Any] = {}
         for (name, part), values in self.rows.cascade.items():
             found.setdefault(name, {})[part] = mean_of(np.concatenate(values))
@@ -328,14 +337,17 @@ class _Look:
         return found
 
     def _of_faithfulness(self) -> dict[str, Any]:
-        """Map -> measure -> its mean, and for methods whether they beat every control in it."""
+        """Map -> measure -> its mean, and for methods whether they beat every control in it: the maps that know nothing
+        of the network, and what the method says of a control network."""
         values: dict[str, dict[str, NDArray[np.float64]]] = {}
         for (whose, measure), parts in self.rows.faithful.items():
             values.setdefault(whose, {})[measure] = np.concatenate(parts)
         return {
             name: {
                 "measures": {measure: mean_of(found) for measure, found in measures.items()},
-                "beats_controls": beaten(values, name, CONTROLS) if name in self.methods else None,
+                "beats_controls": beaten(values, name, (*CONTROLS, *(f"{name}, {other}" for other in self.controls)))
+                if name in self.methods
+                else None,
             }
             for name, measures in values.items()
         }

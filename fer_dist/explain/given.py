@@ -9,6 +9,7 @@ from fer_dist.evaluate.given import check_different
 from fer_dist.explain.methods import check_captum, chosen_methods
 from fer_dist.runs.architecture import check_architecture
 from fer_dist.runs.folder import find_run
+from fer_dist.runs.opening import kept_in
 
 
 def open_given(run: str, config: ExplainConfig) -> list[ShardSet]:
@@ -28,8 +29,20 @@ def open_given(run: str, config: ExplainConfig) -> list[ShardSet]:
     for name in config.network:
         check_architecture(name, "--network")
     find_run(run)
+    if config.control:
+        _check_control(config.control)
     places = each_split(config.data)
     with naming("--data"):
         sets = [open_set(place, config.reading) for place in places]
     check_different([found.manifest.name for found in sets], places)
     return sets
+
+
+def _check_control(run: str) -> None:
+    with naming("--control"):
+        kept = kept_in(find_run(run))
+    if not (kept and kept.config.data.random_labels):
+        raise InputError(
+            f"--control {run}: not trained on random labels; train one with the settings of the run that is explained "
+            "and --data.random-labels"
+        )

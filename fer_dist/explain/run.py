@@ -12,6 +12,7 @@ from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import pick_device
 from fer_dist.evaluate.results import results_folder
 from fer_dist.explain.claims import decided, not_tested
+from fer_dist.explain.control_networks import trained_on_random_labels
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
@@ -49,12 +50,13 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     """
     home = entered(run)
     network, model = load_model(home, config.checkpoint, config.network)
+    control = trained_on_random_labels(network, config)
     readers = [open_reader(shards, network.emotions, config.reading, "--data") for shards in sets]
     if config.ray.workers:
         explained = _on_ray(run, config, sets, show)
     else:
         model, count = on_device(model, pick_device(config.device)), counting(show, "batches")
-        explained = [explain(model, network, reader, config, count) for reader in readers]
+        explained = [explain(model, network, reader, config, count, control) for reader in readers]
     found = dict(zip((shards.manifest.name for shards in sets), explained, strict=True))
     for name, other in combinations(found, 2):
         for block, gates in found[name].gates.items():
@@ -79,7 +81,8 @@ def explain_set(task: _Task, device: str) -> Explained:
     home = entered(task.run)
     network, model = load_model(home, task.config.checkpoint, task.config.network)
     reader = open_reader(task.shards, network.emotions, task.config.reading, "--data")
-    found = explain(on_device(model, pick_device(device)), network, reader, task.config)
+    control = trained_on_random_labels(network, task.config)
+    found = explain(on_device(model, pick_device(device)), network, reader, task.config, control=control)
     home.close()
     return found
 

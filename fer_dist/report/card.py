@@ -143,7 +143,8 @@ def _trained_on(known: Known) -> str:
 def _summary(known: Known) -> str:
     emotions = ", ".join(map(_plain, known.network.emotions))
     trained = _trained_on(known)
-    on = f", trained on {_plain(trained)}" if trained else ""
+    labels = "random labels of " if known.config and known.config.data.random_labels else ""
+    on = f", trained on {labels}{_plain(trained)}" if trained else ""
     when = f" Begun {known.began} UTC, {duration(known.seconds)} of training." if known.began else ""
     return (
         f"This is {_plain(architecture(known.network))}{on}, for images of single faces. Classes, in the order of its "

@@ -14,6 +14,9 @@ from fer_dist.scores.figures.hidden import hidden_figure
 
 ALL = "all emotions"
 
+CONTROL_NETWORKS = ("random weights", "random labels")
+"""What the networks have on which each method is shown as well, in place of the trained one's."""
+
 SPOKEN = {
     "mouth and nose over eyes": "mouth and nose count for more than the eyes",
     "mouth and nose over ears": "mouth and nose count for more than the ears",
@@ -53,10 +56,10 @@ def method_sentences(results: Sequence[Result]) -> list[str]:
     for result in _with(results):
         for name, is_good in (result.explained or {})["believed"].items():
             told.setdefault((name, is_good), []).append(result)
-    good = "beat all six maps that know nothing in three measures"
+    good = "beat every control in three measures"
     bad = (
-        "did not beat every map that knows nothing in every measure of faithfulness (marked *), so that nothing is "
-        "drawn from what it says of regions"
+        "did not beat every control in every measure of faithfulness (marked *), so that nothing is drawn from what it "
+        "says of regions"
     )
     return [
         f"{name[0].upper()}{name[1:]} {good if is_good else bad}: {_places(some, results)}."
@@ -96,24 +99,27 @@ def regions_tables(results: Sequence[Result]) -> Iterator[Table]:
     for result in _with(results):
         values: dict[str, Any] = result.explained or {}
         methods, shares = values["methods"], values["regions"]
+        controls = [other for other in CONTROL_NETWORKS if methods and f"{methods[0]}, {other}" in shares]
         hidden: dict[str, Any] = next(iter(values["hidden"].values()), {})
         rows: list[Row] = []
         for region, area in shares["area"].items():
             cells = [word(region), Cell(area["mean"], "part")]
             if region in hidden:
                 one = hidden[region]
-                controls = [control["p"] for control in one["more_than"].values()]
-                cells += [_fall(one["p"]), _fall(controls[0]) if controls else Cell(None, "points")]
+                elsewhere = [control["p"] for control in one["more_than"].values()]
+                cells += [_fall(one["p"]), _fall(elsewhere[0]) if elsewhere else Cell(None, "points")]
             for method in methods:
                 mark = "" if values["believed"][method] else " *"
                 cells.append(Cell(f"{shares[method][region]['per_area']:.2f}{mark}", "number"))
-                cells.append(Cell(shares[f"{method}, random weights"][region]["per_area"], "number"))
+                cells += [Cell(shares[f"{method}, {other}"][region]["per_area"], "number") for other in controls]
             rows.append(tuple(cells))
-        by_method = [column for name in methods for column in (f"{name}, share per area", "its random weights")]
+        others = [f"on {other}" for other in controls]
+        by_method = [column for name in methods for column in (f"{name}, share per area", *others)]
         yield Table(
             file_name("regions", result),
             f"Regions, {result.model} on {result.set_name}, placed by {_sources(values)}. Share per area: 1 where a "
-            "region gets as much as its size. Fall: points of p that hiding costs, with 95 % intervals.",
+            "region gets as much as its size; beside it the same method on the network with random weights, or trained "
+            "on random labels. Fall: points of p that hiding costs, with 95 % intervals.",
             ("region", "area", "fall of p", "more than elsewhere", *by_method),
             tuple(rows),
         )
@@ -126,16 +132,31 @@ def methods_table(results: Sequence[Result]) -> Table:
         values: dict[str, Any] = result.explained or {}
         for name, facts in values["faithfulness"].items():
             measures = [Cell(one["mean"], "number", note=_ends(one)) for one in facts["measures"].values()]
-            steps = list(values["cascade"].get(name, {}).values())
-            ends = [Cell(one["mean"], "number") for one in (steps[0], steps[-1])] if steps else [word(""), word("")]
+            related = dict(values["cascade"].get(name, {}))
+            of_labels = related.pop("random labels", None)
+            steps = list(related.values())
+            ends = [Cell(one["mean"], "number") if one else word("") for one in (*steps[:1], *steps[-1:], of_labels)]
             verdict = "" if facts["beats_controls"] is None else "yes" if values["believed"][name] else "no"
-            rows.append((word(name), word(result.model), word(result.set_name), *measures, word(verdict), *ends))
+            beside = (word(""), word(""), *ends)[-3:]
+            rows.append((word(name), word(result.model), word(result.set_name), *measures, word(verdict), *beside))
     return Table(
         "attribution",
-        "Attribution methods beside maps that know nothing: deletion (less is better), insertion and correlation (more "
-        "is better); and how far a method's maps still correlate with themselves once the head, and once all weights, "
-        "are drawn anew.",
-        ("map", "model", "set", "deletion", "insertion", "correlation", "beats all", "head anew", "all anew"),
+        "Attribution methods beside maps that know nothing of the network, and beside what they say of it with random "
+        "weights and trained on random labels: deletion (less is better), insertion and correlation (more is better). "
+        "Last: how far a method's maps still correlate with themselves once the head, and once all weights, are drawn "
+        "anew, and where the labels are random.",
+        (
+            "map",
+            "model",
+            "set",
+            "deletion",
+            "insertion",
+            "correlation",
+            "beats all",
+            "head anew",
+            "all anew",
+            "random labels",
+        ),
         tuple(rows),
     )
 
@@ -147,14 +168,15 @@ def planted_table(study: Study) -> Table:
         start = (word(found["cue"]), part(found["accuracy"]), count(found["images"]))
         for name, one in found["methods"].items():
             mark = "" if one["believed"] else " *"
-            rows.append((word(name + mark), *start, part(one["found"]), part(one["random_weights"])))
-        rows.append((word("hiding"), *start, part(found["hiding"]), word("")))
+            controls = [part(one.get(other.replace(" ", "_"))) for other in CONTROL_NETWORKS]
+            rows.append((word(name + mark), *start, part(one["found"]), *controls))
+        rows.append((word("hiding"), *start, part(found["hiding"]), word(""), word("")))
     return Table(
         "planted",
         "Methods on drawn faces whose emotion shows in one part alone: in how many of the test images a method gives "
         "that part the most for its size (eyes: with the brows; of seven regions, the left half of two). Beside it the "
-        "same method on the network before training.",
-        ("method", "planted in", "accuracy", "images", "finds it", "random weights"),
+        "same method on the network with random weights, and trained on random labels.",
+        ("method", "planted in", "accuracy", "images", "finds it", *CONTROL_NETWORKS),
         tuple(rows),
     )
 

@@ -17,12 +17,12 @@ from fer_dist.errors import counted
 from fer_dist.runs.opening import file_hashes
 from fer_dist.storage.writing import file_hash
 from fer_dist.study.plan import Model, is_first_seed, model_name, seeds_of
-from fer_dist.study.setup import Setup, config_with_list
+from fer_dist.study.setup import Setup, config_with_list, on_random_labels
 from fer_dist.study.source_hash import reached, source_hash
 
 Kind = Literal[
     "audit", "train", "evaluate", "training accuracy", "parity", "robustness", "measures", "compare", "seeds",
-    "ranking", "gallery", "explain", "planted", "report",
+    "ranking", "gallery", "control", "explain", "planted", "report",
 ]  # fmt: skip
 
 BY_CONTENT = {
@@ -94,6 +94,7 @@ SOURCES: dict[Kind, Sources] = {
     "gallery": Sources(
         ("study.gallery", "data.loading.loader", "runs.checkpoint", "evaluate.results"), ("study.measuring",)
     ),
+    "control": Sources(("train.loop",), ("study.measuring",), less=CHANGES_NO_RESULT | DRAWS | BESIDE_WEIGHTS),
     "explain": Sources(
         ("explain.explain", "explain.results", "data.loading.loader", "runs.checkpoint"), ("study.measuring",)
     ),
@@ -143,7 +144,9 @@ def jobs_of(setup: Setup) -> list[Job]:
         )
     asked = [_training_accuracy_job(setup, model, trained[model.name]) for model in setup.models]
     jobs = [*audits, *trained.values(), *scored.values(), *asked]
-    jobs += _measuring(setup, audits, scored)
+    controls = _controls(setup, hashes)
+    jobs += dict.fromkeys(controls.values())
+    jobs += _measuring(setup, audits, scored, controls)
     facts = asdict(replace(plan, data={}, leave_out=""))
     facts["roles"] = {name: data.role for name, data in plan.data.items()}
     facts["template"] = [file_hash(path) for path in sorted((PACKAGE / "report" / "templates").iterdir())]
@@ -165,12 +168,8 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str], trained: dict[str, Job]) -> Job:
-    config, data = config_with_list(setup, model), setup.data_of(model)
-    content: dict[str, Any] = {
-        "sets": [hashes[data, split] for split in setup.plan.training_splits],
-        "left out": [setup.listed(data, split) for split in setup.plan.training_splits],
-        "settings": settings_of(config),
-        "files": file_hashes(replace(config, data=replace(config.data, leave_out=""))),
+    data = setup.data_of(model)
+    content = _training_content(setup, data, config_with_list(setup, model), hashes) | {
         # Which of the parent's checkpoints it starts from.
         "checkpoint": setup.plan.checkpoint if model.parent else "",
         "best by": _code("evaluate") if setup.plan.checkpoint == "best" else "",
@@ -180,13 +179,39 @@ def _training_job(setup: Setup, model: Model, hashes: dict[tuple[str, str], str]
     return _job("train", name, content, (trained[model.parent],) if model.parent else (), model=model.name, data=data)
 
 
+def _training_content(setup: Setup, data: str, config: Config, hashes: dict[tuple[str, str], str]) -> dict[str, Any]:
+    return {
+        "sets": [hashes[data, split] for split in setup.plan.training_splits],
+        "left out": [setup.listed(data, split) for split in setup.plan.training_splits],
+        "settings": settings_of(config),
+        "files": file_hashes(replace(config, data=replace(config.data, leave_out=""))),
+    }
+
+
+def _controls(setup: Setup, hashes: dict[tuple[str, str], str]) -> dict[str, Job]:
+    """Model of which attribution is asked -> the training of its network on random labels; alike ones are one."""
+    plan, found = setup.plan, dict[str, Job]()
+    if not (plan.explain.run and plan.explain.random_labels and set(plan.explain.methods) - {"none"}):
+        return {}
+    explained = dict.fromkeys(model for model, _ in setup.evaluations if is_first_seed(plan, model))
+    for model in explained:
+        data = setup.data_of(model)
+        content = _training_content(setup, data, on_random_labels(config_with_list(setup, model)), hashes)
+        name = f"train as {model.name} on random labels of {setup.manifests[data, 'train'].dataset}"
+        job = _job("control", name, content, model=model.name, data=data)
+        found[model.name] = next((one for one in found.values() if one.key == job.key), job)
+    return found
+
+
 def _training_accuracy_job(setup: Setup, model: Model, training: Job) -> Job:
     name = f"training accuracy of {model.name} on {setup.manifests[training.data, 'train'].name}"
     content = {"images": TRAINING_IMAGES, "checkpoint": setup.plan.checkpoint}
     return _job("training accuracy", name, content, (training,), like=training)
 
 
-def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Job]) -> Iterator[Job]:
+def _measuring(
+    setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Job], controls: dict[str, Job]
+) -> Iterator[Job]:
     """What is made of the predictions and beside them."""
     plan = setup.plan
     own = [(model, data) for model, data in setup.evaluations if data == setup.data_of(model)]
@@ -204,7 +229,8 @@ def _measuring(setup: Setup, audits: list[Job], scored: dict[tuple[str, str], Jo
     for (name, _), job in scored.items() if plan.explain.run else ():
         methods = plan.explain.methods if is_first_seed(plan, setup.model(name)) else ()
         content = with_images | {"samples": plan.explain.samples, "methods": methods}
-        yield _job("explain", job.name.replace("evaluate", "explain", 1), content, (job,), like=job)
+        beside = [controls[name]] if name in controls else []
+        yield _job("explain", job.name.replace("evaluate", "explain", 1), content, (job, *beside), like=job)
     for model, data in first:
         job = scored[model.name, data]
         yield _job("gallery", job.name.replace("evaluate", "examples of", 1), with_images, (job,), like=job)

@@ -6,7 +6,8 @@ Each function does one job and gives what is recorded of it.
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import counted
 from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
-from fer_dist.runs.checkpoint import load_model
+from fer_dist.runs.checkpoint import Checkpoints, load_model
 from fer_dist.runs.network import Network, network_of, on_device
 from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_seeds, separate, without
 from fer_dist.scores.detail import detail
@@ -34,7 +35,9 @@ from fer_dist.study.gallery import contents_of, examples, of_data, write_thumbna
 from fer_dist.study.jobs import TRAINING_IMAGES, Job
 from fer_dist.study.plan import Model, is_first_seed, model_name, seeds_of
 from fer_dist.study.running import Running, finish
-from fer_dist.study.setup import config_with_list
+from fer_dist.study.setup import config_with_list, on_random_labels
+from fer_dist.study.training import preset_of
+from fer_dist.train.start import start
 
 LIST = "leave-out.jsonl"
 MOST_VALUES = 20
@@ -256,26 +259,42 @@ def _gallery(running: Running, job: Job) -> dict[str, Any]:
     return {"gallery": lists, "files": {path: file_hash(setup.out / path) for path in paths}}
 
 
+def _control(running: Running, job: Job) -> dict[str, Any]:
+    """A network of a job's settings, trained on random labels in OUT/controls; what stands there is gone on with."""
+    setup, model = running.setup, running.model(job.model)
+    config = on_random_labels(config_with_list(setup, model))
+    where = replace(config.run, root=str(setup.out / "controls"), name=f"{job.model}-{job.key[:8]}")
+    with closing(running.terminal):
+        preset = preset_of(running, job)
+        folder = Path(start(replace(config, run=where), preset, True, running.terminal, running.stop, setup.opened))
+    file = Checkpoints(folder).model_file("last")
+    return {"folder": folder.name, "files": {str(file.relative_to(setup.out)): file_hash(file)}}
+
+
 def _explain(running: Running, job: Job) -> dict[str, Any]:
     """Where a model looks on a set; with figures, which lie in its run folder, where methods are asked for."""
     from fer_dist.explain.claims import decided, not_tested
+    from fer_dist.explain.control_networks import trained_on_random_labels
     from fer_dist.explain.explain import explain
     from fer_dist.explain.results import figures, page_images, save_explained
 
     opened, plan = _open_model(running, job, "test"), running.setup.plan
     model, data = running.model(job.model), opened.config.data
     is_first = is_first_seed(plan, model)
+    controls = [running.records.read(key)["folder"] for key in job.after if running.jobs[key].kind == "control"]
     config = ExplainConfig(
         (),
         network=(opened.config.model.network,),
         samples=plan.explain.samples,
         methods=plan.explain.methods if is_first else ("none",),
+        control=str(running.setup.out / "controls" / controls[0]) if controls else "",
         threads=running.setup.where.threads,
         drop_extra=data.drop_extra,
         on_bad=data.on_bad,
     )
     with closing(running.terminal):
-        found = explain(opened.model, opened.network, opened.reader, config, _stopping(running, job))
+        control = trained_on_random_labels(opened.network, config)
+        found = explain(opened.model, opened.network, opened.reader, config, _stopping(running, job), control)
     name, files = opened.reader.manifest.name, {}
     # On this set alone; the report decides over all of them.
     verdicts = decided({name: found.values})[name]
@@ -314,6 +333,7 @@ MEASURING: dict[str, Callable[[Running, Job], dict[str, Any]]] = {
     "seeds": _over_seeds,
     "ranking": _ranking,
     "gallery": _gallery,
+    "control": _control,
     "explain": _explain,
     "planted": _planted,
 }

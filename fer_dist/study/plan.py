@@ -101,9 +101,13 @@ class Explain:
     methods: tuple[str, ...] = ExplainConfig.methods
     """Attribution methods, as --methods of fer-dist explain; none: conclusions and maps alone."""
 
+    random_labels: bool = True
+    """Train each network that attribution is asked of on random labels as well, from nothing, for each method to be
+    shown on it: as many trainings more as there are kinds of networks."""
+
     planted: int = 3000
     """Faces to draw for each of three networks, in which the emotion shows in one part alone: how often each method
-    finds that part. 0: methods are not tried on them."""
+    finds that part. Each is trained on random labels as well. 0: methods are not tried on them."""
 
 
 @dataclass(frozen=True)

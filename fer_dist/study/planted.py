@@ -11,11 +11,13 @@ from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.shards.manifest import MANIFEST
 from fer_dist.data.sources.source import open_source
 from fer_dist.distributed.world import pick_device
+from fer_dist.explain.control_networks import RANDOM_LABELS, RANDOM_WEIGHTS, trained_on_random_labels
 from fer_dist.explain.explain import explain
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.network import on_device
 from fer_dist.study.jobs import PLANTED, Job
 from fer_dist.study.running import Running
+from fer_dist.study.setup import on_random_labels
 from fer_dist.train.start import start
 
 PIXELS, CROP, TEST_IMAGES, WIDTH, EPOCHS, BATCH = 48, 44, 400, 32, 24, 50
@@ -23,7 +25,8 @@ PIXELS, CROP, TEST_IMAGES, WIDTH, EPOCHS, BATCH = 48, 44, 400, 32, 24, 50
 
 
 def planted(running: Running, job: Job) -> dict[str, Any]:
-    """Draw the faces of a cue, train a network on them, and see how often each method finds the cue.
+    """Draw the faces of a cue, train a network on them and one on random labels, and see how often each method finds
+    the cue.
 
     Drawn and trained in OUT/planted; what stands there is gone on with. Returns what is recorded: accuracy, how often
     (share of the images) each map gives the cue's regions the most for their size, and the same of hiding.
@@ -47,11 +50,12 @@ def planted(running: Running, job: Job) -> dict[str, Any]:
         train=replace(base.train, epochs=EPOCHS, batch_size=BATCH),
         run=replace(base.run, root=str(out / "runs"), name=f"{cue}-{job.key[:8]}", device=where.device),
     )
-    address = start(config, "demo", True, running.terminal, running.stop)
-    network, model = load_model(address)
+    network, model = load_model(start(config, "demo", True, running.terminal, running.stop))
+    control = start(on_random_labels(config), "demo", True, running.terminal, running.stop)
     reader = open_reader(str(shards / "test"), network.emotions, config.data, "planted")
-    settings = ExplainConfig((), samples=0, methods=plan.explain.methods, threads=where.threads)
-    found = explain(on_device(model, pick_device(where.device)), network, reader, settings).values
+    settings = ExplainConfig((), samples=0, methods=plan.explain.methods, threads=where.threads, control=control)
+    model, beside = on_device(model, pick_device(where.device)), trained_on_random_labels(network, settings)
+    found = explain(model, network, reader, settings, control=beside).values
     return {
         "planted": {"cue": cue, "images": found["images"], "accuracy": found["accuracy"]} | _found(found, PLANTED[cue])
     }
@@ -68,7 +72,8 @@ def _found(values: dict[str, Any], regions: tuple[str, ...]) -> dict[str, Any]:
         "methods": {
             name: {
                 "found": maps[name],
-                "random_weights": maps[f"{name}, random weights"],
+                "random_weights": maps[f"{name}, {RANDOM_WEIGHTS}"],
+                "random_labels": maps[f"{name}, {RANDOM_LABELS}"],
                 "believed": values["believed"][name],
             }
             for name in values["methods"]

@@ -28,6 +28,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "training accuracy": ("training_accuracy",),
     "ranking": ("ranking",),
     "gallery": ("gallery",),
+    "control": ("folder", "files"),
     "explain": ("explained", "files"),
     "planted": ("planted",),
     "report": ("files",),

@@ -156,6 +156,17 @@ def config_with_list(setup: Setup, model: Model) -> Config:
     return replace(config, data=replace(config.data, leave_out=setup.plan.leave_out)) if is_named else config
 
 
+def on_random_labels(config: Config) -> Config:
+    """The same training as a control: from nothing, on random labels, in a run of its own."""
+    return replace(
+        config,
+        data=replace(config.data, random_labels=True),
+        model=replace(config.model, pretrained=""),
+        train=replace(config.train, init_from=""),
+        run=replace(config.run, name=f"{config.run.name}-random-labels"),
+    )
+
+
 def _check_disk(setup: Setup) -> None:
     """Weights and momentum of every checkpoint that is kept, with the best one and the one being written."""
     needed = 0

@@ -84,7 +84,7 @@ def overview(setup: Setup) -> Overview:
     for job in jobs_of(setup):
         state = "done" if records.is_done(job) else "to go on" if records.read(job.key) else "to do"
         about = ""
-        if job.kind == "train" and state != "done":
+        if job.kind in ("train", "control") and state != "done":
             config = setup.configs[job.model]
             same = {name: value for name, value in settings_of(config).items() if name != "train.seed"}
             kind = str((job.data, same))

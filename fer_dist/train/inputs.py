@@ -39,6 +39,12 @@ class Inputs:
         told = difference(self.network.crop_rule, val.crop_rule) if val else ""
         return f"--data.val {val.name}: {told}" if val and told else ""
 
+    @property
+    def label_remark(self) -> str:
+        """Where the labels are no labels, a line that says so."""
+        drawn = "--data.random-labels: labels are drawn at random, so this is a control and no network to use"
+        return drawn if self.reader.random_labels is not None else ""
+
     def sets(self) -> dict[str, dict[str, Any]]:
         """What the sets hold, wherever they lie, as config.json keeps it: train and val -> hash, samples, counts ..."""
         readers = {"train": self.reader, "val": self.validation}
@@ -64,7 +70,8 @@ def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:
     opened = opened or {}
     network = network_of(config)
     sets = [opened.get(place, place) for place in (data.train, data.val)]
-    reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft")
+    drawn = train.seed if data.random_labels else None
+    reader = open_reader(sets[0], network.emotions, data, "--data.train", train.loss == "soft", drawn)
     validation = open_reader(sets[1], network.emotions, data, "--data.val") if data.val else None
     network = replace(network, crop_rule=reader.manifest.crop_rule, counts=reader.counts_of_emotions())
     mixing, order = open_order(reader, data, train.batch_size, train.seed)

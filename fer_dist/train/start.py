@@ -37,7 +37,7 @@ def start(
         """What each of the workers gets, once the run folder is looked at as well."""
         sets = inputs.sets()
         check_run_folder(config, sets, resume)
-        for remark in filter(None, (inputs.mixing.remark, inputs.crop_remark)):
+        for remark in filter(None, (inputs.label_remark, inputs.mixing.remark, inputs.crop_remark)):
             show(Message(f"warning: {remark}"))
         # From here on lanes and block are the run's, whatever a later version would choose.
         order = {"data.lanes": inputs.mixing.lanes, "data.block": inputs.mixing.block}

@@ -23,8 +23,8 @@ from fer_dist.explain.claims import (
     over_networks,
     right_and_wrong,
 )
+from fer_dist.explain.control_networks import cascaded, untrained
 from fer_dist.explain.explain import first_of
-from fer_dist.explain.random_weights import cascaded, untrained
 from fer_dist.explain.regions import ALL_REGIONS
 from fer_dist.runs.network import build, network_of
 

@@ -13,8 +13,8 @@ from fer_dist.data.loading.reader import choose
 from fer_dist.data.sources.source import open_source
 from fer_dist.evaluate.predict import evaluation_data
 from fer_dist.explain.claims import decided
+from fer_dist.explain.control_networks import untrained
 from fer_dist.explain.explain import explain
-from fer_dist.explain.random_weights import untrained
 from fer_dist.runs.network import build, network_of
 
 NETWORK = network_of(Config(DataConfig(size=28, crop=24), ModelConfig(width=8)))

@@ -11,7 +11,14 @@ from fer_dist.explain.claims import ALIKE as ALIKE_CLAIM
 from fer_dist.explain.claims import ALL as ALL_EMOTIONS
 from fer_dist.explain.claims import EDGES, OF_REGIONS, Measured, against, decided, not_tested
 from fer_dist.report import explained as explained_module
-from fer_dist.report.explained import claim_sentences, claims_table, method_sentences, planted_table, regions_tables
+from fer_dist.report.explained import (
+    claim_sentences,
+    claims_table,
+    method_sentences,
+    methods_table,
+    planted_table,
+    regions_tables,
+)
 from fer_dist.report.sections import sections
 
 
@@ -31,7 +38,7 @@ def values_of(excess, believed=True):
             "area": {name: mean(0.25) for name in regions},
             **{
                 name: {region: mean(0.3) | {"per_area": 1.2, "first": 0.5} for region in regions}
-                for name in ("grad-cam", "grad-cam, random weights", "uniform")
+                for name in ("grad-cam", "grad-cam, random weights", "grad-cam, random labels", "uniform")
             },
         },
         "hidden": {
@@ -47,7 +54,7 @@ def values_of(excess, believed=True):
             }
             for name in ("grad-cam", "uniform")
         },
-        "cascade": {"grad-cam": {"head": mean(0.6), "conv": mean(0.1)}},
+        "cascade": {"grad-cam": {"head": mean(0.6), "conv": mean(0.1), "random labels": mean(0.3)}},
         "claims": {"mouth and nose over eyes": tests | {"fear": tests[ALL_EMOTIONS]}},
         "right_and_wrong": {
             "p": 0.3, "block": "stage 1, block 1", "region": "ears", "difference": 0.02, "at_most": 0.05,
@@ -63,7 +70,7 @@ def study():
     first, second = plain.results
     planted = {
         "cue": "mouth", "images": 400, "accuracy": 0.6, "hiding": 0.9, "controls": {"uniform": 0.2},
-        "methods": {"grad-cam": {"found": 0.7, "random_weights": 0.1, "believed": False}},
+        "methods": {"grad-cam": {"found": 0.7, "random_weights": 0.1, "random_labels": 0.2, "believed": False}},
     }  # fmt: skip
     found = (replace(first, explained=values_of(0.4)), replace(second, explained=values_of(-0.4, believed=False)))
     return replace(plain, results=found, planted=(planted,))
@@ -84,8 +91,8 @@ def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
         "ones of the same emotion.",
     ]
     believed, not_believed = method_sentences(study.results)
-    assert believed == "Grad-cam beat all six maps that know nothing in three measures: wild on wild."
-    assert not_believed.startswith("Grad-cam did not beat every map")
+    assert believed == "Grad-cam beat every control in three measures: wild on wild."
+    assert not_believed.startswith("Grad-cam did not beat every control")
     assert not_believed.endswith("regions: wild on lab.")
     third = replace(study.results[0], dataset="film")
     assert claim_sentences((*study.results, third))[1].endswith("alike”: not shown for all 3 models on sets.")
@@ -110,7 +117,22 @@ def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_mark
         "400",
         "70.0 %",
         "10.0 %",
+        "20.0 %",
     ]
+
+
+def test_a_method_stands_beside_itself_on_networks_that_did_not_learn_the_emotions(study):
+    own = next(regions_tables(study.results))
+    assert own.columns[-2:] == ("on random weights", "on random labels")
+    assert {len(row) for row in own.rows} == {len(own.columns)}
+    method, uniform = methods_table(study.results).rows[:2]
+    assert [cell.text for cell in method[-3:]] == ["0.60", "0.10", "0.30"]
+    assert [cell.text for cell in uniform[-3:]] == ["–", "–", "–"]
+    values = values_of(0.4)
+    del values["regions"]["grad-cam, random labels"], values["cascade"]["grad-cam"]["random labels"]
+    without = (replace(study.results[0], explained=values),)
+    assert next(regions_tables(without)).columns[-1] == "on random weights"
+    assert methods_table(without).rows[0][-1].text == "–"
 
 
 def test_several_seeds_are_told_as_networks():

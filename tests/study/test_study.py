@@ -342,6 +342,10 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
     assert [result["without_copies"] for result in study["results"]] == [None, None]
     explained = [result["explained"] for result in study["results"]]
     assert [values["methods"] for values in explained] == [["grad-cam"], []]
+    assert ["grad-cam, random labels" in values["regions"] for values in explained] == [True, False]
+    # One training on random labels, which is none of the study's models.
+    (control,) = (out / "controls").iterdir()
+    assert json.loads((control / "config.json").read_text())["config"]["data"]["random_labels"]
     tested = explained[0]["claims"]["right half over left half"]["all emotions"]
     assert tested["networks"] == 2
     assert explained[0]["verdicts"]["right half over left half"]["all emotions"]["verdict"] in VERDICTS
@@ -371,7 +375,8 @@ def test_methods_are_tried_on_faces_whose_emotion_shows_in_one_part_alone(sets, 
         method = planted[cue]["methods"]["integrated-gradients"]
         assert method["found"] > 0.5
         assert planted[cue]["hiding"] > 0.5
-        assert max(method["random_weights"], *planted[cue]["controls"].values()) < method["found"] - 0.2
+        beside = (method["random_weights"], method["random_labels"], *planted[cue]["controls"].values())
+        assert max(beside) < method["found"] - 0.2
     page = Page((out / "report.html").read_text())
     assert "planted in" in " ".join(page.text)
 

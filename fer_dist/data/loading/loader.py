@@ -314,14 +314,19 @@ def name_bad(bad: dict[str, str]) -> str:
 
 
 def open_reader(
-    place: str | Path | ShardSet, model_emotions: tuple[str, ...], data: DataConfig, flag: str, soft: bool = False
+    place: str | Path | ShardSet,
+    model_emotions: tuple[str, ...],
+    data: DataConfig,
+    flag: str,
+    soft: bool = False,
+    random_labels: int | None = None,
 ) -> Reader:
     """A reader whose errors name the flag that the place came from; a set that is open already is not opened again.
 
-    soft: its samples come with targets.
+    soft: its samples come with targets; random_labels: as of Reader.
     """
     try:
         found = place.again(data) if isinstance(place, ShardSet) else open_set(str(place), data)
-        return Reader(found, model_emotions, data.drop_extra, data.leave_out, soft)
+        return Reader(found, model_emotions, data.drop_extra, data.leave_out, soft, random_labels)
     except InputError as error:
         raise InputError(f"{flag}: {error}") from None

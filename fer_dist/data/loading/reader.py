@@ -7,7 +7,7 @@ only the lines that are asked for are parsed.
 import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_dist.data.draws import Hashes, Integers, hashed, sample_id
+from fer_dist.data.draws import Hashes, Integers, hashed, sample_id, uniform
 from fer_dist.data.emotions import EIGHT, class_name, columns_of
 from fer_dist.data.loading.mixing import Contents
 from fer_dist.data.loading.order import Positions, sequence
@@ -37,6 +37,9 @@ MOST_SHARE = 1e12
 
 CHOICE = 0x726F627573740001
 """Part of the hash that picks the subset of a set: no other draw has it."""
+
+RELABELLED = 0x6C6162656C730001
+"""Part of the hash that draws random labels."""
 
 Step = TypeVar("Step")
 
@@ -108,11 +111,13 @@ class Reader:
         drop_extra: bool = False,
         leave_out: str = "",
         soft: bool = False,
+        random_labels: int | None = None,
     ) -> None:
         """shards: path or URL of a set (paths.py), or what `open_set` gave; a remote one is cached where the settings
         say by default. drop_extra: samples of emotions that the model does not have are passed over.
 
         leave_out: file of images to leave out (see leave_out.py), empty for none. soft: samples come with targets.
+        random_labels: a seed by which labels, as frequent as the set's, are drawn in place of the set's own.
         Raises InputError for a set that is not whole: a tar or an index is missing, or a tar has another size than its
         manifest says; for emotions that the model does not have, unless drop_extra; and for a list that does not fit.
         """
@@ -123,6 +128,7 @@ class Reader:
         self.emotions = model_emotions
         self.leave_out = leave_out
         self.soft = soft
+        self.random_labels = random_labels
         self.manifest: Manifest = found.manifest
         present = tuple(name for name, count in self.manifest.counts.items() if count)
         try:
@@ -202,7 +208,8 @@ class Reader:
             sound.append(is_sound)
             origins.append((tar, position))
         shares = np.array(targets, dtype=np.float32) if self.soft else None
-        return Samples(content, np.array(labels, dtype=np.int64), sound, origins, shares)
+        samples = Samples(content, np.array(labels, dtype=np.int64), sound, origins, shares)
+        return samples if self.random_labels is None else self._relabelled(samples, self.random_labels)
 
     def ahead(
         self, steps: Iterable[Step], positions_of: Callable[[Step], Positions]
@@ -224,6 +231,13 @@ class Reader:
         """What the json of each sample says. Raises InputError, naming shard and key, where one does not parse."""
         pairs = zip(positions.shard.tolist(), positions.position.tolist(), strict=True)
         return [self._tar(shard).facts(position) for shard, position in pairs]
+
+    def _relabelled(self, samples: Samples, seed: int) -> Samples:
+        """The same samples with labels that their ids draw: each has its own, in any batch and epoch."""
+        ends = np.cumsum(list(self.counts_of_emotions().values()))
+        labels = np.searchsorted(ends[:-1], uniform(seed, RELABELLED, samples.ids) * ends[-1], side="right")
+        targets = np.eye(len(ends), dtype=np.float32)[labels] if self.soft else None
+        return replace(samples, labels=labels, targets=targets)
 
     def _target(self, tar: OpenedTar, position: int, column: int) -> list[float]:
         soft = tar.facts(position).get("soft")

@@ -1,4 +1,5 @@
-"""Networks with random weights, beside which a trained one stands: what they show, geometry shows."""
+"""Networks beside which a trained one stands: what those with random weights show, geometry shows; what one trained on
+random labels shows, images teach without their emotions."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_dist.config.settings import ExplainConfig
+from fer_dist.errors import InputError
 from fer_dist.explain.blocks import blocks_of, watched
 from fer_dist.explain.claims import MASKS, Known, Mask
 from fer_dist.explain.hiding import hide
 from fer_dist.explain.maps import edges_of, reduced
-from fer_dist.runs.network import Network, build
+from fer_dist.runs.checkpoint import load_model
+from fer_dist.runs.network import Network, build, shape_differences
+
+RANDOM_WEIGHTS, RANDOM_LABELS = "random weights", "random labels"
+"""What a control network has in place of the trained one's."""
 
 
 def untrained(network: Network, crops: Tensor, config: ExplainConfig, number: int = 0) -> nn.Module:
@@ -26,6 +32,19 @@ def untrained(network: Network, crops: Tensor, config: ExplainConfig, number: in
         torch.manual_seed(config.seed * 1_000_003 + number)
         fresh = build(network, config.network).to(crops.device)
     return _with_statistics(fresh, [fresh], crops)
+
+
+def trained_on_random_labels(network: Network, config: ExplainConfig) -> nn.Module | None:
+    """The network of --control, in evaluation mode; None where none is given. Raises InputError where it is another."""
+    if not config.control:
+        return None
+    theirs, model = load_model(config.control, given=config.network)
+    differing = shape_differences(theirs, network)
+    if not differing and len(theirs.emotions) != len(network.emotions):
+        differing = f"{len(theirs.emotions)} classes, here {len(network.emotions)}"
+    if differing:
+        raise InputError(f"--control {config.control}: another network ({differing}); train one as this run's")
+    return model
 
 
 def cascaded(model: nn.Module, fresh: nn.Module, crops: Tensor) -> Iterator[tuple[str, nn.Module]]:
