@@ -23,7 +23,7 @@ Started again, it does only what is missing.
 """
 MOST_STUDY_BYTES = 1 << 30
 WORDS = {
-    "paper": "the published study's, built in, without its feature maps; --print shows it as YAML, to be edited",
+    "paper": "the published study's, built in, its feature maps with --explain; --print shows it as YAML, to be edited",
     "PLAN.yaml": "a plan of your own",
     "report": "the page of a finished study once more, from its study.json and the images beside it",
 }

@@ -55,7 +55,8 @@ class PaperConfig:
     """Images of each set for that at most. 0: all."""
 
     explain: bool = False
-    """Look where the networks look, and test what the published study concludes of it (extra explain)."""
+    """Look where the networks look, and test what the published study concludes of it (extra explain). Trains each kind
+    of network once more on random labels, and six small ones on drawn faces, as controls."""
 
     explain_samples: int = Explain.samples
     """Images of each set for that at most. 0: all."""
