@@ -87,7 +87,10 @@ def evaluated(shards, tmp_path_factory):
     return model
 
 
-@pytest.mark.parametrize(("workers", "killed"), [(2, True), (1, False), pytest.param(4, False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("workers", "killed"),
+    [(2, True), *(pytest.param(count, False, marks=pytest.mark.slow) for count in (1, 4))],
+)
 def test_an_evaluation_by_tasks_writes_the_table_of_one_process_byte_for_byte(
     evaluated, shards, tmp_path, workers, killed
 ):
@@ -107,6 +110,32 @@ def test_an_evaluation_by_tasks_writes_the_table_of_one_process_byte_for_byte(
     for name in scores:
         there, here = (predictions_path(folder, name).read_bytes() for folder in (evaluated.parent, tmp_path))
         assert there == here
+
+
+@pytest.mark.slow
+def test_an_explanation_by_tasks_writes_the_files_of_one_process_byte_for_byte(evaluated, shards, tmp_path):
+    found = {}
+    for place, more in (("here", []), ("there", ["--ray.workers", "2"])):
+        # The file of the weights is all that it needs; titles have the name of its folder.
+        run = tmp_path / place / "run" / evaluated.name
+        run.parent.mkdir(parents=True)
+        run.write_bytes(evaluated.read_bytes())
+        words = ["explain", str(run), "--data", str(shards / "val"), str(shards / "test"), "--samples", "12"]
+        words += ["--batch-size", "5", "--references", "1", "--faithfulness-samples", "4", "--device", "cpu"]
+        if more:
+            tasks = Background.fer_dist([*words, *more], tmp_path / "log", RAY_AUTH_MODE=None)
+            try:
+                assert tasks.process.wait(timeout=240) == 0, tasks.text()
+            finally:
+                tasks.kill_all()
+        else:
+            assert main([*words, "--threads", "1"]) == 0
+        found[place] = {path.name: path.read_bytes() for path in run.parent.rglob("explain/*")}
+    assert {"synthetic_wild-val.json", "synthetic_wild-test.json", "synthetic_wild-test-points.png"} <= set(
+        found["here"]
+    )
+    assert found["here"].keys() == found["there"].keys()
+    assert [name for name in found["here"] if found["here"][name] != found["there"][name]] == []
 
 
 def test_a_cluster_that_does_not_answer_gets_one_line(shards, tmp_path, capsys):
