@@ -4,6 +4,9 @@ Deletion: the mean p of the predicted class while the pixels that count most are
 Insertion: the same while they are shown on a blurred image (more is better). Correlation: between what random squares
 of a grid count for in the map and the fall of the class's score where they are hidden (more is better).
 Sources: Petsiuk et al. 2018 (RISE: deletion, insertion); Bhatt et al. 2020 (faithfulness correlation).
+
+Not Quantus's: its 0.6.0 has no insertion, its ROAD fails on these maps, its random subsets come from numpy's global
+generator and are asked of the network anew for each map, where here one draw serves all. Measured in launch/RESULTS.md.
 """
 
 from statistics import NormalDist

@@ -270,6 +270,44 @@ def test_a_map_of_what_the_network_goes_by_beats_controls_in_each_measure_and_a_
     assert correlation(right, subsets, falls).mean() > 0.9
 
 
+@torch.no_grad()
+def test_measures_of_faithfulness_equal_loops_over_images_and_pixels():
+    torch.manual_seed(1)
+    images, maps, ids = torch.rand(3, 3, 16, 16), torch.rand(3, 16, 16), np.arange(3, dtype=np.uint64)
+    model, target = Small(7).eval(), torch.tensor([2, 0, 5])
+    subsets, falls = hidden_scores(model, images, target, ids, 0)
+    deleted, inserted = deletion_and_insertion(model, images, target, maps)
+    related = correlation(maps, subsets, falls)
+
+    def answer(image, at):
+        return model(image[None])[0, target[at]]
+
+    for at in range(3):
+        image, grey = images[at], images[at].mean((1, 2))
+        soft = F.avg_pool2d(F.pad(images[at : at + 1], (2,) * 4, mode="replicate"), 5, stride=1)[0]
+        order = sorted(range(256), key=lambda pixel: -float(maps[at].flatten()[pixel]))
+        hidden, shown = image.clone(), soft.clone()
+        ways = [], []
+        for step in range(1, 8):
+            for pixel in order[32 * (step - 1) : 32 * step]:
+                row, column = divmod(pixel, 16)
+                hidden[:, row, column] = grey
+                shown[:, row, column] = image[:, row, column]
+            for way, one in zip(ways, (hidden, shown), strict=True):
+                way.append(float(model(one[None]).softmax(1)[0, target[at]]))
+        assert float(deleted[at]) == pytest.approx(np.mean(ways[0]), abs=1e-6)
+        assert float(inserted[at]) == pytest.approx(np.mean(ways[1]), abs=1e-6)
+        sums, lost = [], []
+        for subset in subsets[:, at]:
+            # A quarter of the 49 squares, each whole.
+            assert 0.15 < subset.float().mean() < 0.35
+            without = torch.where(subset, grey[:, None, None], image)
+            sums.append(float(maps[at][subset].sum()))
+            lost.append(float(answer(image, at) - answer(without, at)))
+        assert falls[:, at].tolist() == pytest.approx(lost, abs=1e-6)
+        assert float(related[at]) == pytest.approx(np.corrcoef(sums, lost)[0, 1], abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["timm:test_resnet", "support.own_networks:InParts", "support.own_networks:Small"])
 def test_other_networks_have_maps_of_the_parts_that_they_name_and_no_gates(name, tmp_path):
     config = Config(DataConfig(size=40, crop=36), ModelConfig(network=name))
