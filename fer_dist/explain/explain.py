@@ -189,8 +189,7 @@ class _Look:
             some = {name: found[:count] for name, found in maps.items()}
             self._measure(crops[:count], target[:count], ids[:count], some)
             count = max(min(count, CASCADE_IMAGES - done), 0)
-            of_labels = [(RANDOM_LABELS, self.controls[RANDOM_LABELS])] if RANDOM_LABELS in self.controls else []
-            for part, methods in [*self.cascade, *of_labels] if count else ():
+            for part, methods in self.cascade if count else ():
                 for name, method in methods.items():
                     now = method(crops[:count], target[:count])
                     related = pearson(some[name][:count].flatten(1).T, now.flatten(1).T)
@@ -202,10 +201,11 @@ class _Look:
         if self.methods:
             fresh = untrained(self.network, crops, config)
             self.controls[RANDOM_WEIGHTS] = self._methods_on(fresh)
-            if self.control:
-                self.controls[RANDOM_LABELS] = self._methods_on(self.control)
             for part, partly in cascaded(self.model, fresh, crops):
                 self.cascade.append((part, self._methods_on(partly)))
+            if self.control:
+                self.controls[RANDOM_LABELS] = self._methods_on(self.control)
+                self.cascade.append((RANDOM_LABELS, self.controls[RANDOM_LABELS]))
         for number in range(config.references):
             self.references.append(Reference(untrained(self.network, crops, config, number + 1), config, self.mask))
 
