@@ -86,6 +86,20 @@ def test_nothing_is_wider_than_the_screen_but_tables_in_their_own_box(browser, w
     assert browser.evaluate(TOO_SMALL) == 0
 
 
+def test_the_best_on_each_set_is_read_on_a_phone_without_scrolling_sideways(browser):
+    browser.show(375, "light")
+    box = "document.querySelector('.glance .scroll')"
+    assert browser.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+    assert browser.evaluate(f"{box}.previousElementSibling.checkVisibility()") is False
+    # To a screen reader it is a table still, with the name of its column before each value.
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    cells = [node["name"]["value"] for node in nodes if node["role"]["value"] == "cell"][:8]
+    columns = ("best", "sure?", "ahead by, points", "accuracy")
+    assert [name for cell, name in zip(cells, 2 * columns, strict=True) if not cell.startswith(f"{name} ")] == []
+    assert "shown against" in cells[1]
+    assert "of affectnet" in cells[2]
+
+
 @pytest.mark.parametrize("width", [375, 1280])
 def test_no_text_of_a_figure_leaves_it_or_lies_over_another(browser, width):
     browser.show(width, "light")

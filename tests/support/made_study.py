@@ -6,7 +6,7 @@ import numpy as np
 
 from fer_dist.data.emotions import SEVEN
 from fer_dist.evaluate.robustness.regions import CONTROL
-from fer_dist.report.findings import Comparison, Model, Result, Seeds, Study
+from fer_dist.report.findings import Comparison, Model, Ranking, Result, Seeds, Study
 from fer_dist.scores.compare import over_seeds, paired, without
 from fer_dist.scores.detail import detail
 from fer_dist.scores.metrics import scores
@@ -118,6 +118,7 @@ def made_study(seeds: int = 2, samples: int = 400, sets: tuple[str, ...] = tuple
         hardware="one H200, 16 cores",
         roles={role: name for role, name in zip("abc", SHARES, strict=True) if name in sets},
         seeds=tuple(_seeds(results, group, dataset) for group, *_ in KINDS for dataset in sets),
+        rankings=tuple(_ranking(tables, dataset) for dataset in sets),
         seconds=8 * 3600.0,
         variants={f"{name}-{split}": "the official layout" for name in sets for split in ("train", "test")},
         left_out={"affectnet-train": {"no face": 88_895, "uncertain": 13_163}},
@@ -129,6 +130,14 @@ def _result(model: str, dataset: str, table: Predictions, trained: dict[str, int
     fewer = scores(without(table, [str(number) for number in range(12)]))
     damage = made_robustness(found["accuracy"], len(table.keys))
     return Result(model, dataset, found, "test", detail(table, trained), fewer, damage)
+
+
+def _ranking(tables: dict[tuple[str, str], Predictions], dataset: str) -> Ranking:
+    """By the first seeds alone."""
+    of_group = {group: tables[f"{group}-0", dataset] for group, *_ in KINDS}
+    best = max(of_group, key=lambda group: scores(of_group[group])["accuracy"])
+    others = {group: paired(of_group[best], table, bootstrap=100) for group, table in of_group.items() if group != best}
+    return Ranking(dataset, "test", best, 3, {group: test | {"seeds": 1} for group, test in others.items()})
 
 
 def _seeds(results: list[Result], group: str, dataset: str) -> Seeds:
