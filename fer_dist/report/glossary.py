@@ -28,9 +28,10 @@ GLOSSARY = (
     Entry(
         "area under the ROC curve",
         "How often an image of the emotion gets a higher probability of it than an image of another one; half is "
-        "guessing. The ROC curve (receiver operating characteristic) is recall against the false positive rate.",
+        "guessing. The ROC curve (receiver operating characteristic) is recall against the false positive rate. "
+        "Its interval is DeLong's, of the set with one image more of either kind, each half right.",
         r"area under|\broc\b|receiver operating",
-        "Fawcett 2006",
+        "Fawcett 2006, DeLong et al. 1988",
     ),
     Entry(
         "balanced accuracy",

@@ -9,7 +9,7 @@ import numpy as np
 from fer_dist.evaluate.robustness.regions import CONTROL
 from fer_dist.report.differences import rank_tests
 from fer_dist.report.findings import Model, Result, Study, compared, first_models
-from fer_dist.report.numbers import listed, percent, signed_points
+from fer_dist.report.numbers import listed, percent, signed_points, span
 from fer_dist.report.sentences import (
     class_sentence,
     confusion_change_sentence,
@@ -23,7 +23,6 @@ from fer_dist.report.sentences import (
     with_interval,
 )
 from fer_dist.report.tables import CORRECTIONS
-from fer_dist.scores.by_class import FALSE_RATES
 from fer_dist.scores.figures.canvas import fix_layout
 from fer_dist.scores.figures.confusion import MOST_CLASSES, confusion_change_figure, confusion_figure
 from fer_dist.scores.figures.curves import (
@@ -35,6 +34,7 @@ from fer_dist.scores.figures.curves import (
     selective_figure,
 )
 from fer_dist.scores.figures.dots import Marks, Scale, dots_figure, seeds_figure, size_figure
+from fer_dist.scores.roc import FALSE_RATES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,12 +158,18 @@ def _roc_page_figure(result: Result, curves: dict[str, dict[str, Any]], title: s
     lowest = sorted(curves, key=lambda name: curves[name]["auc"])[:MOST_SERIES]
     shown = [name for name in curves if name in lowest]
     figure = roc_figure({name: curves[name]["roc"] for name in shown}, FALSE_RATES, title)
-    areas = ", ".join(f"{name} {percent(curves[name]['auc'])}" for name in shown)
-    text = f"Area under the curve, of which guessing has 50 %: {areas}. No interval was made of it."
+    areas = ", ".join(f"{name} {percent(curves[name]['auc'])}{_within(curves[name])}" for name in shown)
+    text = f"Area under the curve, of which guessing has 50 %: {areas}."
     if len(shown) < len(curves):
         text += f" Drawn are the {len(shown)} emotions with the lowest of {len(curves)}."
     alt = f"Receiver operating characteristic of each emotion against all others, {title}. {text}"
     return page_figure(file_name("roc", result), figure, alt, text)
+
+
+def _within(entry: dict[str, Any]) -> str:
+    """The interval of an area in brackets; empty where a study of before has none."""
+    interval = entry.get("auc_interval")
+    return f" ({span(interval)})" if interval else ""
 
 
 def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:

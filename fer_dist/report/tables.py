@@ -152,7 +152,7 @@ def classes_table(results: Sequence[Result]) -> Table:
         for name, entry in result.by_class.items():
             cells = [part(entry[of], entry[f"{of}_interval"]) for of in ("recall", "precision", "f1")]
             start = (word(result.model), word(result.set_name), word(name), count(entry["images"]))
-            rows.append((*start, *cells, part(entry["auc"])))
+            rows.append((*start, *cells, part(entry["auc"], entry.get("auc_interval"))))
     columns = ("model", "tested on", "emotion", "images", "recall", "precision", "F1", "area under the ROC")
     return Table(
         "classes", "Each emotion by itself, on the model's own set, with 95 % intervals.", columns, tuple(rows)

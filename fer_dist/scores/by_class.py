@@ -5,30 +5,27 @@ from typing import Any
 import numpy as np
 
 from fer_dist.scores import t_distribution
-from fer_dist.scores.intervals import Array, Measure, interval, wilson
+from fer_dist.scores.intervals import FEWEST_DEGREES, Array, Measure, interval, wilson
 from fer_dist.scores.metrics import confusion, confusion_by_subject, ends, f1, precision, recall
-from fer_dist.scores.subjects import spread_by_subject, subjects_of
+from fer_dist.scores.roc import area, curve
+from fer_dist.scores.subjects import Subjects, spread_by_subject, subjects_of
 from fer_dist.scores.table import Predictions, labelled
-
-FALSE_RATES = (
-    0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
-)  # fmt: skip
-"""Where a receiver operating characteristic is kept: closer where it is steep."""
 
 
 def by_class(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """Emotion -> its measures, ready for JSON; what has no value is None.
 
-    images; recall, precision, f1, each with ..._interval: 95 %, Wilson's of the two shares, intervals.interval's of F1;
-    where subjects are known, all over subjects. auc: the area under its receiver operating characteristic against all
-    other emotions; roc: the recall at each of FALSE_RATES, or None where no image, or every image, has the emotion.
+    images; recall, precision, f1, each with ..._interval: 95 %, Wilson's of the two shares, intervals.interval's of F1.
+    auc, with its interval: the area under its receiver operating characteristic against all other emotions; roc: the
+    recall at each of roc.FALSE_RATES; None where no image, or every image, has the emotion. Where subjects are known,
+    all intervals are over subjects.
     Emotions that the set lacks are left out. Raises InputError where no image has an emotion.
     """
     chosen = labelled(predictions)
     subjects, matrix = subjects_of(chosen), confusion(chosen)
     matrices = None if subjects is None else confusion_by_subject(chosen, subjects)
     return {
-        name: _measures(matrix, matrices, index) | _ranked(chosen, index)
+        name: _measures(matrix, matrices, index) | _ranked(chosen, subjects, index)
         for index, name in enumerate(chosen.emotions)
         if name not in chosen.masked
     }
@@ -69,16 +66,14 @@ def _interval(measure: Measure, one: Array, many: Array | None, total: Array | N
     return ends(interval(first, one) if total is None else wilson(one[0, 0], total))
 
 
-def _ranked(chosen: Predictions, index: int) -> dict[str, Any]:
-    has = chosen.labels == index
+def _ranked(chosen: Predictions, subjects: Subjects | None, index: int) -> dict[str, Any]:
+    has, shares = chosen.labels == index, chosen.probabilities[:, index]
     if has.all() or not has.any():
-        return {"auc": None, "roc": None}
-    shares = chosen.probabilities[:, index]
-    order = np.argsort(-shares, kind="stable")
-    # Images of the same probability are passed together.
-    last = np.append(np.diff(shares[order]) != 0, True)
-    right = np.concatenate([[0.0], np.cumsum(has[order])[last] / has.sum()])
-    false = np.concatenate([[0.0], np.cumsum(~has[order])[last] / (~has).sum()])
-    area = float(np.trapezoid(right, false))
-    places = np.searchsorted(false, np.array(FALSE_RATES) + 1e-12, side="right") - 1
-    return {"auc": area, "roc": [round(float(right[place]), 4) for place in places]}
+        return {"auc": None, "auc_interval": None, "roc": None}
+    found = area(has, shares, subjects)
+    degrees = float(found.degrees) if subjects else max(float(found.degrees), FEWEST_DEGREES)
+    return {
+        "auc": float(found.value),
+        "auc_interval": ends(found.ends(t_distribution.quantile(degrees))),
+        "roc": [round(float(recall), 4) for recall in curve(has, shares)],
+    }

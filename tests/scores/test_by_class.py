@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_curve
 from support.made_study import drawn_predictions
 
-from fer_dist.scores.by_class import FALSE_RATES, against_rest, by_class
+from fer_dist.scores.by_class import against_rest, by_class
 from fer_dist.scores.intervals import wilson
 from fer_dist.scores.metrics import confusion, f1
+from fer_dist.scores.roc import FALSE_RATES
 from fer_dist.scores.table import Predictions, predicted
 
 
@@ -26,7 +27,7 @@ def test_measures_of_an_emotion_are_scikit_learn_s(dataset):
             false, right, _ = roc_curve(has, share, drop_intermediate=False)
             at = [right[false <= rate + 1e-12].max() for rate in FALSE_RATES]
             assert found[name]["roc"] == pytest.approx(at, abs=1e-4)
-            for of in ("precision", "recall", "f1"):
+            for of in ("precision", "recall", "f1", "auc"):
                 low, high = found[name][f"{of}_interval"]
                 assert 0 <= low <= found[name][of] <= high <= 1
             right, of_label = (has & (predicted(table) == index)).sum(), has.sum()
@@ -48,7 +49,7 @@ def test_what_has_no_value_is_none():
     found = by_class(table)
     assert (found["x"]["recall"], found["x"]["auc"], found["x"]["roc"]) == (1, None, None)
     assert (found["y"]["recall"], found["y"]["precision"], found["y"]["f1"]) == (None, None, None)
-    assert found["y"]["f1_interval"] is None
+    assert (found["y"]["f1_interval"], found["x"]["auc_interval"]) == (None, None)
 
 
 def test_intervals_over_subjects_are_wider_where_images_of_one_are_alike():
@@ -59,7 +60,7 @@ def test_intervals_over_subjects_are_wider_where_images_of_one_are_alike():
     )
     alone = by_class(many)["happiness"]
     people = by_class(Predictions(many.keys, many.labels, many.probabilities, many.emotions, (), {"subject": rows}))
-    for of in ("recall", "precision", "f1"):
+    for of in ("recall", "precision", "f1", "auc"):
         widths = [np.ptp(found[f"{of}_interval"]) for found in (alone, people["happiness"])]
         assert 1.6 < widths[1] / widths[0] < 2.4
 
