@@ -1,5 +1,6 @@
 """The report in a real browser: wide, narrow, pale, dark and printed, without the network."""
 
+import base64
 import re
 
 import pytest
@@ -161,6 +162,13 @@ def test_a_printed_page_hides_no_column_of_a_table(browser):
         assert browser.evaluate(folded) == 0
     finally:
         browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_print_takes_about_half_a_page_for_each_figure_and_what_goes_with_it(browser):
+    printed = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+    pages = len(re.findall(rb"/Type */Page\b", printed))
+    figures = browser.evaluate("document.querySelectorAll('figure').length")
+    assert 0 < pages < 0.6 * figures
 
 
 def test_a_click_on_the_head_of_a_column_sorts_its_table_and_a_third_brings_the_order_back(browser):
