@@ -35,6 +35,9 @@ RECIPE = (
 )  # fmt: skip
 """Settings that a table of runs shows first."""
 
+ALWAYS_TOLD = {"train.lr", "train.batch_size", "train.epochs", "train.seed", "train.init_from"}
+"""TensorBoard takes the columns of its table from one run alone: what that run lacks is shown of no other."""
+
 NO_SETTING = MAY_DIFFER | {"data.lanes", "data.block"}
 
 
@@ -165,8 +168,11 @@ class Monitor:
             from torch.utils.tensorboard.summary import hparams
 
             names = [f"validation/{name}" for name in MEASURES] if scores else ["train/accuracy", "train/loss"]
+            settings = told_settings(self.config, self.course.preset)
+            # TensorBoard opens five columns, the first by name, and cuts a path after the part that all runs share.
+            told = {name: value for name, value in settings.items() if name not in ("data.train", "data.val")}
             # add_hparams would write the scores once more, to a file of their own.
-            for part in hparams(told_settings(self.config, self.course.preset), dict.fromkeys(names, 0.0)):
+            for part in hparams(told, dict.fromkeys(names, 0.0)):
                 self._writer.file_writer.add_summary(part)
             self._writer.close()
 
@@ -209,7 +215,7 @@ class Monitor:
 
 
 def told_settings(config: Config, name: str) -> dict[str, str | int | float | bool]:
-    """The preset, and the settings that are not the preset's, those that matter most first.
+    """The preset, ALWAYS_TOLD, and the other settings that are not the preset's, those that matter most first.
 
     None of what may differ in a run that goes on, of where it stands and in which order it reads.
     """
@@ -218,7 +224,7 @@ def told_settings(config: Config, name: str) -> dict[str, str | int | float | bo
     # TensorBoard orders them by name, and shows the first few: what is no part of the recipe would hide the rest.
     names = [name for name in settings if not name.startswith(("run.", "ray.")) and name not in NO_SETTING]
     order = dict.fromkeys((*RECIPE, *names))
-    told = {setting: settings[setting] for setting in order if settings[setting] != preset.get(setting)}
+    told = {key: settings[key] for key in order if key in ALWAYS_TOLD or settings[key] != preset.get(key)}
     plain = {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in told.items()}
     return {"preset": name or "none", **plain}
 

@@ -29,7 +29,7 @@ from fer_dist.progress import Message, Terminal
 from fer_dist.runs.curves import MEASURES
 from fer_dist.scores.table import Predictions
 from fer_dist.train.loop import lost_disk_named
-from fer_dist.train.monitor import EXAMPLES, Course, Monitor, told_settings
+from fer_dist.train.monitor import ALWAYS_TOLD, EXAMPLES, Course, Monitor, told_settings
 from fer_dist.train.session import Session
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}
@@ -155,20 +155,31 @@ def test_the_table_of_runs_has_the_settings_that_are_not_the_preset_s_as_they_we
     assert settings["preset"].string_value == "demo"
     assert settings["data.views"].string_value == "expand"
     assert settings["train.precision"].string_value == fastest(torch.device("cpu")).precision
-    assert not [name for name in settings if name.startswith(("run.", "ray."))]
+    assert not [name for name in settings if name.startswith(("run.", "ray.", "data.train", "data.val"))]
     assert "train.label_smoothing" not in settings
     experiment = curves.summary_metadata["_hparams_/experiment"].plugin_data.content
     found = HParamsPluginData.FromString(experiment).experiment
     metrics = {metric.name.tag for metric in found.metric_infos}
     assert metrics == {f"validation/{name}" for name in MEASURES} <= set(curves.Tags()["scalars"])
-    assert [info.name for info in found.hparam_infos][:2] == ["preset", "train.batch_size"]
+    assert [info.name for info in found.hparam_infos][:3] == ["preset", "train.lr", "train.batch_size"]
 
 
 def test_settings_of_the_recipe_come_first_in_the_table_of_runs():
     changed = {"data.threads": 3, "data.views": "fold", "train.momentum": 0.5, "train.lr": 0.3, "run.name": "x"}
-    assert list(told_settings(with_settings(PRESETS["demo"](), changed), "demo").items()) == [
-        ("preset", "demo"), ("train.lr", 0.3), ("data.views", "fold"), ("train.momentum", 0.5),
-    ]  # fmt: skip
+    told = list(told_settings(with_settings(PRESETS["demo"](), changed), "demo"))
+    assert told[:2] == ["preset", "train.lr"]
+    assert told[-2:] == ["data.views", "train.momentum"]
+
+
+def test_every_run_has_a_column_for_what_others_may_change_since_tensorboard_takes_the_columns_of_one(tmp_path):
+    course = Course(0, 3, 3, SEVEN, "demo")
+    monitor = Monitor(PRESETS["demo"](), World(0, 1, torch.device("cpu")), tmp_path, lambda message: None, course)
+    monitor.close(None)
+    events = EventAccumulator(str(tmp_path), EVERYTHING)
+    events.Reload()
+    content = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    columns = {info.name for info in HParamsPluginData.FromString(content).experiment.hparam_infos}
+    assert columns == {"preset", *ALWAYS_TOLD}
 
 
 def test_without_a_terminal_lines_come_seldom_and_without_colour():
