@@ -167,7 +167,8 @@ def _classes(study: Study, first: list[Result]) -> Section:
     introduction = (
         "Recall asks how many of an emotion's images are found, precision how many that are called by its name have "
         "it, and F1 is low where either is. The curves show how well the probability of an emotion alone tells its "
-        "images from all others, whatever threshold is chosen. Each model is on its own set."
+        "images from all others, whatever threshold is chosen. Each model is on its own set. Lines through marks, and "
+        "brackets behind an area, are 95 % intervals."
     )
     trained_on = {model.name: model.trained_on for model in study.models}
     own = [result for result in first if result.dataset == trained_on[result.model]]

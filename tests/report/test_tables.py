@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from support.small_studies import scored, transferred
 from fer_dist.data.sources import affectnet, rafdb
 from fer_dist.data.sources.source import open_source
 from fer_dist.report.findings import Comparison, Gain, Model, Result, Seeds, Study
+from fer_dist.report.numbers import span
+from fer_dist.report.plots import class_figures
 from fer_dist.report.published import (
     ACCURACIES,
     CLASS_COUNTS,
@@ -27,7 +30,14 @@ from fer_dist.report.published import (
 )
 from fer_dist.report.sections import sections
 from fer_dist.report.table import Cell, Table, count, escaped, mark_of, part, points, to_csv, to_latex, word
-from fer_dist.report.tables import accuracy_table, comparisons_table, duplicates_table, left_out_table, measures_table
+from fer_dist.report.tables import (
+    accuracy_table,
+    classes_table,
+    comparisons_table,
+    duplicates_table,
+    left_out_table,
+    measures_table,
+)
 from fer_dist.scores.intervals import less_interval, wilson
 
 REAL = {"a": "affectnet", "b": "rafdb", "c": "tcce"}
@@ -423,3 +433,17 @@ def test_near_duplicates_of_one_subject_are_counted_apart_and_the_section_says_w
         (section,) = [one for one in sections(changed) if one.name == "duplicates"]
         said.append((section.tables[0].rows[0][2].note, "look alike" in section.introduction))
     assert said == [("", False), ("5 of them of one subject", True)]
+
+
+def test_an_area_under_the_roc_curve_has_its_interval_where_the_study_has_one():
+    first = made_study(1, 60, ("affectnet", "drawn-lab")).results[0]
+    before = replace(first, detail=json.loads(json.dumps(first.detail)))
+    for entry in before.by_class.values():
+        entry.pop("auc_interval")
+    for result, is_there in ((first, True), (before, False)):
+        rows = classes_table([result]).rows
+        intervals = [entry.get("auc_interval") for entry in result.by_class.values()]
+        assert [row[-1].interval for row in rows] == intervals
+        _, roc = class_figures([result])
+        assert [f"({span(interval)})" in roc.caption for interval in intervals if interval] == is_there * [True] * 7
+        assert ("(" in roc.caption) == is_there
