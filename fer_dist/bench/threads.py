@@ -19,7 +19,7 @@ from fer_dist.train.checks import check_job
 from fer_dist.train.choices import choose, threads_for
 from fer_dist.train.start import start
 
-RATE = "speed/images_per_second"
+RATE = "train/images_per_second"
 POINTS = 8
 """Looks at the rate in a turn, of which the first warms up."""
 

@@ -185,7 +185,7 @@ def curve_figures(models: Iterable[Model]) -> Iterator[PageFigure]:
 def _speed_told(model: Model) -> str:
     """The medians of what was written of its speed; empty where nothing was."""
     rates, waits = (
-        [value for _, value in model.curves.get(name, [])] for name in ("speed/images_per_second", "speed/data_wait")
+        [value for _, value in model.curves.get(name, [])] for name in ("train/images_per_second", "train/data_wait")
     )
     told = [f"{float(np.median(rates)):,.0f} images per second"] if rates else []
     told += [f"{percent(float(np.median(waits)))} of the time spent waiting for data"] if waits else []

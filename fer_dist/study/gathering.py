@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fer_dist.study.running import Running
     from fer_dist.study.setup import Setup
 
-SHOWN = ("train/", "validation/", "speed/")
+SHOWN = ("train/", "validation/")
 """Curves that say how the training went; the recall of each emotion stays in TensorBoard."""
 
 MOST_POINTS = 400

@@ -111,14 +111,15 @@ class Monitor:
             "train/loss": totals.loss,
             "train/accuracy": totals.accuracy,
             "train/learning_rate": lr,
-            "speed/images_per_second": images,
-            "speed/crops_per_second": images * rates.views,
-            "speed/data_wait": rates.waiting,
+            # In the group of the rest: TensorBoard opens the first two groups by name, which are train and validation.
+            "train/images_per_second": images,
+            "train/crops_per_second": images * rates.views,
+            "train/data_wait": rates.waiting,
         }
         if self.world.device.type == "cuda":
             import torch
 
-            values["memory/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
+            values["train/gpu_gib"] = torch.cuda.max_memory_allocated(self.world.device) / 2**30
         self._scalars(values, step)
         self.tell(step, totals, f", {images:,.0f} images/s")
 

@@ -168,7 +168,7 @@ def test_a_figure_of_curves_has_only_the_parts_that_were_written():
     assert [axes.get_ylabel() for axes in both.axes] == ["loss", "accuracy, %"]
     only = curves_figure({"validation/accuracy": [(5, 0.5)], "train/learning_rate": [(1, 0.1)]}, "one")
     assert [axes.get_ylabel() for axes in only.axes] == ["accuracy, %", "learning\nrate"]
-    speed = curves_figure({"speed/images_per_second": [(1, 50.0), (2, 60.0)], "speed/data_wait": [(1, 0.25)]}, "one")
+    speed = curves_figure({"train/images_per_second": [(1, 50.0), (2, 60.0)], "train/data_wait": [(1, 0.25)]}, "one")
     assert [axes.get_ylabel() for axes in speed.axes] == ["images\nper second", "waiting\nfor data, %"]
     assert speed.axes[1].lines[0].get_ydata().tolist() == [25]
 

@@ -131,7 +131,7 @@ def test_the_papers_plan_runs_to_its_report(finished):
         assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", model.began)
         assert model.config["train.epochs"] == 2
         assert not [value for value in model.config.values() if str(value).startswith("/")]
-        assert {"train/learning_rate", "speed/images_per_second", "speed/data_wait"} <= model.curves.keys()
+        assert {"train/learning_rate", "train/images_per_second", "train/data_wait"} <= model.curves.keys()
     for ranking in study.rankings:
         others = [one.scores["accuracy"] for one in study.results if one.set_name == ranking.set_name]
         (best,) = {one.scores["accuracy"] for one in study.results

@@ -81,7 +81,8 @@ def measured(out: Path) -> dict[str, Any]:
     for model in content["models"]:
         model.pop("seconds")
         model.pop("began")
-        model["curves"] = {name: points for name, points in model["curves"].items() if not name.startswith("speed/")}
+        for name in ("images_per_second", "crops_per_second", "data_wait"):
+            model["curves"].pop(f"train/{name}", None)
     return content
 
 

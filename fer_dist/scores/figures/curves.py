@@ -32,8 +32,8 @@ FEWEST_IN_BIN = 10
 """Images of a bin whose accuracy means something: of ten, five of which are right, it is known to 25 points."""
 SIDE_CURVES = {
     "train/learning_rate": (1.0, "learning\nrate"),
-    "speed/images_per_second": (1.0, "images\nper second"),
-    "speed/data_wait": (100.0, "waiting\nfor data, %"),
+    "train/images_per_second": (1.0, "images\nper second"),
+    "train/data_wait": (100.0, "waiting\nfor data, %"),
 }
 """Name of a curve -> what its values are multiplied by, and what stands beside it."""
 
