@@ -192,6 +192,16 @@ def test_names_of_emotions_keep_clear_of_dots_and_of_each_other():
     assert not [1 for place, box in enumerate(boxes) for other in boxes[:place] if box.overlaps(other)]
 
 
+def test_a_recall_of_nothing_and_its_name_stand_above_the_axis():
+    figure = size_figure({"fear": 90, "disgust": 100, "anger": 640}, {"fear": 0.0, "disgust": 0.0, "anger": 1.0}, "t")
+    canvas.figure_pixels(figure)
+    axes = figure.axes[0]
+    frame = axes.get_window_extent()
+    assert [frame.y0 < text.get_window_extent().y0 for text in axes.texts] == [True] * 3
+    dot = axes.lines[0].get_markersize() / 2 * figure.dpi / 72
+    assert axes.transData.transform((90, 0))[1] - dot > frame.y0
+
+
 def test_each_seed_is_a_ring_and_the_mean_a_line():
     axes = seeds_figure(["a"], [[70, 72, 77]]).axes[0]
     mean, rings = axes.lines

@@ -31,6 +31,8 @@ Interval = Sequence[float]
 AXES_POINTS = (270.0, 175.0)
 """About how large the axes of size_figure are, in points: what labels need to keep clear of each other."""
 LETTER_POINTS, LINE_POINTS = 4.6, 9.0
+RECALLS = (-5.0, 104.0)
+"""Ends of its axis, in percent: dots and names of 0 and of 100 % are whole."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def size_figure(images: dict[str, int], recall: dict[str, float], title: str) ->
     across, up = np.array([images[name] for name in names]), 100 * np.array([recall[name] for name in names])
     axes.plot(across, up, linestyle="", marker="o", color=AFTER, markersize=5.5)
     axes.set_xscale("log")
-    axes.set_ylim(0, 104)
+    axes.set_ylim(*RECALLS)
     axes.set_xlim(across.min() / 1.6, across.max() * 1.6)
     for name, x, y, (right, over, anchor) in zip(names, across, up, _label_offsets(names, across, up), strict=True):
         style: dict[str, Any] = {"ha": anchor, "va": "center", "parse_math": False, "color": INK}
@@ -220,7 +222,7 @@ def _label_offsets(names: Sequence[str], across: Any, up: Any) -> list[tuple[flo
     width, height = AXES_POINTS
     logs = np.log(across)
     horizontal = width * (logs - logs.min() + np.log(1.6)) / (np.ptp(logs) + 2 * np.log(1.6))
-    vertical = height * up / 104
+    vertical = height * (up - RECALLS[0]) / (RECALLS[1] - RECALLS[0])
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in zip(horizontal, vertical, strict=True)]
     offsets: list[tuple[float, float, str]] = []
     for name, x, y in zip(names, horizontal, vertical, strict=True):
@@ -231,7 +233,7 @@ def _label_offsets(names: Sequence[str], across: Any, up: Any) -> list[tuple[flo
         boxes = [
             (left, y + over - LINE_POINTS / 2, left + length, y + over + LINE_POINTS / 2) for _, over, _, left in offers
         ]
-        hits = [sum(_overlap(box, other) for other in taken) + 9 * (box[0] < 0 or box[2] > width) for box in boxes]
+        hits = [sum(_overlap(box, other) for other in taken) + 9 * (min(box) < 0 or box[2] > width) for box in boxes]
         best = int(np.argmin(hits))
         taken.append(boxes[best])
         offsets.append(offers[best][:3])
