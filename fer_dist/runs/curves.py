@@ -18,6 +18,14 @@ MEASURES = {
 }
 """Name of a curve under its split -> its key among the scores."""
 
+EARLIER = {
+    "speed/images_per_second": "train/images_per_second",
+    "speed/crops_per_second": "train/crops_per_second",
+    "speed/data_wait": "train/data_wait",
+    "memory/gpu_gib": "train/gpu_gib",
+}
+"""Name of a curve in runs from before 2026-11-29 -> its name."""
+
 Curves = dict[str, list[tuple[int, float]]]
 """Name of a scalar -> its points: (step, value)."""
 
@@ -36,7 +44,7 @@ def load_curves(run_folder: str | Path) -> Curves:
                     curves[name] = {step: value for step, value in points.items() if step < event.step}
             for value in event.summary.value:
                 if value.HasField("simple_value"):
-                    curves.setdefault(value.tag, {})[event.step] = value.simple_value
+                    curves.setdefault(EARLIER.get(value.tag, value.tag), {})[event.step] = value.simple_value
     return {name: sorted(points.items()) for name, points in curves.items() if points}
 
 

@@ -35,6 +35,13 @@ def test_a_file_that_was_cut_short_gives_what_is_whole(tmp_path):
     assert [step for step, _ in load_curves(tmp_path)["train/loss"]] == list(range(1, 49))
 
 
+def test_the_speed_of_a_run_from_before_its_curves_were_renamed_is_read(tmp_path):
+    writer = SummaryWriter(str(tmp_path))
+    writer.add_scalar("speed/images_per_second", 300.0, 1)
+    writer.close()
+    assert load_curves(tmp_path) == {"train/images_per_second": [(1, 300.0)]}
+
+
 def test_a_folder_without_curves_has_none(tmp_path):
     assert load_curves(tmp_path) == {}
     assert seconds_of(tmp_path) == 0
