@@ -52,8 +52,8 @@ else
     bench "${sets[$number]}" --parts decode,train --batches 100x5,256 --json "$out/gpu-set-$number.json" ${MORE:-}
   done
 fi
-# Whole trainings. Their TensorBoard curves say images/s, crops/s and the share of the step that waits for data
-# (speed/*), and memory/gpu_gib. The last one runs on one worker of Ray, which joins an nccl group.
+# Whole trainings. Their TensorBoard curves train/* say images/s, crops/s, the share of the step that waits for data, and
+# the GPU's memory. The last one runs on one worker of Ray, which joins an nccl group.
 # shellcheck disable=SC2206
 study=(fer-dist train paper --data.train "$out/shards/train" --data.val "$out/shards/val" --run.device "$device"
   --train.epochs "${EPOCHS:-2}" --run.root "$out/runs" --resume ${TRAIN:-})
