@@ -78,7 +78,7 @@ def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
         scores = {"samples": values["images"], "accuracy": values["accuracy"], "accuracy_interval": ends}
         results.append(Result(name, dataset, scores, split, explained=values))
         for figure, image in page_images(found.figures[one]).items():
-            place = path.parent / "maps" / f"{name}-{one}-{figure}.jpg"
+            place = path.parent / "maps" / f"{name}-{one}-{figure}.webp"
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, image)
             maps.append(f"maps/{place.name}")

@@ -181,7 +181,7 @@ class Study:
     crop_rules:   "<dataset>-<split>" -> how its faces were cut, in words; a set of which nobody knows is not there.
     seconds:      duration of the whole study.
     planted:      how often methods find the part of a drawn face in which alone the emotion shows, as study.planted.
-    maps:         paths of PNG or JPEG figures of feature maps, relative to the report's folder.
+    maps:         paths of PNG, JPEG or WebP figures of feature maps, relative to the report's folder.
     """
 
     title: str

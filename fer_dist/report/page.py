@@ -150,7 +150,8 @@ def _feature_map(path: Path) -> FeatureMap:
         content = read_regular(path, MOST_MAP_BYTES)
     except OSError as error:
         raise InputError(f"{path}: the figure of a feature map cannot be read ({error.strerror})") from None
-    kinds = [kind for kind, start in (("png", PNG_START), ("jpeg", JPEG_START)) if content.startswith(start)]
+    starts = (("png", 0, PNG_START), ("jpeg", 0, JPEG_START), ("webp", 8, b"WEBP"))
+    kinds = [kind for kind, at, start in starts if content.startswith(start, at)]
     if not kinds:
-        raise InputError(f"{path}: neither PNG nor JPEG, as the figures of feature maps are")
+        raise InputError(f"{path}: neither PNG nor JPEG nor WebP, as the figures of feature maps are")
     return FeatureMap(base64.b64encode(content).decode(), path.stem.replace("-", " ").replace("_", " "), kinds[0])

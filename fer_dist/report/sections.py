@@ -244,7 +244,8 @@ def _explained(study: Study, first: list[Result]) -> Section:
         "What the published study concludes of its feature maps, as tests that can come out false. A region counts "
         "where the network knows less with it hidden than with as much of the image hidden elsewhere; what the same "
         "network shows with random weights is taken off, for that is the geometry of faces. An attribution method is "
-        "believed where it beats six maps that know nothing of the network."
+        "believed where it beats all controls in three measures: six maps that know nothing of the network, and what "
+        "it says of the network with random weights, or trained on random labels."
     )
     found = (*claim_sentences(first), *method_sentences(first))
     trained_on = {model.name: model.trained_on for model in study.models}

@@ -304,7 +304,7 @@ def _explain(running: Running, job: Job) -> dict[str, Any]:
         save_explained(running.run_folder(job.model), name, found, drawn)
     if job.data == running.setup.data_of(model) and running.setup.where.images:
         for figure, image in page_images(drawn).items():
-            path = f"maps/{job.key[:16]}/{job.model}-{name}-{figure}.jpg"
+            path = f"maps/{job.key[:16]}/{job.model}-{name}-{figure}.webp"
             (running.setup.out / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(running.setup.out / path, image)
             files[path] = file_hash(running.setup.out / path)

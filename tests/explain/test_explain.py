@@ -359,7 +359,7 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     assert main([*words, "--methods", "grad-cam", "hirescam"]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "Where the network looks" in page
-    assert page.count('src="data:image/jpeg;base64') == 6
+    assert page.count('src="data:image/webp;base64') == 6
     assert shown(tmp_path / "run") == {
         f"explain/drawn-{split}/{name}"
         for split in ("val", "test")

@@ -308,7 +308,9 @@ def test_feature_maps_are_shown_only_where_there_are_some(tmp_path, page):
     assert Page(text).values("img", "src")[0].startswith("data:image/png;base64,iVBORw0KGgp")
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"GIF89a", "neither PNG nor JPEG")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), (b"GIF89a", "neither PNG nor JPEG nor WebP")]
+)
 def test_a_feature_map_that_is_no_image_is_an_input_error(tmp_path, content, message):
     if content:
         (tmp_path / "map.png").write_bytes(content)
