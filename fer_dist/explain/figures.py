@@ -29,19 +29,19 @@ MOST_ROWS = 12
 def maps_figure(averages: Averages, group: str, emotions: Sequence[str], blocks: Sequence[str], title: str) -> "Figure":
     """For each emotion the image that the network is surest of, and each block's map drawn over it.
 
-    An emotion without an image in the group says so. Source of the layout: Huang et al. 2023, figures 6 and 9.
+    Emotions without an image in the group are named beneath the title. Source of the layout: Huang et al. 2023, figures
+    6 and 9.
     """
     rows: list[tuple[str, Cells]] = []
     for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
         example, name = averages.examples.get((group, label)), _row_name(averages, group, label, emotion)
         if example is None:
-            rows.append((name, []))
             continue
         said = "" if example.label == example.predicted else f"as {emotions[example.predicted]} "
         image = example.pixels.transpose(1, 2, 0)
         overlays = [_overlay(image, example.maps.get(block)) for block in blocks]
         rows.append((f"{name}\n{said}{100 * example.p:.0f} %", [image, *overlays]))
-    return _grid(rows, ["image", *blocks], title)
+    return _grid(rows, ["image", *blocks], f"{title}{_without(averages, group, emotions)}")
 
 
 def averages_figure(
@@ -52,12 +52,11 @@ def averages_figure(
     for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
         count, name = averages.counts.get((group, label), 0), _row_name(averages, group, label, emotion)
         if not count:
-            rows.append((name, []))
             continue
         image = (averages.images[group, label] / count).round().astype(np.uint8).transpose(1, 2, 0)
         means = [averages.mean(group, label, block) for block in blocks]
         rows.append((name, [image, *(None if mean is None else _coloured(mean) for mean in means)]))
-    return _grid(rows, ["mean image", *blocks], title)
+    return _grid(rows, ["mean image", *blocks], f"{title}{_without(averages, group, emotions)}")
 
 
 def gates_figure(blocks: dict[str, dict[str, Any]], emotions: Sequence[str], title: str) -> "Figure":
@@ -100,12 +99,14 @@ Cells = Sequence["NDArray[np.uint8] | None"]
 
 
 def _grid(rows: Sequence[tuple[str, Cells]], heads: Sequence[str], title: str, with_scale: bool = True) -> "Figure":
-    """Images, uint8 [h, w, 3], in rows with their names, under heads. A row without images says none.
+    """Images, uint8 [h, w, 3], in rows with their names, under heads; without rows the title alone.
 
     One image in all: an axes for each would take a quarter of a minute to lay out.
     """
     figure = new_figure(CELL * len(heads) + 1.2, CELL * len(rows) + 0.7)
     figure.suptitle(title, fontsize=NORMAL, color=INK, parse_math=False)
+    if not rows:
+        return figure
     axes = figure.add_subplot()
     step = SIDE + GAP
     whole = np.full((len(rows) * step - GAP, len(heads) * step - GAP, 4), 0, dtype=np.uint8)
@@ -113,8 +114,6 @@ def _grid(rows: Sequence[tuple[str, Cells]], heads: Sequence[str], title: str, w
         for column, cell in enumerate(cells):
             if cell is not None:
                 whole[row * step :, column * step :][:SIDE, :SIDE] = _enlarged(cell)
-        if not cells:
-            axes.text(SIDE / 2, row * step + SIDE / 2, "none", ha="center", va="center", fontsize=SMALL, color=INK)
     axes.imshow(whole, interpolation="nearest")
     middles = SIDE / 2 + step * np.arange(max(len(heads), len(rows)))
     axes.xaxis.tick_top()
@@ -125,6 +124,12 @@ def _grid(rows: Sequence[tuple[str, Cells]], heads: Sequence[str], title: str, w
     if with_scale:
         _add_scale(figure, axes)
     return figure
+
+
+def _without(averages: Averages, group: str, emotions: Sequence[str]) -> str:
+    """A line more of a title: the emotions that have no image in the group."""
+    missing = [name for label, name in list(enumerate(emotions))[:MOST_ROWS] if not averages.counts.get((group, label))]
+    return f"\nno image: {', '.join(missing)}" if missing else ""
 
 
 def _row_name(averages: Averages, group: str, label: int, emotion: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fer_dist.report.findings import Result, Study
-from fer_dist.report.numbers import signed_points
+from fer_dist.report.numbers import probability, signed_points
 from fer_dist.report.plots import PageFigure, file_name, page_figure
 from fer_dist.report.table import Cell, Row, Table, count, part, word
 from fer_dist.scores.figures.hidden import hidden_figure
@@ -31,6 +31,11 @@ VERDICTS = {"shown": "shown", "contradicted": "contradicted", "undecided": "not 
 
 ALIKE = "right and wrong images look alike"
 
+NOT_BELIEVED = "*: does not beat every control, so that nothing is drawn from it."
+
+MOST_NAMED = 2
+"""Pairs of a model and a set that a sentence names."""
+
 
 def claim_sentences(results: Sequence[Result]) -> list[str]:
     """One for each of the study's conclusions that was tested: where it is shown, contradicted, open."""
@@ -40,7 +45,11 @@ def claim_sentences(results: Sequence[Result]) -> list[str]:
             told.setdefault(claim, {}).setdefault(test["verdict"], []).append(result)
     return [
         f"“{SPOKEN[claim].capitalize()}”: "
-        + "; ".join(f"{VERDICTS[verdict]} for {_places(by[verdict], results)}" for verdict in VERDICTS if verdict in by)
+        + "; ".join(
+            f"{said} {_places(by[verdict], results, 'any' if verdict == 'undecided' else 'each')}"
+            for verdict, said in VERDICTS.items()
+            if verdict in by
+        )
         + "."
         for claim, by in told.items()
     ] + [
@@ -62,35 +71,53 @@ def method_sentences(results: Sequence[Result]) -> list[str]:
         "says of regions"
     )
     return [
-        f"{name[0].upper()}{name[1:]} {good if is_good else bad}: {_places(some, results)}."
+        f"{name[0].upper()}{name[1:]} {good if is_good else bad}: {_places(some, results).removeprefix('for ')}."
         for (name, is_good), some in told.items()
     ]
 
 
 def claims_table(results: Sequence[Result]) -> Table:
-    """Each of the study's conclusions on each set, with its effect."""
-    return _claims(
+    """Each of the study's conclusions, a column each, on each set, with its effect and what became of it."""
+    told = [(result, dict(_whole_tests(result))) for result in _with(results)]
+    claims = [claim for claim in SPOKEN if any(claim in tests for _, tests in told)]
+    rows = [
+        (
+            word(f"{result.model} on {result.set_name}"),
+            *(_claim(tests.get(claim)) for claim in claims),
+        )
+        for result, tests in told
+    ]
+    return Table(
         "claims",
-        "The study's conclusions as tests. The effect is in points of informedness (0: knows nothing), an excess over "
-        "the same network with random weights and over as much of the image hidden elsewhere; of edges it is in "
-        "hundredths of correlation, of maps in points of a share. One-sided p after Holm's correction over the sets. "
-        '"Contradicted": the opposite is shown.',
-        [(result, claim, ALL, test) for result in _with(results) for claim, test in _whole_tests(result)],
+        "The study's conclusions as tests: the effect with its 95 % interval, and what becomes of the conclusion. The "
+        "effect is in points of informedness (0: knows nothing), an excess over the same network with random weights "
+        "and over as much of the image hidden elsewhere; of edges it is in hundredths of correlation, of maps in "
+        "points of a share. One-sided p after Holm's correction over the sets. Contradicted: the opposite is shown.",
+        ("model and set", *(SPOKEN[claim] for claim in claims)),
+        tuple(rows) if claims else (),
     )
 
 
 def emotion_claims_table(results: Sequence[Result]) -> Table:
-    """The same for each emotion alone."""
-    return _claims(
+    """The same for each emotion alone, a row each."""
+    rows = [
+        (
+            word(SPOKEN[claim]),
+            word(result.model),
+            word(result.set_name),
+            word(emotion),
+            _claim(test | (result.explained or {})["verdicts"][claim][emotion]),
+        )
+        for result in _with(results)
+        for claim, tests in (result.explained or {})["claims"].items()
+        for emotion, test in tests.items()
+        if emotion != ALL
+    ]
+    return Table(
         "claims-by-emotion",
         "The study's conclusions, emotion by emotion; p after Holm's correction over emotions and sets.",
-        [
-            (result, claim, emotion, test | (result.explained or {})["verdicts"][claim][emotion])
-            for result in _with(results)
-            for claim, tests in (result.explained or {})["claims"].items()
-            for emotion, test in tests.items()
-            if emotion != ALL
-        ],
+        ("the study says", "model", "set", "emotion", "effect"),
+        tuple(rows),
     )
 
 
@@ -109,18 +136,17 @@ def regions_tables(results: Sequence[Result]) -> Iterator[Table]:
                 elsewhere = [control["p"] for control in one["more_than"].values()]
                 cells += [_fall(one["p"]), _fall(elsewhere[0]) if elsewhere else Cell(None, "points")]
             for method in methods:
-                mark = "" if values["believed"][method] else " *"
-                cells.append(Cell(f"{shares[method][region]['per_area']:.2f}{mark}", "number"))
-                cells += [Cell(shares[f"{method}, {other}"][region]["per_area"], "number") for other in controls]
+                beside = (f"{shares[f'{method}, {other}'][region]['per_area']:.2f}" for other in controls)
+                cells.append(Cell(shares[method][region]["per_area"], "number", note="; ".join(beside)))
             rows.append(tuple(cells))
-        others = [f"on {other}" for other in controls]
-        by_method = [column for name in methods for column in (f"{name}, share per area", *others)]
+        marks = {method: "" if values["believed"][method] else " *" for method in methods}
         yield Table(
             file_name("regions", result),
-            f"Regions, {result.model} on {result.set_name}, placed by {_sources(values)}. Share per area: 1 where a "
-            "region gets as much as its size; beside it the same method on the network with random weights, or trained "
-            "on random labels. Fall: points of p that hiding costs, with 95 % intervals.",
-            ("region", "area", "fall of p", "more than elsewhere", *by_method),
+            f"Regions, {result.model} on {result.set_name}, placed by {_sources(values)}. Fall: points of p that "
+            "hiding costs, with 95 % intervals. By a method: the share of its maps, per area, 1 where a region gets as "
+            f"much as its size; beneath it the same method on the network with {' and on '.join(controls)}. "
+            f"{NOT_BELIEVED if any(marks.values()) else ''}".rstrip(),
+            ("region", "area", "fall of p", "more than elsewhere", *(f"{name}{mark}" for name, mark in marks.items())),
             tuple(rows),
         )
 
@@ -195,12 +221,12 @@ def hidden_figures(results: Sequence[Result]) -> Iterator[PageFigure]:
             )
 
 
-def _places(some: Sequence[Result], results: Sequence[Result]) -> str:
-    """These results in words: all of them are not named one by one."""
+def _places(some: Sequence[Result], results: Sequence[Result], of_all: str = "each") -> str:
+    """These results in words: many are not named one by one. of_all: how it is said where these are all."""
     count = len(_with(results))
-    if len(some) == count and count > 2:
-        return f"all {count} models on sets"
-    return ", ".join(f"{result.model} on {result.spoken_set}" for result in some)
+    if len(some) > MOST_NAMED:
+        return f"in {of_all if len(some) == count else len(some)} of the {count} pairs of a model and a set"
+    return "for " + ", ".join(f"{result.model} on {result.spoken_set}" for result in some)
 
 
 def _with(results: Sequence[Result]) -> list[Result]:
@@ -218,21 +244,13 @@ def _whole_tests(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
         yield ALIKE, {"excess": alike["difference"], "note": note} | values["verdicts"][ALIKE][ALL]
 
 
-def _claims(name: str, caption: str, tests: Sequence[tuple[Result, str, str, dict[str, Any]]]) -> Table:
-    rows = [
-        (
-            word(SPOKEN[claim]),
-            word(VERDICTS[test["verdict"]]),
-            word(result.model),
-            word(result.set_name),
-            *([] if emotion == ALL else [word(emotion)]),
-            Cell(test["excess"], "points", test.get("interval"), _note(test)),
-            Cell(test["p"], "probability"),
-        )
-        for result, claim, emotion, test in tests
-    ]
-    by = ("emotion",) if name.endswith("emotion") else ()
-    return Table(name, caption, ("the study says", "here", "model", "set", *by, "effect", "p"), tuple(rows))
+def _claim(test: dict[str, Any] | None) -> Cell:
+    """The effect, its interval, and what becomes of a conclusion; None: it was not tested."""
+    if test is None:
+        return Cell(None, "points")
+    more = [f"over {test['networks']} networks"] if "networks" in test else [test["note"]] if "note" in test else []
+    said = [f"{VERDICTS[test['verdict']]}, {probability(test['p'])}", *more]
+    return Cell(test["excess"], "points", test.get("interval"), "; ".join(said))
 
 
 def _sources(values: dict[str, Any]) -> str:
@@ -245,7 +263,3 @@ def _fall(found: dict[str, Any]) -> Cell:
 
 def _ends(found: dict[str, Any]) -> str:
     return " to ".join(f"{end:.2f}" for end in found["interval"] or ()).replace("-", "\N{MINUS SIGN}")
-
-
-def _note(test: dict[str, Any]) -> str:
-    return f"over {test['networks']} networks" if "networks" in test else str(test.get("note", ""))

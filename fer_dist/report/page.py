@@ -38,6 +38,12 @@ TEMPLATES = PACKAGE / "report" / "templates"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 MOST_MAP_BYTES = 64 << 20
+MAPS = {
+    "maps-right": "Feature maps of images that are right with p > 0.9, the surest of each emotion",
+    "maps-misclassified": "Feature maps of misclassified images, the surest of each emotion",
+    "points": "Where the regions of faces are taken to be",
+}
+"""How the name of a figure ends -> what it shows."""
 MOST_FACE_BYTES = 1 << 16
 """Of a small copy of a face; ours have 2 kB."""
 
@@ -154,4 +160,6 @@ def _feature_map(path: Path) -> FeatureMap:
     kinds = [kind for kind, at, start in starts if content.startswith(start, at)]
     if not kinds:
         raise InputError(f"{path}: neither PNG nor JPEG nor WebP, as the figures of feature maps are")
-    return FeatureMap(base64.b64encode(content).decode(), path.stem.replace("-", " ").replace("_", " "), kinds[0])
+    kind = next((kind for kind in MAPS if path.stem.endswith(kind)), "")
+    of = path.stem.removesuffix(kind).replace("-", " ").replace("_", " ").strip()
+    return FeatureMap(base64.b64encode(content).decode(), f"{MAPS.get(kind, 'Feature maps')}: {of}", kinds[0])

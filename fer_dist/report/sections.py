@@ -29,8 +29,8 @@ from fer_dist.report.table import Table
 class Section:
     """name: its anchor. introduction: what is shown, for a paragraph; sentences: what was found, for a list.
 
-    more: figures of further seeds; folded: tables that few look up. A page folds both away, and where is_folded
-    the tables as well. maps: paths of images that stand beside the report.
+    more: figures of further seeds and sets; folded: tables that few look up. A page folds both away, and where
+    is_folded the tables as well. maps: paths of images that stand beside the report.
     """
 
     name: str
@@ -253,15 +253,14 @@ def _explained(study: Study, first: list[Result]) -> Section:
     others = [result for result in first if result not in own]
     shown = (*_filled(claims_table(first)), *_filled(planted_table(study)), *regions_tables(own))
     folded = (*_filled(emotion_claims_table(first)), *_filled(methods_table(first)), *regions_tables(others))
-    drawn = tuple(hidden_figures(first))
     return Section(
         "maps",
         "Where the network looks",
         introduction if found else "",
         found,
         shown,
-        drawn,
-        (),
+        tuple(hidden_figures(own)),
+        tuple(hidden_figures(others)),
         folded,
         (),
         study.maps,

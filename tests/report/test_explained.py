@@ -10,10 +10,13 @@ from support.small_studies import crossed
 from fer_dist.explain.claims import ALIKE as ALIKE_CLAIM
 from fer_dist.explain.claims import ALL as ALL_EMOTIONS
 from fer_dist.explain.claims import EDGES, OF_REGIONS, Measured, against, decided, not_tested
-from fer_dist.report import explained as explained_module
 from fer_dist.report.explained import (
+    ALIKE,
+    ALL,
+    SPOKEN,
     claim_sentences,
     claims_table,
+    emotion_claims_table,
     method_sentences,
     methods_table,
     planted_table,
@@ -95,19 +98,36 @@ def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
     assert not_believed.startswith("Grad-cam did not beat every control")
     assert not_believed.endswith("regions: wild on lab.")
     third = replace(study.results[0], dataset="film")
-    assert claim_sentences((*study.results, third))[1].endswith("alike”: not shown for all 3 models on sets.")
+    assert claim_sentences((*study.results, third)) == [
+        "“Mouth and nose count for more than the eyes”: shown for wild on wild, wild on film; contradicted for wild on "
+        "lab.",
+        "“Maps of right and of wrong images are alike”: not shown in any of the 3 pairs of a model and a set.",
+    ]
+    four = (*study.results, third, replace(third, dataset="street"))
+    assert "shown in 3 of the 4 pairs of a model and a set; contradicted for wild on lab" in claim_sentences(four)[0]
+    assert method_sentences([third] * 3) == [
+        "Grad-cam beat every control in three measures: in each of the 3 pairs of a model and a set."
+    ]
 
 
 def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_marked(study):
-    rows = claims_table(study.results).rows
-    assert [row[0].text for row in rows[:2]] == [
-        explained_module.SPOKEN[name] for name in ("mouth and nose over eyes", ALIKE_CLAIM)
-    ]
-    assert [row[4].text for row in rows] == ["+39.9", "+2.0", "\N{MINUS SIGN}40.1", "+2.0"]
-    assert [row[1].text for row in rows] == ["shown", "not shown", "contradicted", "not shown"]
-    assert rows[1][4].note == "ears, stage 1, block 1"
+    table = claims_table(study.results)
+    assert table.columns[1:] == tuple(SPOKEN[name] for name in ("mouth and nose over eyes", ALIKE_CLAIM))
+    own, other = table.rows
+    assert [cell.text for cell in own] == ["wild on wild-test", "+39.9", "+2.0"]
+    assert [cell.text for cell in other] == ["wild on lab-test", "\N{MINUS SIGN}40.1", "+2.0"]
+    assert own[1].interval is not None
+    assert [row[1].note.partition(",")[0] for row in (own, other)] == ["shown", "contradicted"]
+    assert own[2].note == "not shown, p = 0.300; ears, stage 1, block 1"
+    # A set on which a conclusion could not be tested.
+    untested = replace(study.results[1], explained=values_of(0.4) | {"right_and_wrong": None})
+    assert [cell.text for cell in claims_table((study.results[0], untested)).rows[1]][1:] == ["+39.9", "–"]
+    by_emotion = emotion_claims_table(study.results).rows
+    assert [row[3].text for row in by_emotion] == ["fear", "fear"]
     own, other = regions_tables(study.results)
-    assert [own.rows[0][4].text, other.rows[0][4].text] == ["1.20", "1.20 *"]
+    assert [own.columns[4], other.columns[4]] == ["grad-cam", "grad-cam *"]
+    assert ["nothing is drawn from it" in table.caption for table in (own, other)] == [False, True]
+    assert own.rows[0][4].text == "1.20"
     assert own.rows[0][3].text == "+10.0"
     assert own.rows[1][3].text == "–"
     assert [cell.text for cell in planted_table(study).rows[0]] == [
@@ -123,21 +143,23 @@ def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_mark
 
 def test_a_method_stands_beside_itself_on_networks_that_did_not_learn_the_emotions(study):
     own = next(regions_tables(study.results))
-    assert own.columns[-2:] == ("on random weights", "on random labels")
-    assert {len(row) for row in own.rows} == {len(own.columns)}
+    assert own.rows[0][4].note == "1.20; 1.20"
+    assert "beneath it the same method on the network with random weights and on random labels" in own.caption
     method, uniform = methods_table(study.results).rows[:2]
     assert [cell.text for cell in method[-3:]] == ["0.60", "0.10", "0.30"]
     assert [cell.text for cell in uniform[-3:]] == ["–", "–", "–"]
     values = values_of(0.4)
     del values["regions"]["grad-cam, random labels"], values["cascade"]["grad-cam"]["random labels"]
     without = (replace(study.results[0], explained=values),)
-    assert next(regions_tables(without)).columns[-1] == "on random weights"
+    assert next(regions_tables(without)).rows[0][4].note == "1.20"
     assert methods_table(without).rows[0][-1].text == "–"
 
 
-def test_several_seeds_are_told_as_networks():
-    test = values_of(0.4)["claims"]["mouth and nose over eyes"][ALL_EMOTIONS] | {"networks": 3, "verdict": "shown"}
-    assert explained_module._note(test) == "over 3 networks"
+def test_several_seeds_are_told_as_networks(study):
+    values = values_of(0.4)
+    values["claims"]["mouth and nose over eyes"][ALL_EMOTIONS]["networks"] = 3
+    (row,) = claims_table([replace(study.results[0], explained=values)]).rows
+    assert row[1].note.endswith("; over 3 networks")
 
 
 def test_the_page_has_a_section_with_all_of_it_and_none_where_nobody_looked(study):
@@ -152,7 +174,7 @@ def test_the_page_has_a_section_with_all_of_it_and_none_where_nobody_looked(stud
 
 
 def test_the_report_knows_every_claim_that_an_explanation_tests():
-    assert set(explained_module.SPOKEN) == {*OF_REGIONS, EDGES, ALIKE_CLAIM}
-    assert explained_module.ALL == ALL_EMOTIONS
-    assert explained_module.ALIKE == ALIKE_CLAIM
+    assert set(SPOKEN) == {*OF_REGIONS, EDGES, ALIKE_CLAIM}
+    assert ALL == ALL_EMOTIONS
+    assert ALIKE == ALIKE_CLAIM
     assert np.isfinite(values_of(0.1)["claims"]["mouth and nose over eyes"][ALL_EMOTIONS]["p"])
