@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 from typing import Any
 
-from fer_dist.config.settings import Config, Decoder, RayConfig
+from fer_dist.config.settings import Config, Decoder, RayConfig, TrainConfig
 from fer_dist.config.torchrun import launched
-from fer_dist.errors import InputError, nearest
+from fer_dist.errors import InputError, counted, nearest
 
 LOGGERS = ("mlflow", "wandb")
 """Trackers beside TensorBoard: each is a package, and an extra of this one."""
@@ -34,6 +34,16 @@ def check(config: Config) -> None:
         raise InputError("--model.pretrained and --train.init-from both give the weights to start from; give one")
     if train.schedule == "step" and train.step_epochs <= 0:
         raise InputError(f"--train.step-epochs {train.step_epochs} is too small; it must be above 0")
+
+
+def rate_remark(config: TrainConfig) -> str:
+    """Where the training ends before its learning rate is reached, a line that says so."""
+    if config.warmup_epochs < config.epochs:
+        return ""
+    return (
+        f"--train.warmup-epochs {config.warmup_epochs:g} is the whole training of {counted(config.epochs, 'epoch')}, "
+        f"which ends before --train.lr {config.lr:g} is reached; warm up for less, or train longer"
+    )
 
 
 def loggers_of(text: str) -> tuple[str, ...]:

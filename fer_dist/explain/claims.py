@@ -107,11 +107,12 @@ def against(own: Measured, references: Sequence[float]) -> dict[str, Any]:
     """The excess of a statistic over those of networks with random weights, ready for JSON.
 
     p: one-sided, that the excess is above 0; t with as many degrees of freedom as there are references less 1. The
-    error is that of the images and the spread of the references, as of one more of them.
+    error is that of one more reference, which has that of the images in it, or where it is larger, that of the images
+    for this network; and that of the references' mean.
     """
     count = len(references)
-    spread = float(np.var(references, ddof=1)) * (1 + 1 / count)
-    error = float(np.sqrt(own.variance + spread))
+    spread = float(np.var(references, ddof=1))
+    error = float(np.sqrt(max(own.variance, spread) + spread / count))
     return _tested(own.value, float(np.mean(references)), error, count - 1) | {"references": list(references)}
 
 
@@ -199,9 +200,9 @@ def claims_of(known: Known, references: Sequence[Known], emotions: Sequence[str]
 def decided(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Set -> claim -> emotion -> p and verdict, after Holm's correction over the emotions and sets of each claim.
 
-    p: of the smaller side. Verdicts: "shown", "contradicted" (the opposite is), "undecided". All emotions together are
-    one family over the sets, the single ones another. That right and wrong images look alike can be contradicted, or
-    undecided: a difference that was not seen is none that is not there.
+    p: two-sided, since either side can come out. Verdicts: "shown", "contradicted" (the opposite is), "undecided". All
+    emotions together are one family over the sets, the single ones another. That right and wrong images look alike can
+    be contradicted, or undecided: a difference that was not seen is none that is not there.
     sets: set -> values that `explain` gives, of which `claims` and `right_and_wrong` are read.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {one: {} for one in sets}
@@ -213,11 +214,10 @@ def decided(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
                 for emotion, test in values["claims"].get(claim, {}).items()
                 if (emotion == ALL) == is_whole
             }
-            above, below = holm(ps), holm({key: 1 - p for key, p in ps.items()})
-            for one, emotion in ps:
-                up, down = above[one, emotion], below[one, emotion]
-                verdict = "shown" if up < LEVEL else "contradicted" if down < LEVEL else "undecided"
-                found[one].setdefault(claim, {})[emotion] = {"p": min(up, down), "verdict": verdict}
+            for (one, emotion), p in holm({key: 2 * min(p, 1 - p) for key, p in ps.items()}).items():
+                side = "shown" if ps[one, emotion] < 0.5 else "contradicted"
+                verdict = side if p < LEVEL else "undecided"
+                found[one].setdefault(claim, {})[emotion] = {"p": p, "verdict": verdict}
     alike = {one: values["right_and_wrong"]["p"] for one, values in sets.items() if values["right_and_wrong"]}
     for one, p in holm(alike).items():
         found[one][ALIKE] = {ALL: {"p": p, "verdict": "contradicted" if p < LEVEL else "undecided"}}

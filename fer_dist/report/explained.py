@@ -80,6 +80,7 @@ def claims_table(results: Sequence[Result]) -> Table:
     """Each of the study's conclusions, a column each, on each set, with its effect and what became of it."""
     told = [(result, dict(_whole_tests(result))) for result in _with(results)]
     claims = [claim for claim in SPOKEN if any(claim in tests for _, tests in told)]
+    references = max(((result.explained or {}).get("references", 0) for result, _ in told), default=0)
     rows = [
         (
             word(f"{result.model} on {result.set_name}"),
@@ -90,9 +91,11 @@ def claims_table(results: Sequence[Result]) -> Table:
     return Table(
         "claims",
         "The study's conclusions as tests: the effect with its 95 % interval, and what becomes of the conclusion. The "
-        "effect is in points of informedness (0: knows nothing), an excess over the same network with random weights "
-        "and over as much of the image hidden elsewhere; of edges it is in hundredths of correlation, of maps in "
-        "points of a share. One-sided p after Holm's correction over the sets. Contradicted: the opposite is shown.",
+        f"effect is in points of informedness (0: knows nothing), an excess over {references or 'several'} such "
+        "networks with random weights, whose spread counts in the interval, and over as much of the image hidden "
+        "elsewhere; of edges it is in hundredths of correlation, of maps in points of a share, the largest of all "
+        "blocks and regions. Two-sided p after Holm's correction over the sets. Contradicted: the opposite is shown; "
+        "not shown: the data cannot tell.",
         ("model and set", *(SPOKEN[claim] for claim in claims)),
         tuple(rows) if claims else (),
     )
@@ -240,7 +243,8 @@ def _whole_tests(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
         yield claim, tests[ALL] | values["verdicts"][claim][ALL]
     alike = values["right_and_wrong"]
     if alike:
-        note = f"{alike['region']}, {alike['block']}"
+        images = alike["images"]
+        note = f"{alike['region']}, {alike['block']}; {images['right']:,} right, {images['wrong']:,} wrong"
         yield ALIKE, {"excess": alike["difference"], "note": note} | values["verdicts"][ALIKE][ALL]
 
 

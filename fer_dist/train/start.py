@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from fer_dist.config.checks import rate_remark
 from fer_dist.config.settings import Config, from_json, to_json, with_settings
 from fer_dist.distributed.mailbox import Line
 from fer_dist.distributed.world import joined, pick_device
@@ -37,7 +38,8 @@ def start(
         """What each of the workers gets, once the run folder is looked at as well."""
         sets = inputs.sets()
         check_run_folder(config, sets, resume)
-        for remark in filter(None, (inputs.label_remark, inputs.mixing.remark, inputs.crop_remark)):
+        remarks = (inputs.label_remark, rate_remark(config.train), inputs.mixing.remark, inputs.crop_remark)
+        for remark in filter(None, remarks):
             show(Message(f"warning: {remark}"))
         # From here on lanes and block are the run's, whatever a later version would choose.
         order = {"data.lanes": inputs.mixing.lanes, "data.block": inputs.mixing.block}

@@ -118,7 +118,7 @@ def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_mark
     assert [cell.text for cell in other] == ["wild on lab-test", "\N{MINUS SIGN}40.1", "+2.0"]
     assert own[1].interval is not None
     assert [row[1].note.partition(",")[0] for row in (own, other)] == ["shown", "contradicted"]
-    assert own[2].note == "not shown, p = 0.300; ears, stage 1, block 1"
+    assert own[2].note == "not shown, p = 0.300; ears, stage 1, block 1; 3 right, 4 wrong"
     # A set on which a conclusion could not be tested.
     untested = replace(study.results[1], explained=values_of(0.4) | {"right_and_wrong": None})
     assert [cell.text for cell in claims_table((study.results[0], untested)).rows[1]][1:] == ["+39.9", "–"]

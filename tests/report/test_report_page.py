@@ -199,8 +199,9 @@ def test_the_contents_stay_in_view_beside_the_page_and_as_a_menu_on_a_phone(brow
     browser.evaluate("scrollTo(0, 0)")
 
 
-def test_a_table_that_is_wider_than_a_phone_says_that_it_scrolls(browser):
-    browser.show(375, "light")
+@pytest.mark.parametrize("width", [375, 1100])
+def test_a_table_that_is_wider_than_the_screen_says_that_it_scrolls(browser, width):
+    browser.show(width, "light")
     browser.evaluate("dispatchEvent(new Event('resize'))")
     said = """[...document.querySelectorAll('.scroll')].filter(box => box.checkVisibility()
       && (box.scrollWidth > box.clientWidth + 1) !== (box.previousElementSibling?.checkVisibility() ?? false))

@@ -3,12 +3,14 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
+from fer_dist.config.checks import rate_remark
 from fer_dist.config.settings import TrainConfig
 from fer_dist.train.optimizer import learning_rate
 
@@ -124,3 +126,10 @@ def test_no_rate_is_negative_or_not_finite_even_where_all_is_warm_up() -> None:
     for schedule in ("step", "cosine", "exponential", "constant"):
         config = TrainConfig(epochs=2, lr=0.3, schedule=schedule, warmup_epochs=2.0)  # type: ignore[arg-type]
         assert all(math.isfinite(rate) and rate >= 0 for rate in rates(config))
+
+
+def test_a_warm_up_that_fills_the_training_is_told_and_a_shorter_one_is_not():
+    told = rate_remark(replace(TrainConfig(), warmup_epochs=2.0, epochs=1, lr=0.3))
+    assert told.startswith("--train.warmup-epochs 2 is the whole training of 1 epoch, which ends before --train.lr 0.3")
+    assert rate_remark(replace(TrainConfig(), warmup_epochs=1.0, epochs=2)) == ""
+    assert rate_remark(replace(TrainConfig(), warmup_epochs=0.0, epochs=1)) == ""

@@ -41,7 +41,9 @@
   });
   const hints = () => document.querySelectorAll(".scroll").forEach((box) => {
     const hint = box.previousElementSibling;
-    if (hint && hint.matches(".hint")) hint.hidden = box.scrollWidth <= box.clientWidth + 1;
+    if (!hint || !hint.matches(".hint")) return;
+    hint.hidden = box.scrollWidth <= box.clientWidth + 1;
+    hint.classList.toggle("due", !hint.hidden);
   });
   hints();
   addEventListener("resize", hints);
