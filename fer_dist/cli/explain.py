@@ -33,7 +33,8 @@ def explain_command(arguments: Arguments) -> None:
         """File for all numbers as JSON as well."""
 
         html: Output = ""
-        """File for a page of all that was found as well; its tables and figures are put beside it."""
+        """File for a page of all that was found as well; its tables and figures are put into a folder beside it, called
+        as the page and -files."""
 
     flags = parse(Explain, arguments, "explain")
     terminal = Terminal()
@@ -61,16 +62,19 @@ def explain_command(arguments: Arguments) -> None:
 
 
 def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
-    """The report of one run: what was found of it, and its accuracy on the images that were looked at."""
+    """The report of one run: what was found of it, and its accuracy on the images that were looked at, in a folder with
+    what belongs to it."""
     import numpy as np
 
+    from fer_dist.evaluate.known import known_of
     from fer_dist.explain.results import page_images
     from fer_dist.report.findings import Model, Result, Study
     from fer_dist.report.page import write_report
+    from fer_dist.runs.folder import entered
     from fer_dist.scores.intervals import wilson
     from fer_dist.storage.writing import write_atomically
 
-    name, results, maps = Path(run.rstrip("/")).name, [], []
+    name, results, maps, beside = Path(run.rstrip("/")).name, [], [], f"{path.stem}-files"
     for one, explained in found.sets.items():
         values, (dataset, _, split) = explained.values, one.rpartition("-")
         count = np.array(float(values["images"]))
@@ -78,10 +82,18 @@ def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
         scores = {"samples": values["images"], "accuracy": values["accuracy"], "accuracy_interval": ends}
         results.append(Result(name, dataset, scores, split, explained=values))
         for figure, image in page_images(found.figures[one]).items():
-            place = path.parent / "maps" / f"{name}-{one}-{figure}.webp"
+            place = path.parent / beside / "maps" / f"{name}-{one}-{figure}.webp"
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, image)
             maps.append(f"maps/{place.name}")
-    title = f"Where {name} looks"
-    write_report(path, Study(title, (Model(name, ""),), tuple(results), maps=tuple(maps)))
+    known = known_of(entered(run))
+    trained = known.sets.get("train")
+    model = Model(
+        name,
+        trained.name.rpartition("-")[0] if trained else "",
+        seconds=known.seconds or None,
+        images=trained.samples if trained else None,
+        began=known.began,
+    )
+    write_report(path, Study(f"Where {name} looks", (model,), tuple(results), maps=tuple(maps)), beside=beside)
     return path

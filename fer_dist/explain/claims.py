@@ -200,9 +200,9 @@ def claims_of(known: Known, references: Sequence[Known], emotions: Sequence[str]
 def decided(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Set -> claim -> emotion -> p and verdict, after Holm's correction over the emotions and sets of each claim.
 
-    p: two-sided, since either side can come out. Verdicts: "shown", "contradicted" (the opposite is), "undecided". All
+    p: two-sided, since either side can come out. Verdicts: "shown", "contradicted" (the opposite is), "not shown". All
     emotions together are one family over the sets, the single ones another. That right and wrong images look alike can
-    be contradicted, or undecided: a difference that was not seen is none that is not there.
+    be contradicted, or not shown: a difference that was not seen is none that is not there.
     sets: set -> values that `explain` gives, of which `claims` and `right_and_wrong` are read.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {one: {} for one in sets}
@@ -216,11 +216,11 @@ def decided(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
             }
             for (one, emotion), p in holm({key: 2 * min(p, 1 - p) for key, p in ps.items()}).items():
                 side = "shown" if ps[one, emotion] < 0.5 else "contradicted"
-                verdict = side if p < LEVEL else "undecided"
+                verdict = side if p < LEVEL else "not shown"
                 found[one].setdefault(claim, {})[emotion] = {"p": p, "verdict": verdict}
     alike = {one: values["right_and_wrong"]["p"] for one, values in sets.items() if values["right_and_wrong"]}
     for one, p in holm(alike).items():
-        found[one][ALIKE] = {ALL: {"p": p, "verdict": "contradicted" if p < LEVEL else "undecided"}}
+        found[one][ALIKE] = {ALL: {"p": p, "verdict": "contradicted" if p < LEVEL else "not shown"}}
     return found
 
 

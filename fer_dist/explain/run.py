@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_dist.config.settings import ExplainConfig
+from fer_dist.config.settings import ExplainConfig, differences
 from fer_dist.data.loading.loader import open_reader
 from fer_dist.data.loading.shard_set import ShardSet
 from fer_dist.distributed.world import pick_device
@@ -16,12 +16,14 @@ from fer_dist.explain.control_networks import trained_on_random_labels
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
-from fer_dist.progress import Progress, counting
+from fer_dist.progress import Message, Progress, counting
 from fer_dist.runs.checkpoint import load_model
-from fer_dist.runs.folder import entered
+from fer_dist.runs.folder import RunFolder, entered
 from fer_dist.runs.network import on_device
+from fer_dist.runs.opening import kept_in
 from fer_dist.scores.figures.canvas import figure_pixels, fix_layout
 from fer_dist.storage.paths import settled
+from fer_dist.storage.writing import free_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +36,10 @@ class RunExplained:
     sets: dict[str, Explained]
     folder: Path
     figures: "dict[str, dict[str, Figure]]"
+
+
+MAY_DIFFER = {"data.random_labels", "data.train", "data.val", "data.leave_out", "train.init_from", "model.pretrained"}
+"""Settings of a control that are others than its run's: its labels, its start, and where its sets lie."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,12 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     Raises InputError where the model or a set does not fit, before the first is looked at.
     """
     home = entered(run)
+    folder = results_folder(home.path)
+    free_bytes(folder / FOLDER, "place for the run")
     network, model = load_model(home, config.checkpoint, config.network)
     control = trained_on_random_labels(network, config)
+    if remark := _difference_of_control(home, config.control):
+        show(Message(f"note: {remark}"))
     readers = [open_reader(shards, network.emotions, config.reading, "--data") for shards in sets]
     if config.ray.workers:
         explained = _on_ray(run, config, sets, show)
@@ -64,7 +74,7 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
             for one, against in ((name, other), (other, name)):
                 found[one].values["blocks"][block].setdefault("gates_against", {})[against] = between
     verdicts = decided({name: one.values for name, one in found.items()})
-    folder, drawn = results_folder(home.path), {}
+    drawn = {}
     for name, of_set in found.items():
         of_set.values |= {"verdicts": verdicts[name], "not_tested": not_tested(of_set.values)}
         drawn[name] = figures(f"{folder.name} on {name}", of_set)
@@ -74,6 +84,18 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     home.send()
     home.close()
     return RunExplained(found, folder / FOLDER, drawn)
+
+
+def _difference_of_control(home: RunFolder, control: str) -> str:
+    """Where the control was trained otherwise than the run, but for its labels and its start, a line that says so."""
+    ours, theirs = kept_in(home), kept_in(entered(control)) if control else None
+    if not ours or not theirs:
+        return ""
+    found = [text for name, text in differences(ours.config, theirs.config).items() if name not in MAY_DIFFER]
+    here, there = (kept.sets["train"].hash if kept.sets else "" for kept in (ours, theirs))
+    found += [] if here == there else ["another training set"]
+    told = f"--control {control}: trained with other settings than the run ({'; '.join(found)}), so it shows those too"
+    return told if found else ""
 
 
 def explain_set(task: _Task, device: str) -> Explained:

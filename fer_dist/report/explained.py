@@ -26,8 +26,8 @@ SPOKEN = {
 }
 """Claim -> what the study concludes, as a sentence has it."""
 
-VERDICTS = {"shown": "shown", "contradicted": "contradicted", "undecided": "not shown"}
-"""Contradicted: the opposite is shown. Not shown: the data cannot tell."""
+VERDICTS = ("shown", "contradicted", "not shown")
+"""In the order of a sentence. Contradicted: the opposite is shown. Not shown: the data cannot tell."""
 
 ALIKE = "right and wrong images look alike"
 
@@ -46,8 +46,8 @@ def claim_sentences(results: Sequence[Result]) -> list[str]:
     return [
         f"“{SPOKEN[claim].capitalize()}”: "
         + "; ".join(
-            f"{said} {_places(by[verdict], results, 'any' if verdict == 'undecided' else 'each')}"
-            for verdict, said in VERDICTS.items()
+            f"{verdict} {_places(by[verdict], results, 'any' if verdict == 'not shown' else 'each')}"
+            for verdict in VERDICTS
             if verdict in by
         )
         + "."
@@ -253,7 +253,7 @@ def _claim(test: dict[str, Any] | None) -> Cell:
     if test is None:
         return Cell(None, "points")
     more = [f"over {test['networks']} networks"] if "networks" in test else [test["note"]] if "note" in test else []
-    said = [f"{VERDICTS[test['verdict']]}, {probability(test['p'])}", *more]
+    said = [f"{test['verdict']}, {probability(test['p'])}", *more]
     return Cell(test["excess"], "points", test.get("interval"), "; ".join(said))
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fer_dist import PACKAGE
 from fer_dist.errors import InputError
@@ -60,17 +61,18 @@ class FeatureMap:
     kind: str
 
 
-def write_report(path: str | Path, study: Study, images: bool = True) -> None:
+def write_report(path: str | Path, study: Study, images: bool = True, beside: str = "") -> None:
     """Write the page at path, and figures/, tables/ and study.json beside it; the page last.
 
-    images: whether it shows faces, where small copies of them lie beside it.
+    images: whether it shows faces, where small copies of them lie beside it. beside: a folder there for all but the
+    page, that has a place of its own among other files.
     Raises InputError where results, models and comparisons do not fit together, or a feature map is no PNG.
     """
     check(study)
     path = Path(path)
-    folder = path.parent
+    folder = path.parent / beside
     found = sections(study)
-    page = _page(study, found, folder, images)
+    page = _page(study, found, folder, images, f"{quote(beside)}/" if beside else "")
     for figure in all_figures(found):
         file_name(figure.name, STUDY)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,8 @@ def seeds_told(study: Study) -> str:
     return f"{told(max(seeds.values()))} for each training" if seeds else ""
 
 
-def _page(study: Study, found: list[Section], folder: Path, images: bool = True) -> str:
+def _page(study: Study, found: list[Section], folder: Path, images: bool = True, links: str = "") -> str:
+    """links: what stands before the paths of files."""
     import jinja2
     import markupsafe
 
@@ -115,6 +118,7 @@ def _page(study: Study, found: list[Section], folder: Path, images: bool = True)
     environment.filters.update(duration=duration, unbroken=unbroken, svg=svg)
     script = (TEMPLATES / SCRIPT).read_text()
     return environment.get_template("report.html.jinja").render(
+        links=links,
         study=study,
         seeds=seeds_told(study),
         head=head(study),

@@ -89,12 +89,12 @@ def test_what_a_network_goes_by_is_shown_and_its_opposite_contradicted():
     assert verdicts["mouth"] == {
         "mouth and nose over eyes": "shown",
         "mouth and nose over ears": "shown",
-        "right half over left half": "undecided",
+        "right half over left half": "not shown",
     }
     assert verdicts["eyes"]["mouth and nose over eyes"] == "contradicted"
     assert verdicts["right"]["right half over left half"] == "shown"
     assert decided(values_of({}, 0.01))["set"] == {ALIKE: {ALL: {"p": 0.01, "verdict": "contradicted"}}}
-    assert decided(values_of({}, 0.2))["set"][ALIKE][ALL]["verdict"] == "undecided"
+    assert decided(values_of({}, 0.2))["set"][ALIKE][ALL]["verdict"] == "not shown"
 
 
 def test_a_verdict_of_one_test_is_what_its_interval_says():
@@ -103,9 +103,9 @@ def test_a_verdict_of_one_test_is_what_its_interval_says():
         test = against(Measured(value, 0.01), [0.1, -0.1, 0.05, 0.0, -0.05])
         found = decided(values_of({EDGES: {ALL: test}}))["set"][EDGES][ALL]["verdict"]
         low, high = test["interval"]
-        assert found == ("shown" if low > 0 else "contradicted" if high < 0 else "undecided")
+        assert found == ("shown" if low > 0 else "contradicted" if high < 0 else "not shown")
         verdicts.add(found)
-    assert verdicts == {"shown", "contradicted", "undecided"}
+    assert verdicts == {"shown", "contradicted", "not shown"}
 
 
 def test_networks_that_know_nothing_decide_a_claim_as_rarely_as_the_level_says():
@@ -114,7 +114,7 @@ def test_networks_that_know_nothing_decide_a_claim_as_rarely_as_the_level_says()
         random = np.random.default_rng(seed)
         found = claims_of(guessing(random, 60), [guessing(random, 60) for _ in range(6)], EMOTIONS)
         for claim, of in decided(values_of(found))["set"].items():
-            shown[claim] += any(one["verdict"] != "undecided" for one in of.values())
+            shown[claim] += any(one["verdict"] != "not shown" for one in of.values())
     # Two families of 5 %, the emotions and all together: 20 of 200 expected at most.
     assert max(shown.values()) <= 20, shown
     assert sum(shown.values()) > 0

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from support.faces import faces, shard_set
 from support.own_networks import InParts, Small
+from support.page import Page
 from support.scenes import astronaut, needs_detector
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -356,8 +357,14 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     words = ["explain", str(tmp_path / "run"), "--data", *sets, "--batch-size", "8", "--faithfulness-samples", "3"]
     words += ["--device", "cpu", "--threads", "1", "--json", str(tmp_path / "all.json"), "--reference-samples", "9"]
     words += ["--html", str(tmp_path / "page.html")]
+    (tmp_path / "study.json").write_text("of a study")
     assert main([*words, "--methods", "grad-cam", "hirescam"]) == 0
+    # What lies beside the page is not touched, and what belongs to the page can be reached from it.
+    assert (tmp_path / "study.json").read_text() == "of a study"
     page = (tmp_path / "page.html").read_text()
+    links = [link for link in Page(page).values("a", "href") if not link.startswith("#")]
+    assert "page-files/tables/claims.csv" in links
+    assert [link for link in links if not (tmp_path / link).is_file()] == []
     assert "Where the network looks" in page
     assert page.count('src="data:image/webp;base64') == 6
     assert shown(tmp_path / "run") == {
@@ -384,8 +391,8 @@ def test_explain_writes_every_number_and_figure_and_prints_a_table(tmp_path, cap
     assert values["references"] == 10
     claim = values["claims"]["right half over left half"]["all emotions"]
     assert len(claim["references"]) == 10
-    assert values["verdicts"]["right half over left half"]["all emotions"]["verdict"] == "undecided"
-    assert "right half over left half: undecided (excess" in told.err
+    assert values["verdicts"]["right half over left half"]["all emotions"]["verdict"] == "not shown"
+    assert "right half over left half: not shown (excess" in told.err
     halves = [values["regions"]["uniform"][name]["mean"] for name in ("left half", "right half")]
     assert halves == pytest.approx([0.5, 0.5])
     assert values["blocks"]["stage 1, block 1"]["gates_against"]["drawn-val"]["p"] > 0.05

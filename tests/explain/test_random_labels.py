@@ -1,6 +1,7 @@
 """A network trained on random labels, from the reader that draws them to the control beside each attribution method."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,22 @@ def test_each_method_is_shown_on_the_control_as_well(runs: Path, tmp_path: Path,
     assert values["regions"]["integrated-gradients, random labels"] == values["regions"]["integrated-gradients"]
     assert values["cascade"]["integrated-gradients"]["random labels"]["mean"] == pytest.approx(1)
     assert not any(values["faithfulness"]["integrated-gradients"]["beats_controls"].values())
+
+
+def test_a_control_of_other_settings_is_told_and_one_of_the_same_is_not(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(runs / "control", other)
+    config = json.loads((other / "config.json").read_text())
+    config["config"]["train"]["lr"] = 0.5
+    (other / "config.json").write_text(json.dumps(config))
+    data = str(shard_set(tmp_path / "test", [faces(4)], split="test"))
+    words = ["explain", str(runs / "control"), "--data", data, "--methods", "none", "--references", "0", "--control"]
+    assert main([*words, str(runs / "control")]) == 0
+    assert "note:" not in capsys.readouterr().err
+    assert main([*words, str(other)]) == 0
+    assert f"note: --control {other}: trained with other settings than the run (train.lr " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

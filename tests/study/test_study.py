@@ -38,7 +38,7 @@ from fer_dist.study.setup import prepare
 from fer_dist.study.training import record_training
 from fer_dist.train.start import start
 
-VERDICTS = "shown", "contradicted", "undecided"
+VERDICTS = "shown", "contradicted", "not shown"
 A, B, AB = "synthetic_wild", "synthetic_lab", "synthetic_wild-to-synthetic_lab"
 
 
