@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from fer_dist.errors import counted
 from fer_dist.report.differences import best_tests, is_shown
 from fer_dist.report.findings import Model, Ranking, Result, Study, first_models, same_group
 from fer_dist.report.numbers import duration, listed, probability
@@ -34,8 +35,8 @@ def best_table(study: Study) -> Table:
     if study.rankings:
         caption += (
             " Tested on the same images, over seeds where there are several, else of these networks alone; p is "
-            "raised for all pairs on all sets (Bonferroni), for the best was found by looking; an interval is of its "
-            "one pair."
+            "raised for all pairs on all sets (Bonferroni), because the best was picked after seeing the results; each "
+            "interval is of that pair alone."
         )
     return Table("best", caption, ("tested on", "best", "sure?", "ahead by, points", "accuracy"), tuple(rows))
 
@@ -87,7 +88,7 @@ def _best_row(study: Study, name: str, order: Sequence[Result]) -> Row:
         sure = _sure(ranking, tests)
         if test := ranking.tests.get(other):
             ahead, interval = test["difference"], test["interval"]
-    return (word(name), word(group), sure, Cell(ahead, "points", interval, f"of {other}"), accuracy)
+    return (word(name), word(group), sure, Cell(ahead, "points", interval, f"ahead of {other}"), accuracy)
 
 
 def _sure(ranking: Ranking, tests: dict[str, dict[str, float]]) -> Cell:
@@ -136,9 +137,11 @@ def _trained(study: Study) -> str:
 
 
 def _told(study: Study, model: Model) -> str:
-    """As "lab on rafdb (12,271 images, 3 seeds), starting from wild"."""
+    """As "lab on rafdb (12,271 images, 20 epochs, 3 seeds), starting from wild"."""
     seeds = len(same_group(study, model))
     facts = [f"{model.images:,} images"] if model.images else []
+    epochs = model.config.get("train.epochs")
+    facts += [counted(epochs, "epoch")] if isinstance(epochs, int) else []
     facts += [f"{seeds} seeds"] if seeds > 1 else []
     start = next((other.group_name for other in study.models if other.name == model.started_from), model.started_from)
     told = f"{model.group_name} on {model.trained_on}" + (f" ({', '.join(facts)})" if facts else "")

@@ -31,7 +31,7 @@ def ranked(p, difference=0.12):
 def test_the_best_on_a_set_is_told_with_how_much_and_how_sure(study, told):
     (row,) = best_table(study).rows
     assert (row[1].text, row[3].text, row[3].interval_text, row[2].text, row[2].note) == told
-    assert row[3].note == "of lab"
+    assert row[3].note == "ahead of lab"
 
 
 def test_that_the_best_was_found_by_looking_is_corrected_for_over_all_pairs_on_all_sets():

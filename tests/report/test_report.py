@@ -109,6 +109,9 @@ def test_the_page_begins_with_what_was_trained_on_what_when_where_and_at_which_c
     assert said["when"] == "begun 2026-11-20 10:00 UTC, 8.0 h of work"
     assert said["commit"].startswith("0123abc+ (+: the program's files differed")
     assert "differed" not in dict(head(replace(study, commit="0123abc")))["commit"]
+    models = tuple(replace(model, config={"train.epochs": 2}) for model in study.models)
+    trained = dict(head(replace(study, models=models)))["trained"]
+    assert trained.startswith("affectnet on affectnet (9,000 images, 2 epochs, 2 seeds)")
     assert head(Study("S", (), ())) == []
 
 
