@@ -297,7 +297,9 @@ def corruption_sentence(result: Result) -> str:
 
 
 def occlusion_sentence(result: Result) -> str:
-    """The occluded region that costs most, and what as much of the image costs elsewhere."""
+    """The occluded region that costs most, and what as much of the image costs elsewhere; it does not stand out where
+    the intervals of the two overlap.
+    """
     found = (result.robustness or {}).get("regions") or {}
     regions = {name: entry for name, entry in found.items() if not name.startswith(CONTROL)}
     if not regions:
@@ -308,9 +310,12 @@ def occlusion_sentence(result: Result) -> str:
         worst = max(regions, key=lambda name: regions[name]["drop"])
         return f"{start}occluding the {worst} changes accuracy most: {signed_points(-regions[worst]['drop'])} points."
     worst = max(controlled, key=lambda name: regions[name]["drop"] - found[CONTROL + name]["drop"])
-    change, control = (signed_points(-entry["drop"]) for entry in (regions[worst], found[CONTROL + worst]))
-    more = f"as much of the image elsewhere by {control}"
-    return f"{start}of the regions with a control, occluding the {worst} stands out most: {change} points, {more}."
+    pair = regions[worst], found[CONTROL + worst]
+    change, control = (signed_points(-entry["drop"]) for entry in pair)
+    own, other = (entry.get("interval") for entry in pair)
+    stands_out = "does not stand out" if own and other and own[0] <= other[1] else "stands out"
+    more = f"{change} points, as much of the image elsewhere by {control}"
+    return f"{start}of all regions, occluding the {worst} exceeds its control most, and {stands_out}: {more}."
 
 
 def duplicates_sentence(result: Result) -> str:
