@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from support.faces import faces, shard_set
 from support.runs import arguments, drawn_shards
 from torch import Tensor, nn
@@ -131,9 +132,17 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_a_script_of_30_lines_with_numpy_pillow_and_onnxruntime_alone_says_what_evaluate_says(exported, tmp_path):
-    script = Path(__file__).parents[2] / "launch" / "onnx_faces.py"
-    assert len(script.read_text().splitlines()) <= 40
+SCRIPT = Path(__file__).parents[2] / "launch" / "onnx_faces.py"
+
+
+def alone(*words: Path) -> "subprocess.CompletedProcess[str]":
+    """The script where nothing but what it names can be imported."""
+    command = [sys.executable, "-I", "-c", ALONE, str(SCRIPT), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_short_script_with_numpy_pillow_and_onnxruntime_alone_says_what_evaluate_says(exported, tmp_path):
+    assert len(SCRIPT.read_text().splitlines()) <= 45
     # Smaller than the input, as large, and larger.
     members = {side: faces(6, side=side, form="JPEG") for side in (16, 24, 60)}
     jpgs = {}
@@ -143,12 +152,8 @@ def test_a_script_of_30_lines_with_numpy_pillow_and_onnxruntime_alone_says_what_
             jpgs[f"{side}-{index}"].write_bytes(face.members["jpg"])
     named = [replace(face, key=f"{side}-{index}") for side in members for index, face in enumerate(members[side])]
     shards = shard_set(tmp_path / "test", [named], split="test")
-    ended = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(script), str(exported.path), *map(str, jpgs.values())],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ended = alone(exported.path, *jpgs.values())
+    assert ended.returncode == 0
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     (scored,) = api.evaluate(exported.path, shards, device="cpu", threads=1)
     table = scored.predictions
@@ -160,6 +165,22 @@ def test_a_script_of_30_lines_with_numpy_pillow_and_onnxruntime_alone_says_what_
         tolerance = 1e-5 if name.startswith("24-") else 0.02
         np.testing.assert_allclose(list(line.values()), rows[name], atol=tolerance)
     assert len(lines) == len(rows)
+
+
+def test_the_script_takes_grey_of_16_bits_as_predict_does_and_names_what_does_not_decode(run, exported, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 1 << 16, (24, 24), dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "floats.tif")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "deep.png").read_bytes()[:500])
+    ended = alone(exported.path, *(tmp_path / name for name in ("cut.png", "floats.tif", "deep.png")))
+    assert ended.returncode == 1
+    cut, floats = ended.stderr.splitlines()
+    assert cut.startswith(f"{tmp_path / 'cut.png'}: ")
+    assert floats.startswith(f"{tmp_path / 'floats.tif'}: has floats")
+    (one,) = api.predict(run, tmp_path / "deep.png", faces="none", device="cpu", threads=1)
+    said = json.loads(ended.stdout)
+    assert said.pop("image") == str(tmp_path / "deep.png")
+    assert said == pytest.approx(one.probabilities, abs=1e-5)
 
 
 def test_a_file_that_says_something_else_gets_no_name(run, exported, monkeypatch, capsys):
