@@ -361,11 +361,15 @@ class Predicting:
     time, box, score, emotion, probabilities (emotion -> share), entropy, and reason where there is none.
     """
 
-    def __init__(self, emotions: tuple[str, ...], images: "Iterator[tuple[Prediction, ...]]") -> None:
+    def __init__(
+        self, emotions: tuple[str, ...], images: "Iterator[tuple[Prediction, ...]]", seconds: float | None = None
+    ) -> None:
+        """Made by `predict`. seconds: that the images took where they were predicted before; 0: nobody knows."""
         self.emotions = emotions
         self._images = images
         self._done = self._faces = 0
-        self._seconds = 0.0
+        self._is_timed = seconds is None
+        self._seconds = seconds or 0.0
 
     def __iter__(self) -> "Iterator[Prediction]":
         for predictions in self.images():
@@ -378,12 +382,13 @@ class Predicting:
             self._done += 1
             self._faces += sum(one.emotion is not None for one in predictions)
             yield predictions
-        self._seconds += monotonic() - begun
+        if self._is_timed:
+            self._seconds += monotonic() - begun
 
     @property
     def summary(self) -> str:
         """What was done so far, in a line."""
-        rate = f", {self._done / self._seconds:,.0f} images a second" if self._seconds else ""
+        rate = f", {counted(round(self._done / self._seconds), 'image')} a second" if self._seconds else ""
         return f"{counted(self._done, 'image')}, {counted(self._faces, 'face')}{rate}"
 
 
@@ -421,8 +426,9 @@ def predict(
     if config.parts:
         from fer_dist.deploy.parts import make_parts, predictions_in
 
-        paths = make_parts(trained, given, show)
-        return Predicting(trained.network.emotions, predictions_in(paths, trained.network.emotions))
+        made = make_parts(trained, given, show)
+        emotions = trained.network.emotions
+        return Predicting(emotions, predictions_in(made.paths, emotions), made.seconds)
     answered = answers(trained, given, keep=bool(given.annotate), show=show)
     if given.annotate:
         from fer_dist.deploy.annotate import drawn_on

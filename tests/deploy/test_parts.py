@@ -1,8 +1,10 @@
 """Predictions in parts: each input in one of them, whatever was killed, and equal to the rows that stream."""
 
 import os
+import re
 import shutil
 import signal
+import time
 
 import numpy as np
 import pyarrow
@@ -71,6 +73,23 @@ def test_a_part_that_stands_there_is_not_made_again_and_one_that_is_missing_is(r
     after = stamps(folder)
     assert {name for name in after if after[name] != before[name]} == {gone}
     assert "2 of 3 parts stand there already" in [message.text for message in shown]
+
+
+def test_the_rate_is_that_of_the_work_and_where_parts_stood_there_none_is_given(run, images, tmp_path, monkeypatch):
+    write_part = parts._write
+
+    def write_slowly(*of):
+        time.sleep(0.5)
+        write_part(*of)
+
+    monkeypatch.setattr(parts, "_write", write_slowly)
+    ten_images = "10 images, 9 faces"
+    for rate in (r", (\d+) images? a second", ""):
+        found = api.predict(run, images, parts=str(tmp_path / "parts"), **ONE_FACE)
+        assert len(list(found)) == 10
+        told = re.fullmatch(ten_images + rate, found.summary)
+        assert told
+        assert all(int(number) <= 20 for number in told.groups())
 
 
 @pytest.mark.parametrize("change", ["an input", "a setting", "the weights"])
