@@ -227,7 +227,11 @@ def in_own_words(text: str) -> str:
     What reads sets and trains knows no command: a remedy that it names must be one that the user can type.
     """
     words = WORDS.get(None)
-    return _SETTING.sub(words.of, text) if words else text
+    if words is None:
+        return text
+    if "--run.name" not in words.flags:
+        text = text.replace("another --run.name", "another run")
+    return _SETTING.sub(words.of, text)
 
 
 def _unknown(words: Sequence[str], flags: Collection[str]) -> Iterator[str]:

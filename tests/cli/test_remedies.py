@@ -40,6 +40,8 @@ def test_a_remedy_names_the_flag_that_the_command_at_hand_has(
     for command, words in lines.items():
         assert main(words) == 2
         assert in_own_words(text) == kinds[command], command
+        said = in_own_words("choose another --run.name or --run.root")
+        assert said.startswith("choose another --run.name or" if command == "train" else "choose another run or"), said
     capsys.readouterr()
 
 
