@@ -99,7 +99,8 @@ def remarks(trained: Trained, given: Given) -> list[str]:
     if flags.detect:
         check_detector()
     told = difference(trained.network.crop_rule, flags.crop_rule)
-    return [f"note: of what is no shard {told}"] if told else []
+    remedy = "" if given.boxes else "; where each image is one face already, give --faces none"
+    return [f"note: outside of shards, {told}{remedy}"] if told else []
 
 
 def answers(

@@ -51,7 +51,7 @@ def test_only_rules_that_are_known_and_differ_are_told() -> None:
     one, other = CropRule("release", 0.1), CropRule()
     assert difference(None, one) == difference(one, None) == difference(one, CropRule("release", 0.1)) == ""
     assert difference(one, other) == (
-        "its faces are cut otherwise (as released) than those of the training (box of the release, margin 10 %)"
+        "faces are cut otherwise (as released) than those of the training (box of the release, margin 10 %)"
     )
 
 
@@ -61,7 +61,7 @@ def test_a_training_takes_the_rule_of_its_set_and_says_where_its_validation_has_
     inputs = open_inputs(with_settings(Config(), settings))
     assert inputs.network.crop_rule == CropRule(size=24)
     assert inputs.crop_remark == (
-        "--data.val val-val: its faces are cut otherwise (as released) than those of the training (as released, 24 px)"
+        "--data.val val-val: faces are cut otherwise (as released) than those of the training (as released, 24 px)"
     )
     alike = built(tmp_path / "alike", "val", resize=24)
     assert open_inputs(with_settings(Config(), settings | {"data.val": str(alike)})).crop_remark == ""

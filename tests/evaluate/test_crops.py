@@ -122,7 +122,7 @@ def test_the_command_prints_and_writes_what_crops_cost(tmp_path: Path, capsys: p
     assert main(["evaluate", *words, "--crops", "--json", str(tmp_path / "scores.json")]) == 0
     shown = capsys.readouterr()
     assert "right: margin" in shown.out
-    assert "run on faces-test: its faces are cut otherwise (as released) than those of the training (box" in shown.err
+    assert "run on faces-test: faces are cut otherwise (as released) than those of the training (box" in shown.err
     (row,) = json.loads((tmp_path / "scores.json").read_text())
     assert row["crops"]["samples"] == 5
     cut = boxed(tmp_path / "cut", crop_faces=True)

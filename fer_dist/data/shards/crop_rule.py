@@ -50,4 +50,4 @@ def difference(trained: CropRule | None, found: CropRule | None) -> str:
     not, or where nobody knows."""
     if trained is None or found is None or trained == found:
         return ""
-    return f"its faces are cut otherwise ({found}) than those of the training ({trained})"
+    return f"faces are cut otherwise ({found}) than those of the training ({trained})"
