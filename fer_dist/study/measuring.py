@@ -64,7 +64,10 @@ def _audit(running: Running, job: Job) -> dict[str, Any]:
         for member in group.members:
             if member.split == "test" and seen:
                 _note_duplicates(alike if group.kind == "subject" else copies, member, seen)
-    running.terminal.say(f"audit: {counted(len(rows), 'image')} to leave out, listed in {running.setup.out / LIST}")
+    running.terminal.say(
+        f"audit: {counted(len(rows), 'image')} to leave out: only listed, in {running.setup.out / LIST}; training uses "
+        "what the plan's leave_out does not name"
+    )
     found = {"exact": report.exact_copies, "near": report.near_copies, "subject": report.subject_copies}
     return {"copies": copies, "alike": alike, "found": found, "files": {LIST: file_hash(running.setup.out / LIST)}}
 
