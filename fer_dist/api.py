@@ -74,13 +74,16 @@ def build_shards(
     Raises InputError for an unknown source or option, a release that is not understood, and shards that are there
     already without overwrite=True; WorkError where a process dies.
     """
-    from fer_dist.config.named import checked
+    from fer_dist.config.named import check_known, checked
     from fer_dist.data.build import build
     from fer_dist.data.faces.fit import check_faces
     from fer_dist.data.sources.source import open_source, options_of
     from fer_dist.storage.paths import on_disk
 
-    own = {field.name for field in fields(options_of(source))}
+    own = [field.name for field in fields(options_of(source))]
+    # A command line is taken too, but is no setting that a person gives.
+    flags = [field.name for field in fields(build.BuildFlags)]
+    check_known([name for name in options if name != "command"], [*own, *flags])
     asked = {name: value for name, value in options.items() if name in own}
     others = {name: value for name, value in options.items() if name not in own}
     building = build.BuildOptions(**checked(build.BuildOptions, others))

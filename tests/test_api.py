@@ -184,6 +184,14 @@ def test_a_wrong_setting_is_an_input_error(settings, message):
         api.train("demo", data_train="x", **settings)
 
 
+def test_an_unknown_setting_of_a_build_is_answered_with_those_of_its_source_and_of_every_build(tmp_path):
+    with pytest.raises(InputError, match="unknown setting 'cnt'; did you mean count") as raised:
+        api.build_shards("synthetic", "wild", tmp_path, cnt=200)
+    known = str(raised.value).partition("here are: ")[2].split(", ")
+    assert {"count", "test_count", "val_fraction", "margin"} <= set(known)
+    assert "command" not in known
+
+
 def test_training_batches_are_those_of_a_training_in_their_order(trained, drawn):
     steps = ledger(Path(trained[0].folder))
     shards = api.open_shards(

@@ -1,7 +1,7 @@
 """Settings that Python code gives by name, checked as flags are: an unknown name or a value of another type is said."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_type_hints
 
 from fer_dist.config.settings import Config, with_settings
@@ -17,10 +17,15 @@ def checked(kind: type, given: Mapping[str, Any], without: tuple[str, ...] = ())
     fit.
     """
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name not in without}
-    unknown = next((name for name in given if name not in hints), None)
-    if unknown is not None:
-        raise InputError(f"unknown setting {unknown!r}; {nearest(unknown, hints)}")
+    check_known(given, hints)
     return {name: _as(hints[name], value, name) for name, value in given.items()}
+
+
+def check_known(given: Collection[str], known: Collection[str]) -> None:
+    """Raises InputError for the first name that is no setting, with the nearest that is one, and all that are."""
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        raise InputError(f"unknown setting {unknown!r}; {nearest(unknown, known)}")
 
 
 def with_named(config: Config, given: Mapping[str, Any]) -> Config:
