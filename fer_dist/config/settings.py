@@ -592,7 +592,8 @@ class PredictConfig:
 
     prior: str = ""
     """How frequent each emotion is where the images come from: even (the training set's own prior is taken away), or
-    shares as happiness=3,neutral=1, which need not sum to 1. Empty: as in the training set."""
+    a share for each emotion that there can be, as happiness=3,neutral=1 where these are all; they need not sum to 1.
+    Empty: as in the training set."""
 
     batch_size: int = 128
     """Faces that go through the network at once, on a CPU as many times as there are threads."""

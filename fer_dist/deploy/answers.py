@@ -118,7 +118,9 @@ def priors_in(text: str) -> dict[str, float]:
         try:
             found[word] = float(share)
         except ValueError:
-            raise InputError(f"--prior {text}: give {EVEN}, or shares as happiness=3,neutral=1") from None
+            raise InputError(
+                f"--prior {text}: give {EVEN}, or a share for each emotion, as happiness=3,neutral=1"
+            ) from None
         if not 0 <= found[word] < np.inf:
             raise InputError(f"--prior {text}: the share of {word} must be a number from 0 on")
     if not sum(found.values()):

@@ -71,9 +71,9 @@ class Cutting:
         return [_as_face(found) for found in faces_on(image, encoded, self.flags)]
 
     def _given(self, photograph: Photograph, boxes: Sequence[Box]) -> list[Face]:
+        image, encoded = _decoded(photograph)
         if not boxes:
             raise LeftOutError("no box given for it")
-        image, encoded = _decoded(photograph)
         if photograph.image is not None:
             encoded = replace(encoded, content=png_bytes(photograph.image))
         faces = []

@@ -242,7 +242,7 @@ WRONG = {
     "RUN": "INPUT... is missing",
     "RUN - -": "standard input can be read once",
     "RUN IMAGES --emotions happy,angst": "the model has no 'angst'",
-    "RUN IMAGES --prior happy": "give even, or shares as happiness=3,neutral=1",
+    "RUN IMAGES --prior happy": "give even, or a share for each emotion, as happiness=3,neutral=1",
     "RUN IMAGES --prior happy=1": "gives surprise no share",
     "RUN IMAGES --prior happy=-1": "must be a number from 0 on",
     "RUN IMAGES --prior happy=0": "no share is above 0",
@@ -286,7 +286,10 @@ def test_faces_that_are_cut_otherwise_than_those_of_the_training_are_told(images
     for one in (found, whole):
         api.predict(one, images, device="cpu", show=shown.append)
     (said,) = [message.text for message in shown]
-    assert said.endswith("(centerface 09189dea, margin 10 %, upright) than those of the training (as released)")
+    assert said == (
+        "note: outside of shards, faces are cut otherwise (centerface 09189dea, margin 10 %, upright) than those of "
+        "the training (as released); where each image is one face already, give --faces none"
+    )
 
 
 def test_a_network_of_ones_own_is_imported_where_it_is_named(images, tmp_path):
@@ -310,6 +313,7 @@ def test_faces_are_given_by_a_file_of_boxes(run, tmp_path):
     image = face(1, 60, "RGB")
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.png")
+    write(tmp_path / "c.png", b"words")
     boxes = write(
         tmp_path / "boxes.csv", b"file,x,y,width,height\na.png,10,10,20,20\na.png,50,50,40,40\na.png,90,0,9,9\n"
     )
@@ -319,6 +323,7 @@ def test_faces_are_given_by_a_file_of_boxes(run, tmp_path):
         ((50, 50, 10, 10), ""),
         ((90, 0, 9, 9), "face box outside the image"),
         (None, "no box given for it"),
+        (None, "does not decode"),
     ]
     # The square of a build with --crop-faces: a margin of a tenth on each side.
     cut = Image.fromarray(np.asarray(image)[8:32, 8:32])
