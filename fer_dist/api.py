@@ -167,7 +167,7 @@ def open_shards(
     rank: int = 0,
     world: int = 1,
     device: str = "auto",
-    emotions: Sequence[str] = (),
+    emotions: str | Sequence[str] = (),
     **settings: Any,
 ) -> Shards:
     """Open a set of shards as batches of tensors, decoded and augmented by DALI.
@@ -204,7 +204,7 @@ def open_shards(
     from fer_dist.distributed.world import default_threads, pick_device
     from fer_dist.train.inputs import open_order
 
-    reader = open_reader(opened, tuple(emotions) or opened.manifest.emotions, data, "shards")
+    reader = open_reader(opened, _texts(emotions) or opened.manifest.emotions, data, "shards")
     placement = Placement(rank, world, pick_device(run.device), half=False, threads=data.threads or default_threads())
     images = int(reader.counts.sum())
     if training:
@@ -313,7 +313,8 @@ def evaluate(
     models:   run folders, as `Training.folder`, also at URLs, or .safetensors files.
     data:     sets as of `open_shards`, or folders of several: OUT for every split.
     show:     called with what is done of all evaluations, and with what a person should know.
-    settings: flags of `fer-dist evaluate --help` by name: checkpoint="best", batch_size=256, device="cpu" ...
+    settings: flags of `fer-dist evaluate --help` by name: checkpoint="best", batch_size=256, device="cpu" ...; not
+              those of robustness and crops, nor json; those of Ray are one, ray={"workers": 2}.
     Returns the models in their order, each on the sets in theirs.
     Raises InputError where a model or a set is missing, not whole, or one does not fit the other, before any is scored;
     WorkError at an image that does not decode, unless on_bad="skip".
@@ -323,7 +324,7 @@ def evaluate(
     from fer_dist.evaluate.given import open_given
     from fer_dist.storage.paths import settled
 
-    names, sets = _texts(models), _texts(data)
+    names, sets = _given(models, "--models"), _given(data, "--data")
     config = settled(EvaluateConfig(names, each_split(sets), **checked(EvaluateConfig, settings, ("models", "data"))))
     # Before torch is imported.
     opened = open_given(config)
@@ -341,7 +342,8 @@ def explain(run: Place, data: Place | Sequence[Place], *, show: Progress = quiet
     run:      run folder, as `Training.folder`, also at a URL, or a .safetensors file. explain/ there gets all files.
     data:     sets as of `open_shards`, or folders of several: OUT for every split.
     show:     called with what is done.
-    settings: flags of `fer-dist explain --help` by name: samples=200, methods=("grad-cam",), points="template" ...
+    settings: flags of `fer-dist explain --help` by name: samples=200, methods=("grad-cam",), points="template" ...;
+              not json and html.
     Returns folder, where it was written, and sets: "<dataset>-<split>" -> what was found, with all numbers as `values`.
     Raises InputError where the run, a set or an extra is missing, or does not fit, before the first is looked at.
     """
@@ -349,7 +351,7 @@ def explain(run: Place, data: Place | Sequence[Place], *, show: Progress = quiet
     from fer_dist.explain.given import open_given
     from fer_dist.storage.paths import settled
 
-    config = settled(ExplainConfig(_texts(data), **checked(ExplainConfig, settings, ("data",))))
+    config = settled(ExplainConfig(_given(data, "--data"), **checked(ExplainConfig, settings, ("data",))))
     # Before torch is imported.
     sets = open_given(fspath(run), config)
     from fer_dist.explain.run import explain_run
@@ -409,7 +411,8 @@ def predict(
     inputs:   images, folders, patterns, videos, sets of shards; "-" for a list of paths on standard input.
     annotate: a folder for the images with boxes and bars drawn on them, contact sheets, and time lines of videos.
     show:     called with what is done, and with what a person should know.
-    settings: flags of `fer-dist predict --help` by name: checkpoint="best", faces="none", emotions="happy,sad" ...
+    settings: flags of `fer-dist predict --help` by name: checkpoint="best", faces="none", emotions="happy,sad" ...;
+              not jsonl, csv and parquet, for rows come back; those of Ray are one, ray={"workers": 2}.
               With parts="FOLDER" all work is done before the call returns, and goes on where a killed one stopped.
     Raises InputError where the run, an input or an extra is missing, or a setting does not fit, before any work. What
     is bad inside of an input has a prediction with its reason.
@@ -465,7 +468,8 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
 
     run:      run folder, as `Training.folder`, also at a URL, or a .safetensors file.
     show:     called with the images that were looked at.
-    settings: flags of `fer-dist export --help` by name: format="pt2", data="shards/test", softmax=True, out=...
+    settings: flags of `fer-dist export --help` by name: format="pt2", data="shards/test", softmax=True, out=...; not
+              json.
     Raises InputError where the run, a set or the extra is missing or does not fit; WorkError where torch cannot follow
     the network, and where the file's outputs differ by more than 1e-4.
     """
@@ -520,6 +524,13 @@ def _save_card(run: Place, checkpoint: str, show: Progress, file: "File | None" 
         save_card(home, show, checkpoint, file)
         home.send()
         home.close()
+
+
+def _given(places: Place | Sequence[Place], flag: str) -> tuple[str, ...]:
+    """As `_texts`. Raises InputError for none."""
+    if not (found := _texts(places)):
+        raise InputError(f"{flag} is missing; give at least one")
+    return found
 
 
 def _texts(places: Place | Sequence[Place]) -> tuple[str, ...]:

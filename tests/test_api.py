@@ -15,9 +15,11 @@ import pytest
 import torch
 from PIL import Image
 from support.faces import Face, encoded, faces, shard_set
-from support.runs import drawn_shards, environment, ledger
+from support.runs import drawn_shards, environment, ledger, untrained_run
 
 from fer_dist import PACKAGE, api
+from fer_dist.config.named import checked
+from fer_dist.config.settings import DataConfig, ExplainConfig
 from fer_dist.data.emotions import SEVEN
 from fer_dist.errors import InputError, WorkError
 from fer_dist.progress import Message, Scalars
@@ -275,6 +277,34 @@ def test_what_does_not_fit_a_set_is_an_input_error(tmp_path, named, message):
     folder = shard_set(tmp_path / "train", [faces(8)])
     with pytest.raises(InputError, match=re.escape(message)):
         api.open_shards(folder, **named)
+
+
+def test_one_text_where_a_list_is_asked_for_is_a_list_of_one(tmp_path):
+    assert checked(ExplainConfig, {"methods": "grad-cam", "control": tmp_path}) == {
+        "methods": ("grad-cam",),
+        "control": str(tmp_path),
+    }
+    with pytest.raises(InputError, match="mean='0': input should be a valid tuple"):
+        checked(DataConfig, {"mean": "0"})
+    folder = shard_set(tmp_path / "test", [[face for face in faces(8) if face.label == 0]], split="test")
+    named = {"size": 24, "crop": 20, "device": "cpu"}
+    shards = api.open_shards(folder, emotions=SEVEN[0], drop_extra=True, **named)
+    assert shards.emotions == SEVEN[:1]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda folder: api.evaluate([], folder),
+        lambda folder: api.evaluate(folder, ()),
+        lambda folder: api.explain(folder, []),
+        lambda folder: api.predict(folder, []),
+    ],
+)
+def test_none_where_one_is_needed_is_an_input_error(tmp_path, ask):
+    run = untrained_run(tmp_path / "run")
+    with pytest.raises(InputError, match=r"(--models|--data|INPUT\.\.\.) is missing"):
+        ask(run)
 
 
 def test_a_folder_of_splits_is_evaluated_split_by_split(trained, drawn, tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from fer_dist.config.settings import Config, with_settings
 from fer_dist.errors import InputError, nearest
@@ -49,6 +49,9 @@ def with_named(config: Config, given: Mapping[str, Any]) -> Config:
 def _as(hint: Any, value: Any, name: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
+    if isinstance(value, str | os.PathLike) and get_origin(hint) is tuple and get_args(hint)[1] is Ellipsis:
+        # Or it would be taken for a list of its letters, or refused.
+        value = (value,)
     if isinstance(value, tuple | list):
         value = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in value)
     elif isinstance(value, os.PathLike):
