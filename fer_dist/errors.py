@@ -8,7 +8,7 @@ from difflib import get_close_matches
 def nearest(name: str, known: Collection[str]) -> str:
     """For a message about a name that is not known: what a person may have meant, and what there is."""
     near = get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"There are: {', '.join(known)}"
+    return (f"did you mean {near[0]}? There are: " if near else "there are: ") + ", ".join(known)
 
 
 def counted(number: int, noun: str) -> str:

@@ -30,7 +30,7 @@ def sets(tmp_path_factory):
 
 GOOD = "data:\n  a: {shards: SETS/a}\ntrainings:\n  a: {data: a, preset: demo}\n"
 WRONG = [
-    ("seeds: [0]\nepochs: 3\n", ":6: epochs: no such field; There are: data, trainings"),
+    ("seeds: [0]\nepochs: 3\n", ":6: epochs: no such field; there are: data, trainings"),
     ("trainngs: {}\n", ":5: trainngs: no such field; did you mean trainings?"),
     ("seeds: [0, x]\n", ":5: seeds.1: expected a whole number, found 'x'"),
     ("seeds: 0\n", ":5: seeds: expected a list ([one, another]), found '0'"),
