@@ -288,7 +288,9 @@ def _one_line(box: str) -> str:
     if unknown := re.match(r"Unrecognized options: (\S+)", text):
         is_flag = unknown[1].startswith("-")
         return f"{f'unknown flag {unknown[1]}' if is_flag else f'{unknown[1]}: one word too many'}; see --help"
-    return re.sub(r" ?Argument helptext: .*", "", text)
+    text = re.sub(r" ?Argument helptext: .*", "", text)
+    text = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is no whole number", text)
+    return re.sub(r"could not convert string to float: (.*)", r"\1 is no number", text)
 
 
 def write_json(path: str, content: Any) -> None:

@@ -213,6 +213,8 @@ def _settled(text: str, kind: Kind, label: str, default: Any) -> str:
         if default == "":
             return text
         raise InputError(f"{label}: an empty name; give a path{' or an address' if kind.may_be_url else ''}")
+    if kind.is_written and text == "-":
+        raise InputError(f"--{label.replace('_', '-')} -: name a file; standard output is /dev/stdout")
     found = absolute(text)
     if is_url(found) and not kind.may_be_url:
         raise InputError(f"{label}: {shown(found)} is an address, but this must lie on a disk; give a path")

@@ -216,7 +216,8 @@ WRONG = {
     "shards index x y": "y: one word too many; see --help",
     "shards index x --emotion y": "unknown flag --emotion; did you mean --emotions?",
     "shards index x --zzz": "unknown flag --zzz; see --help",
-    "train demo --train.epochs x": ("Error parsing --train.epochs: invalid literal for int() with base 10: 'x'"),
+    "train demo --train.epochs x": "Error parsing --train.epochs: 'x' is no whole number",
+    "train demo --train.lr x": "Error parsing --train.lr: 'x' is no number",
 }
 
 

@@ -77,7 +77,7 @@ WRONG = {
     "bench loader missing": f"SHARDS: {MISSING}",
     "bench threads missing": f"SHARDS: {MISSING}",
     "bench gpu missing": f"SHARDS: {MISSING}",
-    "bench gpu --parts WRONG": "unknown part 'WRONG'; There are: step, decode, pixels, train",
+    "bench gpu --parts WRONG": "unknown part 'WRONG'; there are: step, decode, pixels, train",
     "bench gpu --pixels 2": "pixels",
     "bench near empty": f"SHARDS: {NO_SET}",
     "bench shards missing": "missing: no such file or folder",
@@ -85,6 +85,7 @@ WRONG = {
     "bench checkpoint --repeats 0": "bench checkpoint: --repeats, --steps and --batch-size must be at least 1",
     "bench step --width x": "--width",
     "demo --sede 1": "unknown flag --sede; did you mean --seed?",
+    "doctor --json -": "--json -: name a file; standard output is /dev/stdout",
     "doctor --cluster": "--cluster: name the cluster with --ray.address HOST:PORT",
     "doctor --ray.address nonsense": "--ray.address nonsense: give HOST:PORT",
 }
