@@ -99,11 +99,11 @@ def build_shards(source: Source, out: Path, options: BuildOptions, progress: Tal
 
 def _check_options(options: BuildOptions) -> None:
     if options.shard_samples < 0:
-        raise InputError(f"shard_samples {options.shard_samples}: a shard holds at least 1 image; 0 is the default")
+        raise InputError(f"--shard-samples {options.shard_samples}: a shard holds at least 1 image; 0 is the default")
     if not 0 <= options.val_fraction < 1:
-        raise InputError(f"val_fraction {options.val_fraction}: give a share from 0 to less than 1, such as 0.1")
+        raise InputError(f"--val-fraction {options.val_fraction}: give a share from 0 to less than 1, such as 0.1")
     if options.workers < 0:
-        raise InputError(f"workers {options.workers}: give a number of processes, or 0 for one on each core")
+        raise InputError(f"--workers {options.workers}: give a number of processes, or 0 for one on each core")
     check_faces(options)
 
 

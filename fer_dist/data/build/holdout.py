@@ -23,9 +23,9 @@ def cut_validation(listing: Listing, fraction: float) -> None:
     Raises InputError where there is no train split, or a val split already, or nothing would be in one of the two.
     """
     if "val" in listing.samples:
-        raise InputError("val_fraction: the release has a val split already; leave val_fraction at 0")
+        raise InputError("--val-fraction: the release has a val split already; leave --val-fraction at 0")
     if "train" not in listing.samples:
-        raise InputError(f"val_fraction: there is no train split to cut; there is {', '.join(listing.samples)}")
+        raise InputError(f"--val-fraction: there is no train split to cut; there is {', '.join(listing.samples)}")
     alone = LineSorter(listing.folder, "alone")
     together = LineSorter(listing.folder, "together")
     sizes: dict[LineSorter, Counter[str]] = {alone: Counter(), together: Counter()}
@@ -44,7 +44,7 @@ def cut_validation(listing: Listing, fraction: float) -> None:
     for split in ("train", "val"):
         if split not in listing.samples:
             of = counted(count, "image")
-            raise InputError(f"val_fraction {fraction} of {of} leaves {split} empty; choose another")
+            raise InputError(f"--val-fraction {fraction} of {of} leaves {split} empty; choose another")
 
 
 def _first_of_each(lines: LineSorter, sizes: Counter[str], fraction: float) -> Iterator[tuple[bool, str]]:

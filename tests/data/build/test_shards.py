@@ -512,11 +512,11 @@ def test_a_val_that_was_cut_from_train_does_not_stay_beside_a_new_train(tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shard_samples": -1}, r"shard_samples -1: a shard holds at least 1 image"),
-        ({"val_fraction": 1.0}, r"val_fraction 1\.0: give a share from 0 to less than 1"),
-        ({"val_fraction": -0.1}, r"val_fraction -0\.1: give a share"),
-        ({"val_fraction": 0.01}, r"val_fraction 0\.01 of 6 images leaves val empty; choose another"),
-        ({"workers": -1}, r"workers -1: give a number of processes, or 0"),
+        ({"shard_samples": -1}, r"--shard-samples -1: a shard holds at least 1 image"),
+        ({"val_fraction": 1.0}, r"--val-fraction 1\.0: give a share from 0 to less than 1"),
+        ({"val_fraction": -0.1}, r"--val-fraction -0\.1: give a share"),
+        ({"val_fraction": 0.01}, r"--val-fraction 0\.01 of 6 images leaves val empty; choose another"),
+        ({"workers": -1}, r"--workers -1: give a number of processes, or 0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_and_leave_nothing(
@@ -528,7 +528,7 @@ def test_options_that_do_not_fit_are_refused_and_leave_nothing(
 
 
 def test_a_release_with_a_val_split_or_without_a_train_split_is_not_cut(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the release has a val split already; leave val_fraction at 0"):
+    with pytest.raises(InputError, match=r"the release has a val split already; leave --val-fraction at 0"):
         build(fer2013_folders(tmp_path / "raw"), tmp_path / "out", "fer2013", val_fraction=0.1)
     with pytest.raises(InputError, match=r"there is no train split to cut; there is test"):
         build(folder_release(tmp_path / "test", 6, "test"), tmp_path / "out", val_fraction=0.1)
