@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fer_dist import api
 from fer_dist.config.flags import Arguments, flat, parse, positional, write_json
+from fer_dist.errors import counted
 from fer_dist.progress import Terminal
 from fer_dist.storage.paths import Output, PathOrUrl
 
@@ -46,7 +47,7 @@ def explain_command(arguments: Arguments) -> None:
         values = explained.values
         points = ", ".join(f"{source} of {count:,}" for source, count in values["points"].items())
         accuracy = f"{100 * values['accuracy']:.1f} %"
-        terminal.say(f"{name}: {values['images']:,} images, accuracy {accuracy}; regions by {points}")
+        terminal.say(f"{name}: {counted(values['images'], 'image')}, accuracy {accuracy}; regions by {points}")
         for group, counts in values["groups"].items():
             terminal.say(f"  {group}: {', '.join(f'{emotion} {count:,}' for emotion, count in counts.items())}")
         terminal.table(*summary_table(values))

@@ -6,6 +6,7 @@ from typing import Any
 from fer_dist.data.inspection.audit import AuditReport, Found, Kind, SetSummary
 from fer_dist.data.inspection.describe import DatasetDescription, SplitDescription
 from fer_dist.data.shards.crop_rule import stated
+from fer_dist.errors import counted
 from fer_dist.progress import Cells
 
 
@@ -114,7 +115,7 @@ def _set_row(summary: SetSummary) -> list[str]:
     decoded = summary.samples - len(summary.undecodable)
     (width, height), common = next(iter(summary.sizes.items()), ((0, 0), 0))
     counts = ", ".join(f"{name} {count:,}" for name, count in summary.counts.items())
-    size = f"{width}x{height} ({100 * common / max(decoded, 1):.0f} %), {len(summary.sizes):,} sizes"
+    size = f"{width}x{height} ({100 * common / max(decoded, 1):.0f} %), {counted(len(summary.sizes), 'size')}"
     numbers = [f"{summary.samples:,}", f"{summary.imbalance:.1f}", size, f"{100 * summary.grey / max(decoded, 1):.0f}"]
     return [summary.name, counts, *numbers, f"{len(summary.blank):,}", f"{len(summary.undecodable):,}"]
 
