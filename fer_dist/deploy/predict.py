@@ -99,7 +99,7 @@ def remarks(trained: Trained, given: Given) -> list[str]:
     if flags.detect:
         check_detector()
     told = difference(trained.network.crop_rule, flags.crop_rule)
-    remedy = "" if given.boxes else "; where each image is one face already, give --faces none"
+    remedy = "" if given.boxes is not None else "; where each image is one face already, give --faces none"
     return [f"note: outside of shards, {told}{remedy}"] if told else []
 
 
