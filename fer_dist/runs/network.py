@@ -88,7 +88,8 @@ def _of_timm(name: str, classes: int, crop: int) -> nn.Module:
     except ImportError:
         raise InputError(f"timm:{name}: timm is not installed; pip install 'fer-dist[timm]'") from None
     if not timm.is_model(name):
-        like = ", ".join(timm.list_models(f"*{name.partition('.')[0][:6]}*")[:8])
+        start = name.partition(".")[0][:6]
+        like = ", ".join((timm.list_models(f"{start}*") or timm.list_models(f"*{start}*"))[:8])
         raise InputError(f"timm:{name}: timm {timm.__version__} has no such network{like and f'; it has {like}'}")
     # A network of patches is made for one size of image.
     is_fixed = getattr(timm.get_pretrained_cfg(name, allow_unregistered=True), "fixed_input_size", False)
