@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fer_dist.config.flags import Arguments, parse, positional
-from fer_dist.progress import printable
+from fer_dist.progress import Terminal, printable
 from fer_dist.storage.paths import PathOrUrl
 
 
@@ -25,8 +25,11 @@ def cite_command(arguments: Arguments) -> None:
 
     home = entered(flags.run)
     from fer_dist.evaluate.known import known_of
+    from fer_dist.evaluate.results import others_told
     from fer_dist.report.cite import bibtex, methods
 
     known = known_of(home, flags.checkpoint)
+    if known.others:
+        Terminal().say(f"note: {others_told(known.others)}")
     for line in (methods(known), "", *bibtex(known).splitlines()):
         sys.stdout.write(f"{printable(line)}\n")

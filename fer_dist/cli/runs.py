@@ -34,6 +34,11 @@ def runs_command(arguments: Arguments) -> None:
     terminal = Terminal()
     if found:
         terminal.table(*runs_table(found, time.time()), text_columns=3)
+        from fer_dist.evaluate.results import others_told
+
+        for run in found:
+            if run.others:
+                terminal.say(f"{run.name}: {others_told(run.others)}")
     else:
         terminal.say(f"no runs in {flags.root}")
     if flags.json:

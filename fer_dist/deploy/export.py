@@ -24,10 +24,10 @@ from fer_dist.deploy.quantise import Cost, costs_of, quantise
 from fer_dist.distributed.world import default_threads
 from fer_dist.errors import InputError, counted
 from fer_dist.evaluate.predict import evaluating, evaluation_data
-from fer_dist.evaluate.results import scores_of
+from fer_dist.evaluate.results import scores_of_weights
 from fer_dist.evaluate.robustness.measure import to_crops
 from fer_dist.progress import Tally
-from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.checkpoint import load_model, weights_file
 from fer_dist.runs.folder import EXPORT, RunFolder, entered
 from fer_dist.runs.network import Network
 from fer_dist.runs.opening import run_number
@@ -73,7 +73,8 @@ def export_run(
     Raises InputError where run or sets do not fit; WorkError where the network cannot be exported or the file differs.
     """
     home = entered(run)
-    network, model = load_model(home, config.checkpoint, config.network)
+    weights = weights_file(home, config.checkpoint)
+    network, model = load_model(weights, given=config.network)
     readers = [open_reader(found, network.emotions, config.reading, "--data") for found in sets]
     ranges = calibration and open_reader(calibration, network.emotions, config.reading, "--calibration")
     path = _place(home, config)
@@ -81,7 +82,7 @@ def export_run(
     images = sum(int(reader.counts.sum()) for reader in readers) or DRAWN
     names = ", ".join(reader.manifest.name for reader in readers)
     checked = f"{counted(images, 'image')} of {names}" if names else f"{images} drawn faces, no photographs"
-    facts = _facts(home, config, network, outputs, checked)
+    facts = _facts(home, weights, network, outputs, checked)
     unchecked = path.with_name(f"{path.stem}.unchecked{path.suffix}")
     given = nn.Sequential(model, nn.Softmax(1)) if config.softmax else model
     answers = WRITERS[config.format](unchecked, given.eval(), network.crop, facts)
@@ -116,14 +117,13 @@ def _place(home: RunFolder, config: ExportConfig) -> Path:
     return path
 
 
-def _facts(home: RunFolder, config: ExportConfig, network: Network, outputs: str, checked: str) -> Facts:
-    """What a file says of itself, each as text or JSON."""
-    is_run = home.path.is_dir()
-    weights = Checkpoints(home.path, home=home).model_file(config.checkpoint) if is_run else home.path
-    source = {"name": home.path.name, "weights_sha256": file_hash(weights)}
-    if is_run:
+def _facts(home: RunFolder, weights: Path, network: Network, outputs: str, checked: str) -> Facts:
+    """What a file says of itself, each as text or JSON. weights: their file; its scores are those of these weights."""
+    sha256 = file_hash(weights)
+    source = {"name": home.path.name, "weights_sha256": sha256}
+    if home.path.is_dir():
         source |= {"run": run_number(home), "step": weights.parent.name}
-    known = scores_of(home) if is_run else {}
+    known = scores_of_weights(home, sha256)[0] if home.path.is_dir() else {}
     scores = {name: {key: values[key] for key in KEPT_SCORES if key in values} for name, values in known.items()}
     steps = (
         f"the whole image resized to {network.size} x {network.size} pixels, its centre of {network.crop} x "

@@ -32,7 +32,7 @@ from fer_dist.deploy.photograph import Photograph
 from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.evaluate.predict import evaluating, evaluation_data
 from fer_dist.progress import Message, Progress
-from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.checkpoint import load_model, weights_file
 from fer_dist.runs.folder import entered
 from fer_dist.runs.network import Network, on_device
 
@@ -68,8 +68,8 @@ class Trained:
 def load_trained(run: str, config: PredictConfig, device: str = "") -> Trained:
     """The network of a run. device: instead of that of config. Raises InputError as `load_model` and `wording_of`."""
     home = entered(run)
-    network, model = load_model(home, config.checkpoint, config.network)
-    file = Checkpoints(home.path, home=home).model_file(config.checkpoint) if home.path.is_dir() else home.path
+    file = weights_file(home, config.checkpoint)
+    network, model = load_model(file, given=config.network)
     home.close()
     picked = pick_device(device or config.device)
     model = on_device(model, picked)

@@ -20,11 +20,18 @@ from fer_dist.distributed.world import World, default_threads, pick_device
 from fer_dist.evaluate.given import open_given
 from fer_dist.evaluate.pairs import open_model
 from fer_dist.evaluate.predict import Predicted, evaluation_data, joined_parts, predict, stated_of
-from fer_dist.evaluate.results import check_can_save, predictions_path, results_folder, save_evaluation, scored
+from fer_dist.evaluate.results import (
+    check_can_save,
+    predictions_path,
+    results_folder,
+    save_evaluation,
+    scored,
+    weights_stated,
+)
 from fer_dist.progress import Message, Progress, Scalars
-from fer_dist.runs.checkpoint import Checkpoints
+from fer_dist.runs.checkpoint import weights_file
 from fer_dist.runs.curves import add_scores
-from fer_dist.runs.folder import RunFolder, entered
+from fer_dist.runs.folder import entered
 from fer_dist.runs.network import Network, on_device
 from fer_dist.scores.figures.canvas import save_figure
 from fer_dist.scores.figures.confusion import confusion_figure
@@ -63,9 +70,10 @@ def evaluate(
     """
     sets = opened or open_given(config)
     homes = [entered(path) for path in config.models]
-    models = [(home, *open_model(home, config)) for home in homes]
+    files = [weights_file(home, config.checkpoint) for home in homes]
+    models = [(home, *open_model(file, config)) for home, file in zip(homes, files, strict=True)]
     # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.
-    steps = {home.path: _step_of(home, config.checkpoint) for home in homes if home.path.is_dir()}
+    stated = {home.path: weights_stated(home, file) for home, file in zip(homes, files, strict=True)}
     readers = [[_open_set(config, found, network) for found in sets] for _, network, _ in models]
     for home in homes:
         check_can_save(results_folder(home.path))
@@ -82,10 +90,10 @@ def evaluate(
     for home, reader in pairs:
         predictions, bad = next(made)
         name = reader.manifest.name
-        measures = scored(predictions, reader)
+        measures = scored(predictions, reader) | stated[home.path]
         _save(home.path, name, predictions, measures)
-        if home.path in steps:
-            add_scores(home.path, reader.manifest.split, reader.manifest.dataset, measures, steps[home.path])
+        if "step" in measures:
+            add_scores(home.path, reader.manifest.split, reader.manifest.dataset, measures, measures["step"])
         home.send()
         results.append(Result(home.path.name, name, measures, bad, predictions_path(results_folder(home.path), name)))
         if not config.ray.workers:
@@ -107,7 +115,7 @@ class Part:
 
 def predict_part(part: Part, device: str) -> Predicted:
     """What a Ray task runs, on cpu or cuda. Raises InputError and WorkError as `evaluate` does."""
-    network, model = open_model(entered(part.model), part.config)
+    network, model = open_model(weights_file(entered(part.model), part.config.checkpoint), part.config)
     reader = _open_set(part.config, part.data, network)
     picked = pick_device(device)
     return _predict_set(part.config, (network, on_device(model, picked)), reader, picked, part.batches)
@@ -178,7 +186,3 @@ def _save(path: Path, name: str, predictions: Predictions, measures: dict[str, A
     title = f"{path.stem} on {name}"
     figure = confusion_figure(np.array(measures["confusion"]), predictions.emotions, title, predictions.masked)
     save_figure(figure, folder / "figures" / f"confusion-{name}")
-
-
-def _step_of(home: RunFolder, which: str) -> int:
-    return int(Checkpoints(home.path, home=home).model_file(which).parent.name)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fer_dist.config.settings import Config
-from fer_dist.evaluate.results import load_predictions, predictions_path, scores_of
-from fer_dist.runs.checkpoint import Checkpoints, description_of
+from fer_dist.evaluate.results import is_of_weights, load_predictions, predictions_path, scores_of_weights
+from fer_dist.runs.checkpoint import description_of, weights_file
 from fer_dist.runs.curves import began_at, seconds_of
 from fer_dist.runs.folder import CONFIG, RunFolder
 from fer_dist.runs.network import Network
@@ -30,7 +30,8 @@ class Known:
     config:      None of a file. sets: "train" and "val" -> what they held.
     began:       as "2026-11-28 14:29" UTC; seconds: of training.
     scores:      "<dataset>-<split>" -> as in scores.json; by_class, by_attribute and robustness likewise, of the sets
-                 whose tables and measurements are there.
+                 whose tables and measurements are there; all of these weights.
+    others:      sets whose scores are of other weights of the run -> of which step.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Known:
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_attribute: dict[str, dict[str, Any]] = field(default_factory=dict)
     robustness: dict[str, dict[str, Any]] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
 
 
 def known_of(home: RunFolder, which: str = "last") -> Known:
@@ -56,9 +58,10 @@ def known_of(home: RunFolder, which: str = "last") -> Known:
     """
     if not home.path.is_dir():
         return Known(home.path.stem, description_of(home.path), file_hash(home.path))
-    weights = Checkpoints(home.path, home=home).model_file(which)
+    weights = weights_file(home, which)
+    sha256 = file_hash(weights)
     kept = kept_in(home) if home.read(CONFIG) is not None else None
-    scores = scores_of(home)
+    scores, others = scores_of_weights(home, sha256)
     classes, attributes, robustness = {}, {}, {}
     for name in scores:
         if _is_here(home, f"predictions/{name}.parquet"):
@@ -69,11 +72,13 @@ def known_of(home: RunFolder, which: str = "last") -> Known:
         file = f"robustness/{name}.json"
         if _is_here(home, file):
             content = read_or_nothing(home.path / file, MOST_ROBUSTNESS_BYTES)
-            robustness[name] = record(dict[str, Value], content, str(home.path / file))
+            values = record(dict[str, Value], content, str(home.path / file))
+            if is_of_weights(values, sha256):
+                robustness[name] = values
     return Known(
         name=home.path.name,
         network=description_of(weights),
-        weights_sha256=file_hash(weights),
+        weights_sha256=sha256,
         run=run_number(home),
         step=int(weights.parent.name),
         config=kept.config if kept else None,
@@ -85,6 +90,7 @@ def known_of(home: RunFolder, which: str = "last") -> Known:
         by_class=classes,
         by_attribute=attributes,
         robustness=robustness,
+        others=others,
     )
 
 

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fer_dist.config.settings import Config
 from fer_dist.errors import InputError, WorkError
-from fer_dist.evaluate.results import scores_of
+from fer_dist.evaluate.results import scores_of_weights
 from fer_dist.runs.folder import CONFIG, LIST, RunFolder
-from fer_dist.runs.listing import parsed
+from fer_dist.runs.listing import MODEL, parsed
 from fer_dist.runs.opening import HeldSet, kept_in
 from fer_dist.storage.folders import folders_in
 from fer_dist.storage.paths import below, folder_at, is_url
@@ -26,7 +26,9 @@ class Listed:
 
     state:  done, unfinished, no checkpoint, or what is wrong with its files.
     step:   of the newest checkpoint. steps: of the whole training, at most, by the set's images; 0: not known.
-    begun:  seconds since 1970 of its first curves; None: not known. scores: "<dataset>-<split>" -> as in scores.json.
+    begun:  seconds since 1970 of its first curves; None: not known.
+    scores: "<dataset>-<split>" -> as in scores.json, of the newest checkpoint.
+    others: sets whose scores are of another one -> of which step.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Listed:
     steps: int = 0
     begun: int | None = None
     scores: dict[str, dict[str, Any]] | None = None
+    others: dict[str, int] = field(default_factory=dict)
 
 
 def runs_in(root: str) -> list[Listed]:
@@ -61,7 +64,8 @@ def _listed(root: str, name: str) -> Listed | None:
         assert kept
         listing = home.read(LIST)
         entries = parsed(listing, LIST) if listing else []
-        scores = scores_of(home)
+        newest = entries[-1].files.get(MODEL, "") if entries else ""
+        scores, others = scores_of_weights(home, newest)
     except (InputError, WorkError, OSError) as error:
         return Listed(name, f"damaged: {error}")
     step = entries[-1].step if entries else 0
@@ -70,9 +74,9 @@ def _listed(root: str, name: str) -> Listed | None:
     validated = (kept.sets or {}).get("val")
     # What is left out of the set makes fewer steps; scores of the validation set come with the last one.
     is_open = bool(kept.config.data.leave_out or kept.config.data.drop_extra)
-    is_done = bool(steps and step >= steps) or bool(is_open and validated and validated.name in scores)
+    is_done = bool(steps and step >= steps) or bool(is_open and validated and validated.name in scores | others)
     state = "done" if is_done else "unfinished" if entries else "no checkpoint"
-    return Listed(name, state, kept.preset, step, steps, min(_begun(home), default=None), scores)
+    return Listed(name, state, kept.preset, step, steps, min(_begun(home), default=None), scores, others)
 
 
 def steps_of(config: Config, trained: HeldSet) -> int:

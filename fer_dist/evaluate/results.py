@@ -14,7 +14,7 @@ from fer_dist.runs.folder import ONNX, SCORES, RunFolder
 from fer_dist.scores.metrics import scores
 from fer_dist.scores.table import Predictions, check_keys
 from fer_dist.storage.untrusted import Value, read_regular, record
-from fer_dist.storage.writing import free_bytes, one_at_a_time, write_atomically
+from fer_dist.storage.writing import file_hash, free_bytes, one_at_a_time, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow
@@ -49,8 +49,22 @@ def predictions_path(run_folder: str | Path, name: str) -> Path:
     return Path(run_folder) / "predictions" / f"{name}.parquet"
 
 
+def weights_stated(home: RunFolder, file: Path) -> dict[str, Any]:
+    """Which weights scores are of: weights_sha256 of their file, and the step, of a run's checkpoint."""
+    step = {"step": int(file.parent.name)} if home.path.is_dir() else {}
+    return {**step, "weights_sha256": file_hash(file)}
+
+
+def is_of_weights(measures: dict[str, Any], sha256: str) -> bool:
+    """Whether scores are of these weights. Those of older runs do not say of which they are, and count."""
+    return measures.get("weights_sha256", sha256) == sha256
+
+
 def save_evaluation(run_folder: Path, name: str, predictions: Predictions, measures: dict[str, Any]) -> None:
-    """Put a model's table of one set and the scores of it into its run folder. name: "<dataset>-<split>"."""
+    """Put a model's table of one set and the scores of it into its run folder.
+
+    name: "<dataset>-<split>". measures: as `scored`, and which weights they are of, as `weights_stated`.
+    """
     save_predictions(predictions_path(run_folder, name), predictions)
     save_scores(run_folder, name, measures)
 
@@ -161,6 +175,19 @@ def scores_of(run: RunFolder) -> dict[str, dict[str, Any]]:
     """As `load_scores`, also of a run in a store; empty where there are none yet."""
     content = run.read(SCORES)
     return record(dict[str, dict[str, Value]], content, f"{run.address}/{SCORES}", REMEDY) if content else {}
+
+
+def scores_of_weights(run: RunFolder, sha256: str) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    """The scores of a run that are of these weights, as `scores_of`; and of which step the other sets' scores are."""
+    known = scores_of(run)
+    own = {name: measures for name, measures in known.items() if is_of_weights(measures, sha256)}
+    return own, {name: measures.get("step", 0) for name, measures in known.items() if name not in own}
+
+
+def others_told(others: dict[str, int]) -> str:
+    """A line that names the sets whose scores are of other weights of the run; empty where there are none."""
+    names = ", ".join(f"{name} (step {step})" for name, step in others.items())
+    return f"Not shown, for they are of other weights of the run: the scores on {names}." if names else ""
 
 
 def _names(path: Path, table: "pyarrow.Table", field: bytes) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from fer_dist.config.settings import Config
 from fer_dist.data.shards.crop_rule import NO_BOX, RELEASE
 from fer_dist.data.sources.terms import terms_of
 from fer_dist.evaluate.known import Known, known_of
+from fer_dist.evaluate.results import others_told
 from fer_dist.progress import Cells, Message, Progress
 from fer_dist.report.numbers import duration, percent, span
 from fer_dist.runs.folder import CARD, RunFolder
@@ -104,11 +105,11 @@ def architecture(network: Network) -> str:
 
 
 def _file(file: File) -> str:
-    told = (
+    text = (
         f"{_plain(file.path.name)} gives {file.outputs}. Over {_plain(file.checked)} they differ from the run's by at "
         f"most {file.difference:.2g}. Its metadata say what it takes, in which order, and how images are prepared.\n"
     )
-    return f"{told}\nThe same in 8-bit integers:\n\n{_table(*file.costs)}" if file.costs else told
+    return f"{text}\nThe same in 8-bit integers:\n\n{_table(*file.costs)}" if file.costs else text
 
 
 def _index(known: Known) -> str:
@@ -153,6 +154,8 @@ def _summary(known: Known) -> str:
 
 
 def _scores(known: Known) -> Iterator[str]:
+    if known.others:
+        yield f"{_plain(others_told(known.others))}\n\n"
     if not known.scores:
         yield "It has not been scored: fer-dist evaluate does.\n"
         return

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from fer_dist.errors import InputError, WorkError, naming
 from fer_dist.runs.folder import CHECKPOINTS, RunFolder, entered
-from fer_dist.runs.listing import MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, as_text, parsed
+from fer_dist.runs.listing import MODEL, MOST_BYTES, MOST_FILE_BYTES, NO_CHECKPOINT, Entry, as_text, parsed
 from fer_dist.runs.network import WRITTEN_BY_US, Network, build, check_described, check_weights, described
 from fer_dist.storage.untrusted import Count, Number, Value, read_or_nothing, read_regular, record
 from fer_dist.storage.writing import flush_folder, is_full, write_atomically
 
-MODEL, OPTIMIZER, STATE, LIST = "model.safetensors", "optimizer.safetensors", "state.json", "list.json"
+OPTIMIZER, STATE, LIST = "optimizer.safetensors", "state.json", "list.json"
 
 SAFETENSORS_ERRORS = (SafetensorError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 """What the library raises of a damaged file, and where torch has no such type of numbers."""
@@ -79,10 +79,8 @@ class Checkpoints:
 
         Raises WorkError where the disk is full, or another process goes on with the run.
         """
-        # One key only: the format writes several in an order that changes, and the same state should be the same bytes.
-        metadata = {"network": json.dumps(asdict(network))}
         contents = {
-            MODEL: save_tensors(_whole(snapshot.model), metadata),
+            MODEL: model_content(snapshot.model, network),
             OPTIMIZER: save_tensors(_whole(snapshot.optimizer)),
             STATE: json.dumps(snapshot.state, indent=1).encode(),
         }
@@ -203,6 +201,17 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def model_content(model: dict[str, Tensor], network: Network) -> bytes:
+    """What a file of weights holds: the same weights and description give the same bytes."""
+    # One key only: the format writes several in an order that changes.
+    return save_tensors(_whole(model), {"network": json.dumps(asdict(network))})
+
+
+def weights_file(home: RunFolder, which: str) -> Path:
+    """The weights of a run's checkpoint, as `Checkpoints.model_file`; of what is no folder, the file itself."""
+    return Checkpoints(home.path, home=home).model_file(which) if home.path.is_dir() else home.path
+
+
 @dataclass(frozen=True)
 class _State:
     """Of a checkpoint's state, what a run goes on with."""
@@ -243,10 +252,7 @@ def load_model(
     Raises InputError where there is none, or the file is not one of ours: its description, and the name, shape and kind
     of each of its weights; or where they give no numbers.
     """
-    home = run if isinstance(run, RunFolder) else entered(str(run))
-    path = home.path
-    if path.is_dir():
-        path = Checkpoints(path, home=home).model_file(which)
+    path = weights_file(run if isinstance(run, RunFolder) else entered(str(run)), which)
     source = f"{path}: not a model of fer_dist"
     try:
         with safe_open(path, framework="pt") as file:

@@ -11,6 +11,9 @@ from fer_dist.storage.untrusted import Count, Number, record
 MOST_BYTES = 16 << 20
 """Of a list: that of a run with three checkpoints has 700."""
 
+MODEL = "model.safetensors"
+"""File of a checkpoint that holds its weights."""
+
 NO_CHECKPOINT = "no checkpoint; is this a run folder, and did the run get that far?"
 
 MOST_FILE_BYTES = 8 << 30

@@ -23,7 +23,8 @@ from fer_dist.distributed.world import default_threads, pick_device
 from fer_dist.errors import counted
 from fer_dist.evaluate.parity import parity, predict_in_half
 from fer_dist.evaluate.training_accuracy import Shown, training_accuracy
-from fer_dist.runs.checkpoint import Checkpoints, load_model
+from fer_dist.runs.checkpoint import Checkpoints, load_model, weights_file
+from fer_dist.runs.folder import RunFolder
 from fer_dist.runs.network import Network, network_of, on_device
 from fer_dist.scores.compare import accuracy_over_seeds, paired, paired_over_seeds, separate, without
 from fer_dist.scores.detail import detail
@@ -95,6 +96,7 @@ def _training_accuracy(running: Running, job: Job) -> dict[str, Any]:
 
 
 def _robustness(running: Running, job: Job) -> dict[str, Any]:
+    from fer_dist.evaluate.results import weights_stated
     from fer_dist.evaluate.robustness.measure import robustness, save_robustness
 
     opened = _open_model(running, job, "test")
@@ -106,7 +108,9 @@ def _robustness(running: Running, job: Job) -> dict[str, Any]:
     )
     with closing(running.terminal):
         found = robustness(opened.model, opened.network, opened.reader, settings, _stopping(running, job))
-    save_robustness(running.run_folder(job.model), opened.reader.manifest.name, found)
+    home = RunFolder(str(running.run_folder(job.model)))
+    stated = weights_stated(home, weights_file(home, running.setup.plan.checkpoint))
+    save_robustness(home.path, opened.reader.manifest.name, found | stated)
     return {"robustness": found}
 
 

@@ -1,5 +1,6 @@
 """Everything that a training run holds on one rank: opened from a checkpoint or afresh, saved, validated."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ from fer_dist.errors import SharedError, WorkError, counted
 from fer_dist.evaluate.predict import predict
 from fer_dist.evaluate.results import load_scores, save_evaluation, scored
 from fer_dist.progress import Message, Progress
-from fer_dist.runs.checkpoint import MODEL, Checkpoints, Saver, Snapshot, snapshot_of
+from fer_dist.runs.checkpoint import Checkpoints, Saver, Snapshot, model_content, snapshot_of
 from fer_dist.runs.folder import CHECKPOINTS, SCORES, RunFolder
+from fer_dist.runs.listing import MODEL
 from fer_dist.runs.network import Network, build_for, check_weights, on_device
 from fer_dist.runs.opening import run_number
 from fer_dist.scores.table import Predictions
@@ -148,7 +150,9 @@ class Session:
             with self.job.home.held() as is_ours:
                 if is_ours:
                     name = self.validation.reader.manifest.name
-                    save_evaluation(self.job.folder, name, predictions, self.scores)
+                    content = model_content(dict(self.engine.model.state_dict()), self.network)
+                    of = {"step": done, "weights_sha256": hashlib.sha256(content).hexdigest()}
+                    save_evaluation(self.job.folder, name, predictions, self.scores | of)
 
     def save(self, done: int, scored: bool) -> None:
         """Have rank 0 save a checkpoint, beside the next steps. scored: the last validation is of this very step."""

@@ -262,7 +262,7 @@ def test_a_users_own_network_and_one_of_timm_are_exported(tmp_path):
 def test_a_network_that_torch_cannot_follow_is_a_line(tmp_path, capsys, monkeypatch):
     run = drawn_run(tmp_path / "run", "support.own_networks:Small")
     network, _ = load_model(run, given=("support.own_networks:Small",))
-    monkeypatch.setattr(export, "load_model", lambda *more: (network, Branch()))
+    monkeypatch.setattr(export, "load_model", lambda *more, **given: (network, Branch()))
     assert main(["export", str(run), "--format", "pt2", "--network", "support.own_networks:Small"]) == 1
     said = capsys.readouterr().err
     assert "torch.export cannot follow this network" in said

@@ -188,6 +188,7 @@ def test_the_command_writes_numbers_and_a_figure_and_prints_a_line(drawn, random
     assert main([*words, "--robustness", "--robustness-samples", "6"]) == 0
     (name,) = load_scores(tmp_path / "run")
     values = json.loads((tmp_path / "run" / "robustness" / f"{name}.json").read_text())
+    assert (values.pop("step"), len(values.pop("weights_sha256"))) == (3, 64)
     assert values == robustness(random_model, NETWORK, Reader(drawn, SEVEN), RobustnessSettings(samples=6, threads=1))
     for suffix in ("png", "svg"):
         assert (tmp_path / "run" / "figures" / f"robustness-{name}.{suffix}").stat().st_size > 5000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from support.runs import arguments, drawn_shards
 
@@ -70,6 +71,45 @@ def test_a_card_says_the_recall_of_each_emotion_and_of_each_group_that_a_table_b
     for index, emotion in enumerate(table.emotions):
         own = table.labels == index
         assert f"| {emotion} | {own.sum()} | {100 * right[own].mean():.1f} % |" in section
+
+
+def test_scores_stand_beside_the_weights_that_they_are_of_and_no_others(run, shards, capsys):
+    before, last = json.loads((run / "checkpoints" / "list.json").read_text())
+    ends = json.loads((run / "scores.json").read_text())["synthetic_wild-val"]
+    assert (ends["step"], ends["weights_sha256"]) == (last["step"], last["files"]["model.safetensors"])
+    step = str(before["step"])
+    line = f"evaluate --models {run} --data {shards}/test --checkpoint {step} --device cpu --robustness"
+    assert main([*line.split(), "--robustness-samples", "4"]) == 0
+    tested = json.loads((run / "scores.json").read_text())["synthetic_wild-test"]
+    assert (tested["step"], tested["weights_sha256"]) == (before["step"], before["files"]["model.safetensors"])
+    home = RunFolder(str(run))
+    for which, own, other in (("last", "val", "test"), (step, "test", "val")):
+        known = known_of(home, which)
+        assert list(known.scores) == list(known.by_class) == [f"synthetic_wild-{own}"]
+        left_out = f"on synthetic_wild-{other} (step {known.others[f'synthetic_wild-{other}']})"
+        assert left_out in card(known).replace("\\", "")
+        capsys.readouterr()
+        assert main(["cite", str(run), "--checkpoint", which]) == 0
+        cited = capsys.readouterr()
+        assert f"On synthetic_wild-{own} (" in cited.out
+        assert f"synthetic_wild-{other} (" not in cited.out
+        assert left_out in cited.err
+    assert list(known_of(home, step).robustness) == ["synthetic_wild-test"]
+    api.evaluate(run, shards / "test", device="cpu", threads=1)
+    assert known_of(home, "last").robustness == {}, "the measurement is still that of the step before"
+
+
+def test_runs_and_exports_show_the_scores_of_their_own_weights(run, shards, capsys):
+    before, _ = json.loads((run / "checkpoints" / "list.json").read_text())
+    api.evaluate(run, shards / "test", checkpoint=str(before["step"]), device="cpu", threads=1)
+    (found,) = runs_in(str(run.parent))
+    assert (list(found.scores), found.others) == (["synthetic_wild-val"], {"synthetic_wild-test": before["step"]})
+    assert main(["runs", str(run.parent)]) == 0
+    printed = capsys.readouterr()
+    assert "synthetic_wild-test" not in printed.out
+    assert f"the scores on synthetic_wild-test (step {before['step']})" in printed.err
+    torch.export.load(api.export(run, format="pt2").path, extra_files=(files := {"metadata.json": ""}))
+    assert list(json.loads(json.loads(files["metadata.json"])["scores"])) == ["synthetic_wild-val"]
 
 
 def test_a_card_says_the_accuracy_of_each_group_and_the_gap(run):

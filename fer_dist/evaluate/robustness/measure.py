@@ -24,7 +24,7 @@ from fer_dist.distributed.world import default_threads
 from fer_dist.errors import InputError, counted
 from fer_dist.evaluate.pairs import pairs_of
 from fer_dist.evaluate.predict import evaluating, evaluation_data, mask_of
-from fer_dist.evaluate.results import results_folder
+from fer_dist.evaluate.results import results_folder, weights_stated
 from fer_dist.evaluate.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fer_dist.evaluate.robustness.figure import robustness_figure
 from fer_dist.evaluate.robustness.regions import ALL_REGIONS, occlude, share_of
@@ -104,6 +104,7 @@ def evaluate_robustness(
     for pair in pairs_of(config):
         path, name = pair.home.path, pair.reader.manifest.name
         values = robustness(pair.model, pair.network, pair.reader, settings, progress)
+        values |= weights_stated(pair.home, pair.file)
         save_robustness(path, name, values)
         results.append(Robustness(path.name, name, values))
     return results
