@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_dist.config.settings import Config, DataConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from fer_dist.errors import InputError, WorkError, counted
-from fer_dist.progress import Message, Progress, Scalars, Terminal, counting
+from fer_dist.progress import Message, Progress, Scalars, Terminal, counting, warnings_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -426,7 +426,7 @@ def predict(
     given = open_given(absolute(fspath(run)), _texts(inputs), config, fspath(annotate))
     from fer_dist.deploy.predict import answers, load_trained, remarks
 
-    trained = load_trained(given.run, config)
+    trained = load_trained(given.run, config, warn=warnings_to(show))
     for remark in remarks(trained, given):
         show(Message(remark))
     if config.parts:
@@ -484,7 +484,7 @@ def export(run: Place, *, show: Progress = quiet, **settings: Any) -> Export:
     sets, calibration = open_given(fspath(run), config)
     from fer_dist.deploy.export import export_run
 
-    found = export_run(fspath(run), config, sets, calibration, counting(show, "images"))
+    found = export_run(fspath(run), config, sets, calibration, show)
     agreed = found.found
     others = tuple(map(str, agreed.others))
     from fer_dist.deploy.quantise import costs_table
@@ -500,10 +500,11 @@ def write_card(run: Place, *, checkpoint: str = "last", show: Progress = quiet) 
     """Write the model card of a run, as README.md into its folder, from the files that are there.
 
     run:        its folder, also at a URL; a file of weights alone gets no card. checkpoint: whose weights are named.
-    show:       called with a note where a README that a person wrote stays.
+    show:       called with a note where a README that a person wrote stays, and with a warning where the newest
+                checkpoint is damaged and the one before it taken.
     `train` and `evaluate` do so themselves. Raises InputError where there is no such run, or a file of it is damaged.
     """
-    _save_card(run, checkpoint, show)
+    _save_card(run, checkpoint, show, warn=warnings_to(show))
 
 
 def _also_card(run: Place, checkpoint: str, show: Progress, file: "File | None" = None) -> None:
@@ -514,10 +515,16 @@ def _also_card(run: Place, checkpoint: str, show: Progress, file: "File | None" 
         show(Message(f"note: no card is written: {error}"))
 
 
-def _save_card(run: Place, checkpoint: str, show: Progress, file: "File | None" = None) -> None:
+def _save_card(
+    run: Place,
+    checkpoint: str,
+    show: Progress,
+    file: "File | None" = None,
+    warn: "Callable[[str], None]" = lambda text: None,
+) -> None:
     from fer_dist.runs.folder import entered
 
-    home = entered(fspath(run))
+    home = entered(fspath(run), warn)
     from fer_dist.report.card import save_card
 
     if file or home.path.is_dir():

@@ -52,6 +52,11 @@ def counting(show: Progress, text: str) -> Tally:
     return lambda done, total: show(Message(text, done, total or 0))
 
 
+def warnings_to(show: Progress) -> Callable[[str], None]:
+    """Shows a text as a warning."""
+    return lambda text: show(Message(f"warning: {text}"))
+
+
 def printable(text: str) -> str:
     r"""One line for a terminal: what could move its cursor, colour it or name its window reads as \x1b instead.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fer_dist.config.flags import Arguments, parse, positional
-from fer_dist.progress import Terminal, printable
+from fer_dist.progress import Terminal, printable, warnings_to
 from fer_dist.storage.paths import PathOrUrl
 
 
@@ -23,13 +23,14 @@ def cite_command(arguments: Arguments) -> None:
     flags = parse(Cite, arguments, "cite")
     from fer_dist.runs.folder import entered
 
-    home = entered(flags.run)
+    terminal = Terminal()
+    home = entered(flags.run, warnings_to(terminal))
     from fer_dist.evaluate.known import known_of
     from fer_dist.evaluate.results import others_told
     from fer_dist.report.cite import bibtex, methods
 
     known = known_of(home, flags.checkpoint)
     if known.others:
-        Terminal().say(f"note: {others_told(known.others)}")
+        terminal.say(f"note: {others_told(known.others)}")
     for line in (methods(known), "", *bibtex(known).splitlines()):
         sys.stdout.write(f"{printable(line)}\n")

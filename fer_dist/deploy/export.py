@@ -26,7 +26,7 @@ from fer_dist.errors import InputError, counted
 from fer_dist.evaluate.predict import evaluating, evaluation_data
 from fer_dist.evaluate.results import scores_of_weights
 from fer_dist.evaluate.robustness.measure import to_crops
-from fer_dist.progress import Tally
+from fer_dist.progress import Progress, Tally, counting, warnings_to
 from fer_dist.runs.checkpoint import load_model, weights_file
 from fer_dist.runs.folder import EXPORT, RunFolder, entered
 from fer_dist.runs.network import Network
@@ -65,14 +65,14 @@ def export_run(
     config: ExportConfig,
     sets: Sequence[ShardSet],
     calibration: ShardSet | None = None,
-    progress: Tally = lambda done, total: None,
+    show: Progress = lambda message: None,
 ) -> Exported:
     """Write a run as a file, and hold it against the run over every image of the sets, or over drawn faces.
 
     sets, calibration: of config, opened. The file gets its name once it has agreed.
     Raises InputError where run or sets do not fit; WorkError where the network cannot be exported or the file differs.
     """
-    home = entered(run)
+    home = entered(run, warnings_to(show))
     weights = weights_file(home, config.checkpoint)
     network, model = load_model(weights, given=config.network)
     readers = [open_reader(found, network.emotions, config.reading, "--data") for found in sets]
@@ -87,7 +87,7 @@ def export_run(
     given = nn.Sequential(model, nn.Softmax(1)) if config.softmax else model
     answers = WRITERS[config.format](unchecked, given.eval(), network.crop, facts)
     of_sets = chain.from_iterable(_of_set(network, reader, config) for reader in readers)
-    batches = _counted(of_sets if readers else _drawn(network), images, progress)
+    batches = _counted(of_sets if readers else _drawn(network), images, counting(show, "images"))
     with evaluating(model):
         found = agreement(model, answers, network.emotions, outputs, batches)
     check_agreement(found, outputs, str(unchecked))

@@ -6,7 +6,7 @@ Everything streams: what is held at a time are a few groups of images and batche
 import time
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
@@ -65,9 +65,14 @@ class Trained:
     """Of its weights."""
 
 
-def load_trained(run: str, config: PredictConfig, device: str = "") -> Trained:
-    """The network of a run. device: instead of that of config. Raises InputError as `load_model` and `wording_of`."""
-    home = entered(run)
+def load_trained(
+    run: str, config: PredictConfig, device: str = "", warn: Callable[[str], None] = lambda text: None
+) -> Trained:
+    """The network of a run. device: instead of that of config. warn: as of `entered`.
+
+    Raises InputError as `load_model` and `wording_of`.
+    """
+    home = entered(run, warn)
     file = weights_file(home, config.checkpoint)
     network, model = load_model(file, given=config.network)
     home.close()

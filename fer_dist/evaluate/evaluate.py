@@ -28,7 +28,7 @@ from fer_dist.evaluate.results import (
     scored,
     weights_stated,
 )
-from fer_dist.progress import Message, Progress, Scalars
+from fer_dist.progress import Message, Progress, Scalars, warnings_to
 from fer_dist.runs.checkpoint import weights_file
 from fer_dist.runs.curves import add_scores
 from fer_dist.runs.folder import entered
@@ -69,7 +69,7 @@ def evaluate(
     should know. opened: the sets of config.data, where `open_given` has opened them already.
     """
     sets = opened or open_given(config)
-    homes = [entered(path) for path in config.models]
+    homes = [entered(path, warnings_to(say)) for path in config.models]
     files = [weights_file(home, config.checkpoint) for home in homes]
     models = [(home, *open_model(file, config)) for home, file in zip(homes, files, strict=True)]
     # Asked before the work: a training that goes on meanwhile has other checkpoints at its end.

@@ -16,7 +16,7 @@ from fer_dist.explain.control_networks import trained_on_random_labels
 from fer_dist.explain.explain import Explained, explain
 from fer_dist.explain.gates import gates_between
 from fer_dist.explain.results import FOLDER, PAGE_FIGURES, figures, save_explained
-from fer_dist.progress import Message, Progress, counting
+from fer_dist.progress import Message, Progress, counting, warnings_to
 from fer_dist.runs.checkpoint import load_model
 from fer_dist.runs.folder import RunFolder, entered
 from fer_dist.runs.network import on_device
@@ -54,7 +54,7 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
 
     Raises InputError where the model or a set does not fit, before the first is looked at.
     """
-    home = entered(run)
+    home = entered(run, warnings_to(show))
     folder = results_folder(home.path)
     free_bytes(folder / FOLDER, "place for the run")
     network, model = load_model(home, config.checkpoint, config.network)

@@ -65,14 +65,17 @@ class Checkpoints:
         self,
         run_folder: Path,
         keep_last: int = 2,
-        warn: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] | None = None,
         home: RunFolder | None = None,
     ) -> None:
-        """home: where the run folder is the local copy of one in a store, or several processes could write to it."""
+        """home: where the run folder is the local copy of one in a store, or several processes could write to it.
+
+        warn: else that of home.
+        """
         self.folder = run_folder / CHECKPOINTS
         self.keep_last = keep_last
-        self.warn = warn
         self.home = home or RunFolder(str(run_folder))
+        self.warn = warn or self.home.warn
 
     def save(self, snapshot: Snapshot, network: Network) -> None:
         """Write a checkpoint, list it, and drop those that are neither among the newest nor the best.
@@ -137,16 +140,19 @@ class Checkpoints:
     def newest(self) -> Newest | None:
         """The newest checkpoint whose files are what the list says. Damaged ones are passed over with a warning."""
         for entry in reversed(self.entries()):
-            if contents := self._verified(entry):
+            try:
+                contents = self._verified(entry)
                 # Files may be those that are listed, and still not those of a checkpoint.
-                try:
-                    return Newest(entry, contents, snapshot_of(entry, contents))
-                except InputError as error:
-                    self.warn(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
+                return Newest(entry, contents, snapshot_of(entry, contents))
+            except InputError as error:
+                self.warn(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
         return None
 
     def model_file(self, which: str) -> Path:
-        """The weights of a checkpoint: last, best or a step. Raises InputError where there is no such one."""
+        """The weights of a checkpoint: last, best or a step; where that is damaged, those before it, with a warning.
+
+        Raises InputError where there is no such one.
+        """
         entries = self.entries()
         if not entries:
             raise InputError(f"{self.folder.parent}: {NO_CHECKPOINT}")
@@ -162,9 +168,16 @@ class Checkpoints:
             raise InputError(
                 f"{self.folder.parent}: no checkpoint {which!r}; there are last, best, and the steps {steps}"
             )
+        faults = []
         for entry in reversed(candidates):
-            if self._verified(entry):
-                return self.folder / str(entry.step) / MODEL
+            try:
+                self._verified(entry)
+            except InputError as error:
+                faults.append(f"{self.folder}/{error}; checkpoint {entry.step} is passed over")
+                continue
+            if faults:
+                self.warn(f"{'; '.join(faults)}, and that of step {entry.step} taken")
+            return self.folder / str(entry.step) / MODEL
         raise InputError(f"{self.folder}: every checkpoint that {which!r} could mean is damaged")
 
     def _standing(self) -> list[Entry]:
@@ -177,7 +190,8 @@ class Checkpoints:
                 entries.append(Entry(int(folder.name), files))
         return sorted(entries, key=lambda entry: entry.step)
 
-    def _verified(self, entry: Entry) -> dict[str, bytes] | None:
+    def _verified(self, entry: Entry) -> dict[str, bytes]:
+        """Its files. Raises InputError that names the one that is missing or damaged."""
         contents = {}
         for name, digest in entry.files.items():
             path = self.folder / str(entry.step) / name
@@ -185,8 +199,7 @@ class Checkpoints:
             if hashlib.sha256(content).hexdigest() != digest and self.home.bring(f"{CHECKPOINTS}/{entry.step}/{name}"):
                 content = read_or_nothing(path, MOST_FILE_BYTES)
             if hashlib.sha256(content).hexdigest() != digest:
-                self.warn(f"{path}: {'damaged' if content else 'missing'}; checkpoint {entry.step} is passed over")
-                return None
+                raise InputError(f"{entry.step}/{name}: {'damaged' if content else 'missing'}")
             contents[name] = content
         return contents
 

@@ -337,9 +337,13 @@ def find_run(address: str) -> RunFolder:
     return folder
 
 
-def entered(address: str) -> RunFolder:
-    """The folder of a run that is read: a local one, or the local copy of one in a store. Raises as `find_run`."""
+def entered(address: str, warn: Callable[[str], None] = lambda text: None) -> RunFolder:
+    """The folder of a run that is read: a local one, or the local copy of one in a store. Raises as `find_run`.
+
+    warn: called with what is wrong with it and does not end the work, as a damaged checkpoint that is passed over.
+    """
     folder = find_run(address)
+    folder.warn = warn
     if folder.store:
         try:
             folder.enter()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from support.runs import arguments, drawn_shards
 
 from fer_dist import api
@@ -110,6 +111,28 @@ def test_runs_and_exports_show_the_scores_of_their_own_weights(run, shards, caps
     assert f"the scores on synthetic_wild-test (step {before['step']})" in printed.err
     torch.export.load(api.export(run, format="pt2").path, extra_files=(files := {"metadata.json": ""}))
     assert list(json.loads(json.loads(files["metadata.json"])["scores"])) == ["synthetic_wild-val"]
+
+
+def test_whoever_takes_an_older_checkpoint_for_a_damaged_one_is_told_so(run, shards, tmp_path, capsys):
+    before, last = json.loads((run / "checkpoints" / "list.json").read_text())
+    weights = run / "checkpoints" / str(last["step"]) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    told = f"checkpoint {last['step']} is passed over, and that of step {before['step']} taken"
+    Image.new("RGB", (24, 24)).save(tmp_path / "face.png")
+    for line in (
+        f"evaluate --models {run} --data {shards}/test --device cpu",
+        f"predict {run} {tmp_path}/face.png --faces none --device cpu",
+        f"explain {run} --data {shards}/test --samples 8 --references 0 --points template --methods none --device cpu",
+        f"export {run} --format pt2",
+        f"cite {run}",
+    ):
+        assert main(line.split()) == 0
+        printed = capsys.readouterr()
+        assert printed.err.count(told) == 1, line
+        assert told not in printed.out
+    said = []
+    api.write_card(run, show=said.append)
+    assert [told in message.text for message in said] == [True]
 
 
 def test_a_card_says_the_accuracy_of_each_group_and_the_gap(run):
