@@ -11,10 +11,11 @@ from fer_dist import __version__
 from fer_dist.config.settings import Config
 from fer_dist.data.shards.crop_rule import NO_BOX, RELEASE
 from fer_dist.data.sources.terms import terms_of
+from fer_dist.errors import counted
 from fer_dist.evaluate.known import Known, known_of
 from fer_dist.evaluate.results import others_told
 from fer_dist.progress import Cells, Message, Progress
-from fer_dist.report.numbers import duration, percent, span
+from fer_dist.report.numbers import duration, listed, percent, span
 from fer_dist.runs.folder import CARD, RunFolder
 from fer_dist.runs.network import Network
 from fer_dist.storage.untrusted import read_or_nothing
@@ -28,11 +29,16 @@ HUB_MEASURES = {
 
 RECIPE = {
     "train.epochs": "epochs", "train.batch_size": "images a step", "train.lr": "learning rate",
-    "train.schedule": "schedule", "train.weight_decay": "weight decay", "train.label_smoothing": "label smoothing",
-    "train.loss": "loss", "data.views": "crops of an image", "data.rotate_degrees": "rotated by up to, degrees",
-    "data.flip": "mirrored", "train.precision": "precision", "train.seed": "seed",
+    "train.schedule": "schedule", "train.warmup_epochs": "warm-up, epochs", "train.momentum": "momentum",
+    "train.nesterov": "Nesterov's momentum", "train.weight_decay": "weight decay",
+    "train.label_smoothing": "label smoothing", "train.loss": "loss", "data.views": "crops of an image",
+    "data.rotate_degrees": "rotated by up to, degrees", "data.flip": "mirrored", "data.brightness": "brightness jitter",
+    "data.contrast": "contrast jitter", "data.saturation": "saturation jitter", "data.hue": "hue jitter",
+    "train.precision": "precision", "train.seed": "seed",
 }  # fmt: skip
 """Setting -> how a card calls it."""
+
+RANDOM_LABELS = "Its labels were drawn at random, as frequent as the set's: it is a control, and no network to use."
 
 PARTS = ("eyes", "nose", "mouth")
 
@@ -104,6 +110,23 @@ def architecture(network: Network) -> str:
     return f"an SE-ResNet-18 of width {network.width}" if network.is_ours else network.architecture
 
 
+def conditions(known: Known, name: str) -> list[str]:
+    """What the scores on a set are worth less for, or are without, in words. name: "<dataset>-<split>"."""
+    scores, found = known.scores[name], []
+    if "train" in known.sets and name == known.sets["train"].name:
+        found.append("images that it was trained on")
+    elif "val" in known.sets and name == known.sets["val"].name:
+        found.append("looked at after each epoch of its training")
+    if masked := scores.get("masked"):
+        found.append(f"{listed(masked)} masked, which the set lacks")
+    if extra := scores.get("extra"):
+        counts = listed([f"{count:,} of {emotion}" for emotion, count in extra.items()])
+        found.append(f"without {counts}, for which it has no output")
+    if left_out := scores.get("left_out"):
+        found.append(f"without {counted(left_out, 'image')} of a list")
+    return found
+
+
 def _file(file: File) -> str:
     text = (
         f"{_plain(file.path.name)} gives {file.outputs}. Over {_plain(file.checked)} they differ from the run's by at "
@@ -159,16 +182,18 @@ def _scores(known: Known) -> Iterator[str]:
     if not known.scores:
         yield "It has not been scored: fer-dist evaluate does.\n"
         return
-    header = ["set", "images", "accuracy", "95 %", "balanced accuracy", "macro F1", "classes that the set lacks"]
+    header = ["set", "images", "accuracy", "95 %", "balanced accuracy", "macro F1", "remarks"]
     rows = []
     for name, scores in known.scores.items():
         numbers = [percent(scores.get(measure)) for measure in ("mean_over_classes", "macro_f1")]
-        masked = ", ".join(scores.get("masked", ())) or "none"
+        remarks = "; ".join(conditions(known, name)) or "–"
         interval = span(scores["accuracy_interval"])
-        rows.append([name, f"{scores['samples']:,}", percent(scores["accuracy"]), interval, *numbers, masked])
+        rows.append([name, f"{scores['samples']:,}", percent(scores["accuracy"]), interval, *numbers, remarks])
     yield _table(header, rows)
-    yield "\nIntervals are of 95 %, over images, or over people where the set names them. A val set was looked at"
-    yield " during training; a test set was not. Balanced accuracy is the mean of the recalls.\n"
+    yield "\nIntervals are of 95 %, over images, or over people where the set names them. Balanced accuracy is the mean"
+    yield " of the recalls. Scores on what its training saw, as the remarks tell, may be too high for new images.\n"
+    if not any(held.name for held in known.sets.values()):
+        yield "\nWhich sets its training saw is not known.\n"
     for name, classes in known.by_class.items():
         yield f"\n### By emotion, {_plain(name)}\n\n"
         header = ["emotion", "images", "recall", "95 %", "precision", "95 %", "F1", "95 %"]
@@ -231,24 +256,23 @@ def _data(known: Known) -> Iterator[str]:
     yield _table(["role", "set", "built from", "images", "of each emotion", "sha256 of the manifest's content"], rows)
     if used := known.network.counts:
         yield f"\nOf the training set {sum(used.values()):,} images were used.\n"
+    if known.config and known.config.data.random_labels:
+        yield f"\n{RANDOM_LABELS}\n"
     if trained := _trained_on(known):
         yield f"\nTerms of {_plain(trained)}, as its source states them: {terms_of(trained)}.\n"
     yield "\nThe labels are what annotators saw, or actors were asked for; they err, and differ between cultures.\n"
 
 
 def _duplicates(known: Known) -> str:
-    listed = known.config.data.leave_out if known.config else ""
+    leave_out = known.config.data.leave_out if known.config else ""
     used = sum((known.network.counts or {}).values())
     held = known.sets["train"].samples if "train" in known.sets else 0
     lines = []
-    if listed:
+    if leave_out:
         lines.append(f"A list of images to leave out was given to training: {held - used:,} of {held:,} were left out.")
     else:
         lines.append("No list of duplicates was given to training: images of a test set may have copies among those")
         lines.append("that it was trained on, and its scores be too high for it. fer-dist shards audit finds them.")
-    for name, scores in known.scores.items():
-        if scores.get("left_out"):
-            lines.append(f"The scores of {_plain(name)} are without {scores['left_out']:,} images of a list.")
     return "\n".join(lines) + "\n"
 
 

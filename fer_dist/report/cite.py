@@ -4,8 +4,9 @@ import re
 
 from fer_dist import __version__
 from fer_dist.config.settings import Config
+from fer_dist.errors import counted
 from fer_dist.evaluate.known import Known
-from fer_dist.report.card import architecture
+from fer_dist.report.card import RANDOM_LABELS, architecture, conditions
 from fer_dist.report.numbers import listed, percent, span
 
 SOURCE = "He et al. 2016; Hu et al. 2018; Huang et al. 2023"
@@ -31,10 +32,13 @@ def methods(known: Known) -> str:
             f"It was trained on {used or held.samples:,}{of} images{name} (sha256 of the set {held.hash[:16]})."
         )
     if known.config:
+        if known.config.data.random_labels:
+            sentences.append(RANDOM_LABELS)
         sentences.append(_recipe(known.config))
     for name, scores in known.scores.items():
+        of = "; ".join([counted(scores["samples"], "image"), *conditions(known, name)])
         sentences.append(
-            f"On {name} ({scores['samples']:,} images) its accuracy is {percent(scores['accuracy'])} (95 % interval "
+            f"On {name} ({of}) its accuracy is {percent(scores['accuracy'])} (95 % interval "
             f"{span(scores['accuracy_interval'])}), its balanced accuracy {percent(scores['mean_over_classes'])}."
         )
     where = f"step {known.step:,} of run {known.run[:16]}, " if known.run else ""
@@ -67,9 +71,14 @@ def _recipe(config: Config) -> str:
     changes += ["mirrored at random"] if data.flip else []
     is_given = train.init_from or config.model.pretrained
     start = "weights of another network" if is_given else "weights drawn at random"
+    unit = "epoch" if train.warmup_epochs == 1 else "epochs"
+    warm_up = f", after {train.warmup_epochs:g} {unit} of warm-up" if train.warmup_epochs else ""
+    momentum = f"{'Nesterov ' if train.nesterov else ''}momentum {train.momentum:g}"
+    smoothing = f", label smoothing {train.label_smoothing:g}" if train.label_smoothing else ""
     augmented = f"; images were {listed(changes)}" if changes else ""
     return (
-        f"It was trained from {start} for {train.epochs} epochs by SGD with momentum {train.momentum:g}, batches of "
-        f"{train.batch_size}, a learning rate of {train.lr:g} ({train.schedule}), weight decay "
-        f"{train.weight_decay:g} and seed {train.seed}{augmented}."
+        f"It was trained from {start} for {counted(train.epochs, 'epoch')} by SGD with {momentum}, batches of "
+        f"{train.batch_size}, a learning rate of {train.lr:g} ({train.schedule}{warm_up}), weight decay "
+        f"{train.weight_decay:g}{smoothing}, "
+        f"{train.loss} labels, precision {train.precision} and seed {train.seed}{augmented}."
     )

@@ -18,7 +18,8 @@ from fer_dist.cli.commands import main
 from fer_dist.evaluate.known import known_of
 from fer_dist.evaluate.listing import runs_in
 from fer_dist.evaluate.results import load_predictions
-from fer_dist.report.card import OURS, card
+from fer_dist.report.card import OURS, RANDOM_LABELS, card
+from fer_dist.report.cite import methods
 from fer_dist.runs.folder import RunFolder
 from fer_dist.scores.groups import by_attribute
 from fer_dist.scores.table import Predictions
@@ -184,8 +185,48 @@ def test_cite_says_what_the_run_was_made_of(run, capsys):
     (entry,) = json.loads((run / "checkpoints" / "list.json").read_text())[-1:]
     assert entry["files"]["model.safetensors"] in text
     assert "an SE-ResNet-18 of width 16" in text
-    assert "for 2 epochs by SGD with momentum 0.9, batches of 24" in text
+    assert (
+        "for 2 epochs by SGD with Nesterov momentum 0.9, batches of 24, a learning rate of 0.1 (cosine, after 2 epochs"
+        in text
+    )
     assert re.search(r"@misc\{trained,\n(  [a-z]+ += \{.*\},?\n)+\}\n$", text)
+
+
+def test_what_the_scores_on_a_set_are_worth_less_for_is_said_beside_them(run):
+    known = known_of(RunFolder(str(run)))
+    (scores,) = known.scores.values()
+    names = {role: held.name for role, held in known.sets.items()}
+    fewer = scores | {"masked": ["fear", "anger"], "extra": {"contempt": 16}, "left_out": 4}
+    known = replace(known, scores={names["train"]: scores, names["val"]: scores, "other-test": fewer})
+    said = {
+        names["train"]: "images that it was trained on",
+        names["val"]: "looked at after each epoch of its training",
+        "other-test": "fear and anger masked, which the set lacks; without 16 of contempt, for which it has no output; "
+        "without 4 images of a list",
+    }
+    text, cited = card(known), methods(known)
+    for name, remark in said.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {name.replace('_', chr(92) + '_')} |")][:1]
+        assert row.endswith(f"| {remark} |")
+        assert f"On {name} ({scores['samples']:,} images; {remark}) its accuracy" in cited
+    assert "Which sets its training saw is not known." not in text
+    assert "Which sets its training saw is not known." in card(replace(known, sets={}))
+
+
+def test_the_recipe_is_whole_and_random_labels_are_said(run):
+    known = known_of(RunFolder(str(run)))
+    train = replace(known.config.train, epochs=1, warmup_epochs=1, label_smoothing=0.05, precision="bf16")
+    config = replace(known.config, train=train, data=replace(known.config.data, random_labels=True))
+    for text in (methods(known), card(known)):
+        assert RANDOM_LABELS not in text
+    cited, text = (of(replace(known, config=config)) for of in (methods, card))
+    assert "for 1 epoch by SGD with Nesterov momentum 0.9" in cited
+    assert "(cosine, after 1 epoch of warm-up), weight decay" in cited
+    assert "label smoothing 0.05, hard labels, precision bf16 and seed" in cited
+    assert RANDOM_LABELS in cited
+    assert RANDOM_LABELS in text
+    for row in ("| warm-up, epochs | 1 |", "| momentum | 0.9 |", "| Nesterov's momentum | yes |"):
+        assert row in text
 
 
 def test_cite_and_runs_say_what_is_wrong_in_a_line(tmp_path, capsys):
