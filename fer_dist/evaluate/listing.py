@@ -25,7 +25,7 @@ class Listed:
     """One run.
 
     state:  done, unfinished, no checkpoint, or what is wrong with its files.
-    step:   of the newest checkpoint. steps: of the whole training, at most, by the set's images; 0: not known.
+    step:   of the newest checkpoint. steps: of the whole training; 0: not known.
     begun:  seconds since 1970 of its first curves; None: not known.
     scores: "<dataset>-<split>" -> as in scores.json, of the newest checkpoint.
     others: sets whose scores are of another one -> of which step.
@@ -72,16 +72,17 @@ def _listed(root: str, name: str) -> Listed | None:
     trained = (kept.sets or {}).get("train")
     steps = steps_of(kept.config, trained) if trained else 0
     validated = (kept.sets or {}).get("val")
-    # What is left out of the set makes fewer steps; scores of the validation set come with the last one.
-    is_open = bool(kept.config.data.leave_out or kept.config.data.drop_extra)
-    is_done = bool(steps and step >= steps) or bool(is_open and validated and validated.name in scores | others)
+    # Of an older run it is not known; scores of the validation set come with the last one.
+    is_done = step >= steps if steps else bool(validated and validated.name in scores | others)
     state = "done" if is_done else "unfinished" if entries else "no checkpoint"
     return Listed(name, state, kept.preset, step, steps, min(_begun(home), default=None), scores, others)
 
 
 def steps_of(config: Config, trained: HeldSet) -> int:
-    """Steps of a training on all images of its set."""
-    return config.train.epochs * (trained.samples // config.train.batch_size)
+    """Steps of a training; 0 where it is not known how many images of its set were left out."""
+    is_less = config.data.leave_out or config.data.drop_extra
+    images = trained.used or (0 if is_less else trained.samples)
+    return config.train.epochs * (images // config.train.batch_size)
 
 
 def _begun(home: RunFolder) -> Iterator[int]:

@@ -200,6 +200,7 @@ class HeldSet:
     """What a set held, as a run's configuration keeps it.
 
     name, variant: of the dataset and its split, and what of its release it was built from; empty in older runs.
+    used: images of it without those that a setting leaves out; 0 in older runs: not known.
     """
 
     hash: str
@@ -207,6 +208,7 @@ class HeldSet:
     counts: dict[str, Count]
     name: str = ""
     variant: str = ""
+    used: Count = 0
 
 
 @dataclass(frozen=True)

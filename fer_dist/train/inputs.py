@@ -48,17 +48,19 @@ class Inputs:
     def sets(self) -> dict[str, dict[str, Any]]:
         """What the sets hold, wherever they lie, as config.json keeps it: train and val -> hash, samples, counts ..."""
         readers = {"train": self.reader, "val": self.validation}
-        manifests = {name: reader.manifest for name, reader in readers.items() if reader}
-        return {
-            name: {
-                "hash": manifest.content_hash(),
-                "samples": manifest.samples,
-                "counts": manifest.counts,
-                "name": manifest.name,
-                "variant": str(manifest.built.get("variant", "")),
-            }
-            for name, manifest in manifests.items()
-        }
+        return {name: _held(reader) for name, reader in readers.items() if reader}
+
+
+def _held(reader: Reader) -> dict[str, Any]:
+    manifest = reader.manifest
+    return {
+        "hash": manifest.content_hash(),
+        "samples": manifest.samples,
+        "counts": manifest.counts,
+        "name": manifest.name,
+        "variant": str(manifest.built.get("variant", "")),
+        "used": int(reader.counts.sum()),
+    }
 
 
 def open_inputs(config: Config, opened: Opened | None = None) -> Inputs:

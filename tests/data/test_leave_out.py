@@ -1,6 +1,7 @@
 """Images that a list leaves out: nothing reads them, and a list that does not fit is named before it does harm."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fer_dist.data.shards import leave_out as leaving_out
 from fer_dist.data.shards.leave_out import LeaveOut, check_named, load_leave_out, save_leave_out
 from fer_dist.data.shards.manifest import index_path, load_manifest
 from fer_dist.errors import InputError
+from fer_dist.evaluate.listing import runs_in
 from fer_dist.evaluate.results import load_predictions, load_scores
 from fer_dist.scores.table import select
 
@@ -257,6 +259,18 @@ def test_a_run_never_touches_a_listed_image(trained: Path, shards: Path, rows: l
     assert len(taken) == 2 * (left // 24)
     assert len(seen) > left // 24 * 24 - 1
     assert not seen & listed
+
+
+def test_runs_are_listed_with_the_steps_of_the_images_that_were_used(trained: Path, tmp_path: Path) -> None:
+    (run,) = [one for one in runs_in(str(trained.parent)) if one.name == trained.name]
+    assert (run.state, run.step, run.steps) == ("done", max(ledger(trained)) + 1, max(ledger(trained)) + 1)
+    older = Path(shutil.copytree(trained, tmp_path / "older"))
+    content = json.loads((older / "config.json").read_text())
+    for held in content["sets"].values():
+        assert held.pop("used") < held["samples"]
+    (older / "config.json").write_text(json.dumps(content))
+    (run,) = runs_in(str(tmp_path))
+    assert (run.state, run.steps) == ("done", 0), "how many it used is not known"
 
 
 def test_validation_in_training_leaves_out_the_images_of_its_own_set(
