@@ -18,6 +18,7 @@ from fer_dist.progress import Cells, Message, Progress
 from fer_dist.report.numbers import duration, listed, percent, span
 from fer_dist.runs.folder import CARD, RunFolder
 from fer_dist.runs.network import Network
+from fer_dist.scores.calibration import BINS
 from fer_dist.storage.untrusted import read_or_nothing
 from fer_dist.storage.writing import write_atomically
 
@@ -227,8 +228,13 @@ def _calibration(known: Known) -> str:
     ]
     if not rows:
         return "Not measured.\n"
-    table = _table(["set", "expected calibration error", "that chance alone gives", "less that"], rows)
-    return f"{table}\nHow far its confidence is from the share of right answers. Nothing was fitted after training.\n"
+    table = _table(["set", "ECE", "ECE of a calibrated network, by chance", "ECE, debiased"], rows)
+    return (
+        f"{table}\nThe expected calibration error (ECE) is how far its confidence is from the share of right answers, "
+        f"in {BINS} bins. By chance alone a perfectly calibrated network has one as well; debiased, it is the error "
+        "that gives the ECE found once chance is added, which is not their difference. Nothing was fitted after "
+        "training.\n"
+    )
 
 
 def _robustness(known: Known) -> str:

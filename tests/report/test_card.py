@@ -151,6 +151,17 @@ def test_a_card_says_the_accuracy_of_each_group_and_the_gap(run):
     assert "Largest gap: woman over man, 45.0 % (" in text
 
 
+def test_a_card_says_what_each_calibration_error_is(run):
+    _, text = parts(run / "README.md")
+    header, _, row = text.split("## Calibration\n\n")[1].splitlines()[:3]
+    assert header == "| set | ECE | ECE of a calibrated network, by chance | ECE, debiased |"
+    scores = json.loads((run / "scores.json").read_text())["synthetic_wild-val"]
+    name = "expected_calibration_error"
+    shown = [f"{100 * scores[key]:.1f} %" for key in (name, f"{name}_floor", f"{name}_debiased")]
+    assert row.split(" | ")[1:] == [*shown[:2], f"{shown[2]} |"]
+    assert "which is not their difference" in text
+
+
 def test_words_of_others_are_no_markdown_and_no_html(run):
     from fer_dist.report.card import _plain
 
