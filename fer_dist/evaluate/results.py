@@ -141,7 +141,7 @@ def load_predictions(path: str | Path) -> Predictions:
 def check_can_save(run_folder: Path) -> None:
     """Whether what an evaluation leaves can be written, looked at before its work. Raises InputError."""
     for name in ("predictions", "figures"):
-        free_bytes(run_folder / name, "place for the run")
+        free_bytes(run_folder / name)
     if (run_folder / SCORES).exists():
         load_scores(run_folder)
 

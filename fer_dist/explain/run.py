@@ -56,7 +56,7 @@ def explain_run(run: str, config: ExplainConfig, sets: Sequence[ShardSet], show:
     """
     home = entered(run, warnings_to(show))
     folder = results_folder(home.path)
-    free_bytes(folder / FOLDER, "place for the run")
+    free_bytes(folder / FOLDER)
     network, model = load_model(home, config.checkpoint, config.network)
     control = trained_on_random_labels(network, config)
     if remark := _difference_of_control(home, config.control):

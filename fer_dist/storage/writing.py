@@ -71,11 +71,14 @@ def free_on(folder: Path) -> int:
     return shutil.disk_usage(_nearest(folder)).free
 
 
-def free_bytes(folder: Path, flag: str) -> int:
-    """The same of a folder that is to be written. Raises InputError that names the flag where it cannot be."""
+def free_bytes(folder: Path, flag: str = "") -> int:
+    """The same of a folder that is to be written. Raises InputError that names the flag where it cannot be.
+
+    flag: by which a user chooses another folder; empty for a folder of a run that is there.
+    """
     nearest = _nearest(folder)
     if not nearest.is_dir():
-        raise InputError(f"{nearest}: a file, but {flag} needs a folder there")
+        raise InputError(f"{nearest}: a file, but {flag or 'the run'} needs a folder there")
     # Trying is the only sure test: permission bits say nothing to root, and a file system may be read-only.
     try:
         # A name that is too long is found here too.
@@ -84,7 +87,8 @@ def free_bytes(folder: Path, flag: str) -> int:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}") from None
+        remedy = f"choose another {flag}" if flag else "make the run's folder writable, or copy the run"
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
     return free_on(nearest)
 
 

@@ -144,7 +144,7 @@ def test_a_run_folder_that_cannot_take_the_results_is_named_before_the_work(
     (tmp_path / "run" / name).write_text('{"a-test": {"accuracy": NaN}}')
     monkeypatch.setattr("fer_dist.evaluate.evaluate.predict", Never())
     config = EvaluateConfig((str(tmp_path / "run"),), (str(handed(tmp_path / "s", [b"{}"])),), device="cpu", threads=1)
-    with pytest.raises(InputError, match=rf"{name}: (a-test\.accuracy: NaN .*; remove it|a file, but --models needs)"):
+    with pytest.raises(InputError, match=rf"{name}: (a-test\.accuracy: NaN .*; remove it|a file, but the run needs)"):
         evaluate(config)
 
 

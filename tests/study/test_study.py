@@ -350,10 +350,11 @@ def test_a_plan_of_ones_own_with_several_seeds_puts_their_scores_together(sets, 
     assert tested["networks"] == 2
     assert explained[0]["verdicts"]["right half over left half"]["all emotions"]["verdict"] in VERDICTS
     page = Page((out / "report.html").read_text())
-    assert [alt.partition(" on ")[0] for alt in page.values("img", "alt") if alt.startswith("Feature maps")] == [
-        "Feature maps: faces seed0 synthetic wild test maps right",
-        "Feature maps: faces seed0 synthetic wild test maps misclassified",
-        "Feature maps: faces seed0 synthetic wild test points",
+    of = ": faces seed0 synthetic wild test"
+    assert [alt.removesuffix(of) for alt in page.values("img", "alt") if alt.endswith(of)] == [
+        "Feature maps of images that are right with p > 0.9, the surest of each emotion",
+        "Feature maps of misclassified images, the surest of each emotion",
+        "Where the regions of faces are taken to be",
     ]
     assert (out / "runs" / "faces-seed0" / "explain" / "synthetic_wild-test.json").is_file()
 
