@@ -109,7 +109,7 @@ def emotion_claims_table(results: Sequence[Result]) -> Table:
             word(result.model),
             word(result.set_name),
             word(emotion),
-            _claim(test | (result.explained or {})["verdicts"][claim][emotion]),
+            _claim(test | _decided(result, claim, emotion)),
         )
         for result in _with(results)
         for claim, tests in (result.explained or {})["claims"].items()
@@ -240,12 +240,19 @@ def _whole_tests(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each claim with its test over all emotions and what was decided."""
     values: dict[str, Any] = result.explained or {}
     for claim, tests in values["claims"].items():
-        yield claim, tests[ALL] | values["verdicts"][claim][ALL]
+        yield claim, tests[ALL] | _decided(result, claim)
     alike = values["right_and_wrong"]
     if alike:
         images = alike["images"]
         note = f"{alike['region']}, {alike['block']}; {images['right']:,} right, {images['wrong']:,} wrong"
-        yield ALIKE, {"excess": alike["difference"], "note": note} | values["verdicts"][ALIKE][ALL]
+        yield ALIKE, {"excess": alike["difference"], "note": note} | _decided(result, ALIKE)
+
+
+def _decided(result: Result, claim: str, emotion: str = ALL) -> dict[str, Any]:
+    """p and verdict."""
+    found: dict[str, Any] = (result.explained or {})["verdicts"][claim][emotion]
+    # The name of a verdict in studies from before 2026-11-29.
+    return found | {"verdict": found["verdict"].replace("undecided", "not shown")}
 
 
 def _claim(test: dict[str, Any] | None) -> Cell:

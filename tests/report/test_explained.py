@@ -1,5 +1,6 @@
 """Where the networks look, as the report says it: sentences, tables and the page, of values that are made here."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_each_conclusion_of_the_study_is_told_with_where_it_holds(study):
     assert method_sentences([third] * 3) == [
         "Grad-cam beat every control in three measures: in each of the 3 pairs of a model and a set."
     ]
+
+
+def test_a_study_from_before_the_verdicts_had_their_names_is_told_as_it_would_be_now(study):
+    first = study.results[0]
+    text = json.dumps(first.explained).replace('"not shown"', '"undecided"')
+    before = replace(first, explained=json.loads(text))
+    assert "undecided" in text
+    assert claim_sentences([before]) == claim_sentences([first])
+    assert claims_table([before]) == claims_table([first])
+    assert emotion_claims_table([before]) == emotion_claims_table([first])
 
 
 def test_effects_are_points_over_random_weights_and_what_is_not_believed_is_marked(study):
