@@ -67,11 +67,12 @@ def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
     what belongs to it."""
     import numpy as np
 
-    from fer_dist.evaluate.known import known_of
     from fer_dist.explain.results import page_images
     from fer_dist.report.findings import Model, Result, Study
     from fer_dist.report.page import write_report
+    from fer_dist.runs.curves import began_at, seconds_of
     from fer_dist.runs.folder import entered
+    from fer_dist.runs.opening import kept_in
     from fer_dist.scores.intervals import wilson
     from fer_dist.storage.writing import write_atomically
 
@@ -87,14 +88,15 @@ def _write_page(path: Path, run: str, found: "RunExplained") -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, image)
             maps.append(f"maps/{place.name}")
-    known = known_of(entered(run))
-    trained = known.sets.get("train")
+    home = entered(run)
+    kept = kept_in(home) if home.path.is_dir() else None
+    trained = (kept.sets or {}).get("train") if kept else None
     model = Model(
         name,
         trained.name.rpartition("-")[0] if trained else "",
-        seconds=known.seconds or None,
+        seconds=seconds_of(home.path) or None if kept else None,
         images=trained.samples if trained else None,
-        began=known.began,
+        began=began_at(home.path) if kept else "",
     )
     write_report(path, Study(f"Where {name} looks", (model,), tuple(results), maps=tuple(maps)), beside=beside)
     return path

@@ -33,7 +33,7 @@ def maps_figure(averages: Averages, group: str, emotions: Sequence[str], blocks:
     6 and 9.
     """
     rows: list[tuple[str, Cells]] = []
-    for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
+    for label, emotion in enumerate(emotions[:MOST_ROWS]):
         example, name = averages.examples.get((group, label)), _row_name(averages, group, label, emotion)
         if example is None:
             continue
@@ -49,7 +49,7 @@ def averages_figure(
 ) -> "Figure":
     """For each emotion the mean image of the group, and the mean map of each block. Counts stand beside the names."""
     rows: list[tuple[str, Cells]] = []
-    for label, emotion in list(enumerate(emotions))[:MOST_ROWS]:
+    for label, emotion in enumerate(emotions[:MOST_ROWS]):
         count, name = averages.counts.get((group, label), 0), _row_name(averages, group, label, emotion)
         if not count:
             continue
@@ -128,7 +128,7 @@ def _grid(rows: Sequence[tuple[str, Cells]], heads: Sequence[str], title: str, w
 
 def _without(averages: Averages, group: str, emotions: Sequence[str]) -> str:
     """A line more of a title: the emotions that have no image in the group."""
-    missing = [name for label, name in list(enumerate(emotions))[:MOST_ROWS] if not averages.counts.get((group, label))]
+    missing = [name for label, name in enumerate(emotions[:MOST_ROWS]) if not averages.counts.get((group, label))]
     return f"\nno image: {', '.join(missing)}" if missing else ""
 
 

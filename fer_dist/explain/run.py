@@ -38,7 +38,14 @@ class RunExplained:
     figures: "dict[str, dict[str, Figure]]"
 
 
-MAY_DIFFER = {"data.random_labels", "data.train", "data.val", "data.leave_out", "train.init_from", "model.pretrained"}
+CONTROL_MAY_DIFFER = {
+    "data.random_labels",
+    "data.train",
+    "data.val",
+    "data.leave_out",
+    "train.init_from",
+    "model.pretrained",
+}
 """Settings of a control that are others than its run's: its labels, its start, and where its sets lie."""
 
 
@@ -91,7 +98,7 @@ def _difference_of_control(home: RunFolder, control: str) -> str:
     ours, theirs = kept_in(home), kept_in(entered(control)) if control else None
     if not ours or not theirs:
         return ""
-    found = [text for name, text in differences(ours.config, theirs.config).items() if name not in MAY_DIFFER]
+    found = [text for name, text in differences(ours.config, theirs.config).items() if name not in CONTROL_MAY_DIFFER]
     here, there = (kept.sets["train"].hash if kept.sets else "" for kept in (ours, theirs))
     found += [] if here == there else ["another training set"]
     told = f"--control {control}: trained with other settings than the run ({'; '.join(found)}), so it shows those too"

@@ -163,11 +163,10 @@ def methods_table(results: Sequence[Result]) -> Table:
             measures = [Cell(one["mean"], "number", note=_ends(one)) for one in facts["measures"].values()]
             related = dict(values["cascade"].get(name, {}))
             of_labels = related.pop("random labels", None)
-            steps = list(related.values())
-            ends = [Cell(one["mean"], "number") if one else word("") for one in (*steps[:1], *steps[-1:], of_labels)]
+            steps = list(related.values()) or [None]
+            ends = [Cell(one["mean"], "number") if one else word("") for one in (steps[0], steps[-1], of_labels)]
             verdict = "" if facts["beats_controls"] is None else "yes" if values["believed"][name] else "no"
-            beside = (word(""), word(""), *ends)[-3:]
-            rows.append((word(name), word(result.model), word(result.set_name), *measures, word(verdict), *beside))
+            rows.append((word(name), word(result.model), word(result.set_name), *measures, word(verdict), *ends))
     return Table(
         "attribution",
         "Attribution methods beside maps that know nothing of the network, and beside what they say of it with random "
@@ -259,9 +258,9 @@ def _claim(test: dict[str, Any] | None) -> Cell:
     """The effect, its interval, and what becomes of a conclusion; None: it was not tested."""
     if test is None:
         return Cell(None, "points")
-    more = [f"over {test['networks']} networks"] if "networks" in test else [test["note"]] if "note" in test else []
-    said = [f"{test['verdict']}, {probability(test['p'])}", *more]
-    return Cell(test["excess"], "points", test.get("interval"), "; ".join(said))
+    networks = f"over {test['networks']} networks" if "networks" in test else ""
+    said = (f"{test['verdict']}, {probability(test['p'])}", networks, test.get("note"))
+    return Cell(test["excess"], "points", test.get("interval"), "; ".join(filter(None, said)))
 
 
 def _sources(values: dict[str, Any]) -> str:

@@ -191,7 +191,7 @@ def _training_content(setup: Setup, data: str, config: Config, hashes: dict[tupl
 def _controls(setup: Setup, hashes: dict[tuple[str, str], str]) -> dict[str, Job]:
     """Model of which attribution is asked -> the training of its network on random labels; alike ones are one."""
     plan, found = setup.plan, dict[str, Job]()
-    if not (plan.explain.run and plan.explain.random_labels and set(plan.explain.methods) - {"none"}):
+    if not (plan.explain.has_attribution and plan.explain.random_labels):
         return {}
     explained = dict.fromkeys(model for model, _ in setup.evaluations if is_first_seed(plan, model))
     for model in explained:
@@ -244,7 +244,7 @@ def _measuring(
         home = scored.get((job.model, setup.data_of(setup.model(job.model))), job)
         needed = (job, *audits) if home is job else (job, home, *audits)
         yield _job("measures", job.name.replace("evaluate", "measures of", 1), split_by, needed, like=job)
-    if plan.explain.run and plan.explain.planted and set(plan.explain.methods) - {"none"}:
+    if plan.explain.has_attribution and plan.explain.planted:
         content = {"images": plan.explain.planted, "methods": plan.explain.methods}
         for cue in PLANTED:
             yield _job("planted", f"planted cue, {cue}", content | {"cue": cue}, other=cue)

@@ -109,6 +109,11 @@ class Explain:
     """Faces to draw for each of three networks, in which the emotion shows in one part alone: how often each method
     finds that part. Each is trained on random labels as well. 0: methods are not tried on them."""
 
+    @property
+    def has_attribution(self) -> bool:
+        """Whether any method is asked for."""
+        return self.run and any(name != "none" for name in self.methods)
+
 
 @dataclass(frozen=True)
 class Plan:

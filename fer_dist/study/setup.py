@@ -101,7 +101,7 @@ def prepare(plan: Plan, where: StudyConfig, sets: Sets | None = None) -> Setup:
     setup = Setup(plan, where, out, sets, models, configs)
     for model in models:
         _check_model(setup, model)
-    if setup.plan.explain.run and any(name != "none" for name in setup.plan.explain.methods):
+    if setup.plan.explain.has_attribution:
         check_captum()
     _check_disk(setup)
     return setup
